@@ -1,0 +1,90 @@
+"""task_1 + task_2 + lam * align: the only place where the strength of alignment enters."""
+
+import math
+
+import chex
+from flax import struct
+import jax
+import jax.numpy as jnp
+
+from mmalign_jax import encoders, losses
+from mmalign_jax.types import Batch, Hyper, Key, PyTree, Spec, lookup
+
+
+@struct.dataclass
+class Metrics:
+  """Means over the batch []: the total, both task losses, and the unweighted alignment loss."""
+  loss: chex.Array
+  task_1: chex.Array
+  task_2: chex.Array
+  align: chex.Array
+
+
+def sides(spec: Spec, n_outputs: int) -> tuple[encoders.Side, encoders.Side]:
+  """The two modules of a Spec; n_outputs is C, or 1 for regression."""
+  return encoders.Side(spec, n_outputs), encoders.Side(spec, n_outputs)
+
+
+def init(key: Key, hyper: Hyper, x1_width: int, x2_width: int, *, spec: Spec,
+         n_outputs: int) -> PyTree:
+  """Parameters of both sides, and of the temperature where it is learnt."""
+  params = encoders.init(key, sides(spec, n_outputs), x1_width, x2_width)
+  if spec.learnable_temperature:
+    params['log_temperature'] = jnp.log(jnp.asarray(hyper.temperature, jnp.float32))
+  return params
+
+
+def strengths(hyper: Hyper, progress: chex.Numeric) -> tuple[chex.Array, chex.Array]:
+  """Strength felt by encoder 1 and by encoder 2, at `progress` in 0..1 of training.
+
+  Schedules: constant; warmup, linear from 0 over the first tenth; cosine, from the full strength
+  down to 0.
+  """
+  factor = jnp.stack([
+      jnp.ones_like(progress), jnp.minimum(10 * progress, 1),
+      0.5 * (1 + jnp.cos(math.pi * progress))])[jnp.asarray(hyper.schedule).astype(jnp.int32)]
+  own = lambda lam: factor * (hyper.lam if lam is None else lam)
+  return own(hyper.lam_1), own(hyper.lam_2)
+
+
+def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric, *, spec: Spec,
+              n_outputs: int) -> tuple[chex.Array, Metrics]:
+  """The loss [] of a batch and its parts.
+
+  With lam_1 = lam_2 = lam this is task_1 + task_2 + lam * align. Otherwise encoder i, with its
+  projection, feels lam_i * align, as in lam_1 * align(z1, stop_gradient(z2)) + lam_2 *
+  align(stop_gradient(z1), z2), and a learnt temperature, which belongs to both, feels their mean.
+  """
+  module_1, module_2 = sides(spec, n_outputs)
+  out_1 = module_1.apply(params['side_1'], batch.x1)
+  out_2 = module_2.apply(params['side_2'], batch.x2)
+  task = lookup(losses.TASKS, spec.task, 'task')
+  task_1 = jnp.mean(task(out_1.prediction, batch.y))
+  task_2 = jnp.mean(task(out_2.prediction, batch.y))
+  lam_1, lam_2 = strengths(hyper, progress)
+  align = jnp.mean(lookup(losses.LOSSES, spec.loss, 'loss')(
+      scale_gradient(out_1.z, lam_1), scale_gradient(out_2.z, lam_2),
+      temperature=scale_gradient(temperature(params, hyper, spec=spec), (lam_1 + lam_2) / 2)))
+  # The strengths act on the gradient above, so the value is added without scaling it again.
+  weighted = (lam_1 + lam_2) / 2 * jax.lax.stop_gradient(align)
+  loss = task_1 + task_2 + weighted + align - jax.lax.stop_gradient(align)
+  return loss, Metrics(loss, task_1, task_2, align)
+
+
+def temperature(params: PyTree, hyper: Hyper, *, spec: Spec) -> chex.Array:
+  """Temperature [] of the contrastive loss: fixed, or learnt and clamped to the Spec's bounds."""
+  if not spec.learnable_temperature:
+    return jnp.asarray(hyper.temperature, jnp.float32)
+  return jnp.clip(jnp.exp(params['log_temperature']), spec.min_temperature, spec.max_temperature)
+
+
+@jax.custom_vjp
+def scale_gradient(x: chex.Array, factor: chex.Numeric) -> chex.Array:
+  """x itself; the gradient that flows back through it is multiplied by `factor` []."""
+  del factor
+  return x
+
+
+scale_gradient.defvjp(
+    lambda x, factor: (x, factor),
+    lambda factor, g: (jax.tree.map(lambda leaf: factor * leaf, g), jnp.zeros_like(factor)))

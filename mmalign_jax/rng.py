@@ -1,0 +1,46 @@
+"""Random numbers: named key streams, and a keyed permutation whose length may be traced."""
+
+import zlib
+
+import chex
+import jax
+import jax.numpy as jnp
+
+ROUNDS = 16  # of the shuffle: log2(n) of the largest n in use
+
+
+def stream(seed: chex.Numeric, name: str) -> jax.Array:
+  """Key of the stream `name` of a run: the same for every cell that shares the seed."""
+  return jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()))
+
+
+def permute(key: jax.Array, index: chex.Array, n: chex.Numeric) -> chex.Array:
+  """Image of `index` under a pseudo-random permutation of range(n).
+
+  The swap-or-not shuffle (Hoang, Morris and Rogaway, CRYPTO 2012): stateless, so a batch costs
+  O(B) whatever n is, and n may be traced, which a sort could not allow.
+
+  Args:
+    key: one key per permutation.
+    index: [B] integers in 0..n-1.
+    n: [] length of the permutation.
+
+  Returns:
+    [B] i32, distinct where `index` is.
+  """
+  n = jnp.asarray(n).astype(jnp.uint32)
+  index = jnp.asarray(index).astype(jnp.uint32)
+  pivot, salt = jax.random.bits(key, (2, ROUNDS), jnp.uint32)
+  pivot = pivot % n
+  for r in range(ROUNDS):
+    partner = pivot[r] - index + jnp.where(index > pivot[r], n, 0)
+    swap = _coin(jnp.maximum(index, partner) ^ salt[r])
+    index = jnp.where(swap, partner, index)
+  return index.astype(jnp.int32)
+
+
+def _coin(word: chex.Array) -> chex.Array:
+  """One well-mixed bit of each 32-bit word (the finaliser of MurmurHash3)."""
+  word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
+  word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
+  return ((word ^ (word >> 16)) & 1).astype(bool)

@@ -1,0 +1,46 @@
+"""One step of training: the same pure function under jit, vmap and scan."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from mmalign_jax import objective
+from mmalign_jax.objective import Metrics
+from mmalign_jax.types import Batch, Hyper, Key, Spec, TrainState
+
+
+def optimizer(spec: Spec) -> optax.GradientTransformation:
+  """Clipping and Adam's moments; the learning rate and the decay are traced, so `train_step` adds
+  them (AdamW, Loshchilov and Hutter 2019)."""
+  return optax.chain(optax.clip_by_global_norm(spec.clip_norm), optax.scale_by_adam())
+
+
+def init_state(key: Key, hyper: Hyper, x1_width: int, x2_width: int, *, spec: Spec,
+               n_outputs: int) -> TrainState:
+  """State before the first step."""
+  params = objective.init(key, hyper, x1_width, x2_width, spec=spec, n_outputs=n_outputs)
+  return TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
+
+
+def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec,
+               n_outputs: int) -> tuple[TrainState, Metrics]:
+  """One AdamW step on one batch.
+
+  Args:
+    state: of one cell.
+    hyper: traced settings, scalars.
+    batch: x1 [B, D1], x2 [B, D2], y [B].
+    spec: static settings. n_outputs: C, or 1 for regression.
+
+  Returns:
+    the next state, and the metrics of this batch before the step.
+  """
+  chex.assert_equal_shape_prefix([batch.x1, batch.x2, batch.y], 1)
+  progress = state.step.astype(jnp.float32) / spec.steps
+  grads, metrics = jax.grad(objective.objective, has_aux=True)(
+      state.params, hyper, batch, progress, spec=spec, n_outputs=n_outputs)
+  updates, opt_state = optimizer(spec).update(grads, state.opt_state)
+  rate, decay = hyper.learning_rate, hyper.weight_decay
+  params = jax.tree.map(lambda p, u: p - rate * (u + decay * p), state.params, updates)
+  return TrainState(state.step + 1, params, opt_state), metrics

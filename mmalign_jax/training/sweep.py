@@ -1,0 +1,175 @@
+"""A grid of trainings as one compiled program: jit(vmap(scan)) over cells, in chunks.
+
+Every traced setting may differ from cell to cell, so a whole grid of strengths, redundancies and
+seeds shares one compilation. Cells go through in chunks whose arrays stay in cache and whose memory
+is bounded, and several worker threads keep the cores of a CPU busy.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+import functools
+import itertools
+from typing import Callable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmalign_jax import rng
+from mmalign_jax.checks import check
+from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.training.evaluate import Cell, evaluate
+from mmalign_jax.training.step import init_state, train_step
+from mmalign_jax.types import Batch, Hyper, PyTree, Spec, lookup
+
+Placement = Callable[[PyTree], PyTree]
+
+
+def grid(axes: dict[str, Sequence[float]], **fixed: float) -> Hyper:
+  """Stacked Hyper [R] of the product of `axes`, last axis fastest; `fixed` fields are repeated.
+
+  Raises:
+    TypeError: for a field that Hyper does not have.
+  """
+  points = np.array(list(itertools.product(*axes.values())), np.float64).reshape(-1, len(axes))
+  columns = {name: points[:, i] for i, name in enumerate(axes)}
+  columns |= {name: np.full(len(points), value) for name, value in fixed.items()}
+  return stack(Hyper(**columns), len(points))
+
+
+def stack(hypers: Hyper, n_cells: int) -> Hyper:
+  """Every given field as an array [R]: seeds u32, the others f32 (absent fields stay absent)."""
+  def cast(name, value):
+    if value is None:
+      return None
+    return np.broadcast_to(np.asarray(value, np.uint32 if name == 'seed' else np.float32), n_cells)
+  return Hyper(**{name: cast(name, value) for name, value in vars(hypers).items()})
+
+
+def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
+  """Trains and judges one cell: draw the data, initialise, scan over steps, evaluate.
+
+  Data, initialisation and order come from streams of the seed alone, so cells that differ only in
+  strength are paired.
+  """
+  source = lookup(SOURCES, spec.generator, 'generator')
+  n_outputs = source.n_outputs(tables)
+  draws = source.draw(tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train)
+  probe = jax.eval_shape(lambda: source.inputs(tables, hyper, draws.row_1[:1], draws.row_2[:1]))
+  state = init_state(
+      rng.stream(hyper.seed, 'init'), hyper, *(x.shape[1] for x in probe), spec=spec,
+      n_outputs=n_outputs)
+  order = rng.stream(hyper.seed, 'order')
+
+  def step(state, t):
+    i = batch_rows(order, t, hyper.n_train, batch_size=spec.batch_size)
+    x1, x2 = source.inputs(tables, hyper, draws.row_1[i], draws.row_2[i])
+    batch = Batch(x1, x2, draws.y[i])
+    return train_step(state, hyper, batch, spec=spec, n_outputs=n_outputs)[0], None
+
+  state, _ = jax.lax.scan(step, state, jnp.arange(spec.steps))
+  return evaluate(
+      state.params, hyper, tables, rng.stream(hyper.seed, 'test'), spec=spec, source=source)
+
+
+def batch_rows(key: jax.Array, t: jax.Array, n: jax.Array, *, batch_size: int) -> jax.Array:
+  """Samples [B] of batch t: epochs of distinct samples in a fresh order, the ragged end dropped."""
+  per_epoch = jnp.asarray(n).astype(jnp.int32) // batch_size
+  epoch, place = t // per_epoch, t % per_epoch
+  return rng.permute(
+      jax.random.fold_in(key, epoch), place * batch_size + jnp.arange(batch_size), n)
+
+
+@functools.lru_cache(maxsize=32)
+def compiled(spec: Spec):
+  """jit(vmap(run_cell)) of a Spec: (hypers [R], tables) -> Cell [R]."""
+  return jax.jit(jax.vmap(functools.partial(run_cell, spec=spec), in_axes=(0, None)))
+
+
+def run_sweep(spec: Spec, hypers: Hyper, *, tables: PyTree = None, chunk: int | None = None,
+              workers: int = 1, place: Placement | None = None) -> Cell:
+  """Trains every cell of a grid.
+
+  Args:
+    spec: static settings.
+    hypers: traced settings; each field [R], or a scalar shared by all cells.
+    tables: constants of the data; made from `spec` for the generators, `ArrayTables` for 'paired'.
+    chunk: cells per compiled call; chosen by `chunk_size` when None.
+    workers: threads that run chunks at the same time.
+    place: puts a chunk of hypers on devices (`parallel.place_runs`).
+
+  Returns:
+    Cell of arrays [R]; a cell that diverged is flagged and NaN, and harms no other.
+
+  Raises:
+    ValueError: for an unknown registry name, or settings out of range (see `check`).
+  """
+  lengths = [np.shape(v)[0] for v in jax.tree.leaves(hypers) if np.ndim(v)]
+  hypers = stack(hypers, max(lengths, default=1))
+  tables = make_tables(spec) if tables is None else tables
+  chunks = list(run_chunks(
+      spec, hypers, tables, np.arange(max(lengths, default=1)), chunk=chunk, workers=workers,
+      place=place))
+  chunks.sort(key=lambda item: item[0][0])
+  return jax.tree.map(lambda *leaves: np.concatenate(leaves), *[cells for _, cells in chunks])
+
+
+def make_tables(spec: Spec) -> PyTree:
+  """Constants of the generator a Spec names."""
+  source = lookup(SOURCES, spec.generator, 'generator')
+  if source.tables is None:
+    raise ValueError(f'generator {spec.generator!r} takes its data from a file: give its tables')
+  return source.tables(spec)
+
+
+def run_chunks(spec: Spec, hypers: Hyper, tables: PyTree, wanted: np.ndarray, *,
+               chunk: int | None = None, workers: int = 1, place: Placement | None = None,
+               done: Callable[[np.ndarray, Cell], None] = lambda index, cells: None,
+               ) -> Iterator[tuple[np.ndarray, Cell]]:
+  """Runs the cells `wanted` [W] of hypers [R], yielding (cell numbers, Cell) chunk by chunk.
+
+  A worker calls `done` (which may write to disk) with a chunk before it starts its next one. Chunks
+  come in the order they finish. The last chunk is filled up with repeats, so that all share one
+  compilation.
+  """
+  check(spec, hypers)
+  size = chunk or chunk_size(spec, tables, len(wanted), workers)
+  run, place = compiled(spec), place or (lambda tree: tree)
+  pieces = [wanted[i:i + size] for i in range(0, len(wanted), size)]
+
+  def work(piece):
+    filled = np.resize(piece, size)
+    cells = run(place(jax.tree.map(lambda v: jnp.asarray(v[filled]), hypers)), tables)
+    cells = jax.tree.map(lambda v: np.asarray(v)[:len(piece)], jax.device_get(cells))
+    done(piece, cells)
+    return piece, cells
+
+  yield from map(work, pieces[:1])  # compiles; two threads at once would do so twice
+  if workers == 1:
+    yield from map(work, pieces[1:])
+    return
+  with ThreadPoolExecutor(workers) as pool:
+    try:
+      yield from pool.map(work, pieces[1:])
+    finally:
+      pool.shutdown(cancel_futures=True)
+
+
+def chunk_size(spec: Spec, tables: PyTree, n_cells: int, workers: int, *,
+               budget_bytes: float = 1e9, best: int = 6) -> int:
+  """Cells per chunk: `best` (measured), fewer where the budget or an even share per worker asks.
+
+  On a CPU a handful of cells whose activations stay in cache beats one large vmap
+  (benchmarks/sweep_vs_torch.py measures it).
+  """
+  fits = max(1, int(budget_bytes / workers / cell_bytes(spec, tables)))
+  return max(1, min(best, fits, -(-n_cells // workers)))
+
+
+def cell_bytes(spec: Spec, tables: PyTree) -> int:
+  """Estimate of the peak memory of one cell: the larger of a training step and the evaluation."""
+  source = lookup(SOURCES, spec.generator, 'generator')
+  shapes = jax.eval_shape(lambda t: source.test(t, Hyper(), 1).x, tables)
+  layers = 3 * (spec.depth * spec.width + spec.projection_width)
+  train = spec.batch_size * (4 * spec.batch_size + 4 * layers + 2 * shapes.shape[1])
+  test = 2 * shapes.shape[0] * (layers + shapes.shape[1]) + 4 * spec.n_align ** 2
+  return 4 * (max(train, test) + 4 * spec.max_train)

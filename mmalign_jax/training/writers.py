@@ -1,0 +1,163 @@
+"""Results on disk: finished chunks that survive any interruption, and the data set made of them."""
+
+import fcntl
+import json
+import os
+import pathlib
+import shutil
+from typing import Any
+import zipfile
+
+import numpy as np
+import xarray as xr
+
+from mmalign_jax.training.evaluate import Cell
+from mmalign_jax.training.study import Study
+
+_VARIABLES = {  # name: (where in Cell, long name, units)
+    **{f'{name}_{i}': (lambda cell, i=i, key=key: getattr(getattr(cell, f'side_{i}'), key),
+                       f'{text} of encoder {i}', units)
+       for i in (1, 2) for name, key, text, units in (
+           ('accuracy', 'accuracy', 'test accuracy', '1'),
+           ('accuracy_by_fold', 'accuracy_by_fold', 'test accuracy by fold of the test set', '1'),
+           ('cross_entropy', 'task_loss', 'test cross-entropy', 'nats'),
+           ('information', 'information', 'mutual information of prediction and label', 'nats'))},
+    'ceiling_1': (lambda c: c.ceiling_1, 'Bayes accuracy of encoder 1 (NaN if unknown)', '1'),
+    'ceiling_2': (lambda c: c.ceiling_2, 'Bayes accuracy of encoder 2 (NaN if unknown)', '1'),
+    'mi_1': (lambda c: c.mi_1, 'I(X1;Y) (NaN if unknown)', 'nats'),
+    'mi_2': (lambda c: c.mi_2, 'I(X2;Y) (NaN if unknown)', 'nats'),
+    'cka': (lambda c: c.cka, 'debiased linear CKA of the last hidden layers', '1'),
+    'mutual_knn': (lambda c: c.mutual_knn, 'mutual kNN of the last hidden layers', '1'),
+    'diverged': (lambda c: c.diverged, 'a parameter became infinite or NaN', '1'),
+}
+_AXES = {  # name: (long name, units)
+    'lam': ('strength of alignment', '1'), 'lam_1': ('strength felt by encoder 1', '1'),
+    'lam_2': ('strength felt by encoder 2', '1'), 'seed': ('random seed', '1'),
+    'n_train': ('training samples', 'samples'), 'unique_1': ('unique information of side 1', 'nats'),
+    'unique_2': ('unique information of side 2', 'nats'), 'synergy': ('synergy', 'nats'),
+    'learning_rate': ('learning rate', '1'), 'temperature': ('temperature', '1'),
+}
+
+
+class Chunks:
+  """Finished chunks in DIR/chunks, one file each, written whole or not at all.
+
+  Raises:
+    ValueError: the folder holds results of another configuration, or another run is using it.
+  """
+
+  def __init__(self, workdir: str | os.PathLike, study: Study):
+    self.folder = pathlib.Path(workdir) / 'chunks'
+    self.total = study.n_cells
+    path = pathlib.Path(workdir) / 'config.json'
+    wanted = json.loads(json.dumps(study.settings, default=float))
+    if path.exists():
+      refuse_other(path, wanted)
+    self.folder.mkdir(parents=True, exist_ok=True)
+    self._lock = open(self.folder / '.lock', 'w')
+    try:
+      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+      raise ValueError(f'{workdir}: another run is using this folder') from None
+    if not path.exists():
+      write_whole(path, json.dumps(wanted, indent=1).encode())
+
+  def close(self) -> None:
+    """Lets another run use the folder."""
+    self._lock.close()
+
+  def read(self) -> dict[str, np.ndarray]:
+    """{'cell': [W] numbers, name: [W, ...]} of every cell on disk; damaged files do not count."""
+    found = []
+    for path in sorted(self.folder.glob('*.npz')):
+      try:
+        with np.load(path, allow_pickle=False) as data:
+          found.append({name: data[name] for name in ('cell', *_VARIABLES)})
+      except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        path.unlink()  # to be computed again
+    if not found:
+      return {'cell': np.zeros(0, int)}
+    joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    _, first = np.unique(joined['cell'], return_index=True)
+    return {name: value[first] for name, value in joined.items()}
+
+  def write(self, index: np.ndarray, cells: Cell) -> None:
+    """Puts one chunk on disk before it returns.
+
+    Raises:
+      OSError: one line that says what is safe.
+    """
+    path = self.folder / f'{index[0]:08d}_{index[-1]:08d}.npz'
+    try:
+      with open(path.with_suffix('.part'), 'wb') as file:
+        np.savez(file, cell=index, **{name: get(cells) for name, (get, *_) in _VARIABLES.items()})
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(path.with_suffix('.part'), path)
+    except OSError as error:
+      path.with_suffix('.part').unlink(missing_ok=True)
+      raise OSError(
+          f'{path}: {error.strerror or error}; the chunks before it are safe, and the same command '
+          'continues from them') from error
+
+
+def refuse_other(path: pathlib.Path, wanted: dict[str, Any]) -> None:
+  """Raises ValueError where the configuration in `path` is not `wanted`, saying how they differ."""
+  try:
+    there = json.loads(path.read_text())
+  except ValueError:
+    raise ValueError(f'{path}: damaged; remove it only if the folder is empty of results') from None
+  differ = [f'{name}: {there.get(name)!r} there, {wanted.get(name)!r} now'
+            for name in sorted(set(there) | set(wanted)) if there.get(name) != wanted.get(name)]
+  if differ:
+    more = f'; and {len(differ) - 3} more' if len(differ) > 3 else ''
+    raise ValueError(f'{path.parent} holds another configuration ({"; ".join(differ[:3])}{more}); '
+                     'choose another workdir')
+
+
+def write_whole(path: pathlib.Path, content: bytes) -> None:
+  """Writes a file so that a reader sees all of it or nothing."""
+  part = path.with_name(path.name + '.part')
+  with open(part, 'wb') as file:
+    file.write(content)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(part, path)
+
+
+def to_dataset(study: Study, values: dict[str, np.ndarray], versions: dict[str, str]) -> xr.Dataset:
+  """All cells [R, ...] as one Dataset with a dimension per axis of the grid, in real units."""
+  dims = tuple(study.axes)
+  data = {}
+  for name, (_, long_name, units) in _VARIABLES.items():
+    value = values[name]
+    if study.spec.task == 'l1' and name.startswith('cross_entropy'):
+      long_name, units = long_name.replace('cross-entropy', 'absolute error'), 'label deviation'
+    if name.startswith('accuracy_by_fold') and value.shape[1] == 1:
+      continue  # accuracy is exact, or the test set is a single fold
+    own = ('fold',) if value.ndim == 2 else ()
+    data[name] = (dims + own, value.reshape(study.shape + value.shape[1:]),
+                  {'long_name': long_name, 'units': units})
+  coords = {name: (name, np.asarray(axis), _axis_attributes(name, study))
+            for name, axis in study.axes.items()}
+  return xr.Dataset(data, coords, {
+      'name': study.name, 'configuration': json.dumps(study.settings, default=float),
+      'versions': json.dumps(versions), 'notes': '\n'.join(study.notes)})
+
+
+def _axis_attributes(name: str, study: Study) -> dict[str, str]:
+  if name == 'redundancy':
+    nats = study.spec.generator == 'atoms'
+    return {'long_name': 'redundancy' if nats else 'shared task bits',
+            'units': 'nats' if nats else 'bits'}
+  long_name, units = _AXES.get(name, (name.replace('_', ' '), '1'))
+  return {'long_name': long_name, 'units': units}
+
+
+def write_dataset(dataset: xr.Dataset, path: pathlib.Path) -> None:
+  """Writes a zarr store beside `path` and moves it there."""
+  part = path.with_name(path.name + '.part')
+  shutil.rmtree(part, ignore_errors=True)
+  dataset.to_zarr(part, mode='w', zarr_format=2)
+  shutil.rmtree(path, ignore_errors=True)
+  os.replace(part, path)

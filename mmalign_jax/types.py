@@ -1,0 +1,133 @@
+"""The pytrees and settings that every other module speaks in.
+
+Axis letters: B batch, N samples, M rows of a table of inputs, R runs (cells of a grid), D1 and D2
+input widths, K embedding width, C classes, F folds of a test set. A traced setting lives in `Hyper`
+and may differ from cell to cell of one compiled sweep; a static one lives in `Spec`, one compile each.
+"""
+
+import dataclasses
+
+import chex
+from flax import struct
+import jax
+
+SCHEDULES = ('constant', 'warmup', 'cosine')  # Hyper.schedule is the index
+
+
+@struct.dataclass
+class Batch:
+  """Paired samples: x1 [B, D1], x2 [B, D2], y [B] (i32 class, or f32 for regression)."""
+  x1: chex.Array
+  x2: chex.Array
+  y: chex.Array
+
+
+@struct.dataclass
+class Hyper:
+  """Traced settings, scalars (or [R] when stacked). Any of them can be an axis of a grid.
+
+  lam: strength of alignment; lam_1, lam_2: strength felt by one encoder alone, None follows `lam`.
+  schedule: index into SCHEDULES of how strength moves over training. temperature: of the contrastive
+  loss (its start when learnable). redundancy: shared task bits 0..8 (`bits`) or nats (`atoms`);
+  unique_1, unique_2, synergy: nats (`atoms`). level: difficulty 0..9 and transform_depth 0..10
+  (`bits`). n_train: training samples. mismatched: share of pairs whose x2 is another sample's;
+  flipped: probability that a shared bit is flipped in x2. seed: of data, initialisation and order.
+  """
+  lam: chex.Numeric = 0.0
+  lam_1: chex.Numeric | None = None
+  lam_2: chex.Numeric | None = None
+  schedule: chex.Numeric = 0
+  temperature: chex.Numeric = 0.1
+  learning_rate: chex.Numeric = 5e-3
+  weight_decay: chex.Numeric = 1e-2
+  n_train: chex.Numeric = 512
+  redundancy: chex.Numeric = 4
+  unique_1: chex.Numeric = 0.0
+  unique_2: chex.Numeric = 0.0
+  synergy: chex.Numeric = 0.0
+  level: chex.Numeric = 0
+  transform_depth: chex.Numeric = 0
+  mismatched: chex.Numeric = 0.0
+  flipped: chex.Numeric = 0.0
+  seed: chex.Numeric = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+  """Static settings: hashable, one compile each.
+
+  generator, encoder, loss, task, projection name registry entries. width and depth: of the MLP
+  encoders; projection_width: K, the width of the embeddings that are aligned. max_train bounds
+  Hyper.n_train. transform: which side the random transform acts on ('one' is side 2, or 'both').
+  n_align: test pairs on which similarity is measured, with `neighbors` neighbours.
+  """
+  generator: str = 'bits'
+  encoder: str = 'mlp'
+  depth: int = 3
+  width: int = 12
+  projection: str = 'linear'
+  projection_width: int = 12
+  task: str = 'cross_entropy'
+  loss: str = 'info_nce'
+  learnable_temperature: bool = False
+  min_temperature: float = 0.01
+  max_temperature: float = 1.0
+  batch_size: int = 256
+  steps: int = 600
+  clip_norm: float = 8.0
+  max_train: int = 512
+  transform: str = 'one'
+  transform_seed: int = 0
+  n_align: int = 512
+  neighbors: int = 10
+
+
+@struct.dataclass
+class Draws:
+  """Training pairs as rows of the tables of inputs: row_1 [N] i32, row_2 [N] i32, y [N]."""
+  row_1: chex.Array
+  row_2: chex.Array
+  y: chex.Array
+
+
+@struct.dataclass
+class Test:
+  """What one encoder is judged on: x [M, D], target [M, C] p(y | x) (or [M] for regression).
+
+  The generators enumerate every input with its exact p(y | x), so accuracy carries no sampling
+  noise; data from files give their held-out rows with one-hot targets. fold [M] i32 assigns rows
+  to F folds, the units that a bootstrap over test samples draws.
+  """
+  x: chex.Array
+  target: chex.Array
+  fold: chex.Array
+  n_folds: int = struct.field(pytree_node=False, default=1)
+
+
+@struct.dataclass
+class TrainState:
+  """step [] i32, params and optimiser state of both encoders and their heads."""
+  step: chex.Array
+  params: chex.ArrayTree
+  opt_state: chex.ArrayTree
+
+
+def traced_fields() -> dict[str, float | int | None]:
+  """Names and defaults of the traced settings, in the order of `Hyper`."""
+  return {f.name: f.default for f in dataclasses.fields(Hyper)}
+
+
+def static_fields() -> dict[str, object]:
+  """Names and defaults of the static settings, in the order of `Spec`."""
+  return {f.name: f.default for f in dataclasses.fields(Spec)}
+
+
+def lookup(registry: dict, name: str, kind: str):
+  """registry[name], or a ValueError that lists the known names."""
+  if name not in registry:
+    raise ValueError(f'{kind} {name!r} is unknown; known: {", ".join(sorted(registry))}')
+  return registry[name]
+
+
+PyTree = chex.ArrayTree
+Key = jax.Array
