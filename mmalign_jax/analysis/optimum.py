@@ -93,6 +93,19 @@ def cross_fit(accuracy: np.ndarray, seeds: np.ndarray, folds: np.ndarray):
   return np.concatenate(gains), np.concatenate(drops), np.concatenate(chosen)
 
 
+def choices(lam: np.ndarray, accuracy: np.ndarray, *, n_boot: int = 2000,
+            seed: int = 0) -> np.ndarray:
+  """Best strength of the whole sample, then of each resample of the seeds: [1 + <= n_boot].
+
+  The same seeds are drawn for every curve with as many of them, so curves stay paired.
+  """
+  n_seeds = accuracy.shape[1]
+  counts = np.ones((1, n_seeds))
+  if n_seeds > 1:
+    counts = np.concatenate([counts, _resample(np.random.default_rng(seed), n_boot, n_seeds)])
+  return np.asarray(lam)[np.einsum('bs,ls->bl', counts, accuracy.mean(axis=2)).argmax(axis=1)]
+
+
 def interval(values: np.ndarray, n: int, *, level: float = 0.95, method: str = 'linear'):
   """Expanded percentile interval of bootstrap `values` [B] over n units (Hesterberg 2015)."""
   tail = stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf((1 - level) / 2, n - 1))

@@ -1,0 +1,140 @@
+"""What a study answers: summary.json, trends.json, and the same in words."""
+
+import json
+import pathlib
+
+import numpy as np
+from scipy import stats
+import xarray as xr
+
+from mmalign_jax.analysis.curves import Curve, curves
+from mmalign_jax.analysis.figures import draw_all
+from mmalign_jax.analysis.optimum import MIN_SEEDS, Optimum, choices, optimum
+
+_WORDS = {'rising': 'align strongly', 'falling': 'do not align', 'inverted_u': 'align this much',
+          'flat': 'makes no difference that shows', None: f'under {MIN_SEEDS} seeds: no verdict'}
+
+
+def summarise(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
+  """One entry per data setting and encoder, JSON-ready; see `Optimum` for the statistics."""
+  return [_entry(curve, optimum(curve.lam, curve.accuracy, n_boot=resamples))
+          for curve in sorted(curves(dataset), key=_order)]
+
+
+def _order(curve: Curve):
+  return [(0, v, '') if isinstance(v, (int, float)) else (1, 0, str(v))
+          for v in curve.setting.values()], curve.encoder
+
+
+def _entry(curve: Curve, best: Optimum) -> dict:
+  mean = curve.mean
+  at_best = None if best.best_lam is None else float(mean[curve.lam == best.best_lam][0])
+  return {
+      **curve.setting, 'encoder': curve.encoder, 'strength': curve.axis,
+      'best_lam': best.best_lam, 'best_lam_interval': best.best_lam_interval, 'gain': best.gain,
+      'gain_interval': best.gain_interval, 'drop': best.drop, 'drop_interval': best.drop_interval,
+      'shape': best.shape, 'accuracy_at_lowest': _number(mean[0]), 'accuracy_at_best': at_best,
+      'accuracy_at_highest': _number(mean[-1]), 'ceiling': _number(curve.ceiling),
+      'seeds': best.n_seeds, 'diverged': curve.n_diverged}
+
+
+def _number(value: float) -> float | None:
+  return float(value) if np.isfinite(value) else None
+
+
+def table(summary: list[dict], dataset: xr.Dataset) -> str:
+  """The summary as text: accuracies in percent, gains in percentage points, 95 % intervals."""
+  settings = [name for name in dataset['accuracy_1'].dims if name in summary[0]]
+  head = [*settings, 'encoder', 'at lowest', 'best lam', '95 %', 'gain', '95 %', 'ceiling',
+          'shape', 'so']
+  rows = [[*(_plain(row[name]) for name in settings), str(row['encoder']),
+           _percent(row['accuracy_at_lowest']), _plain(row['best_lam']),
+           _range(row['best_lam_interval'], '{:g}'), _points(row['gain']),
+           _range(row['gain_interval'], '{:+.1f}', 100), _percent(row['ceiling']),
+           row['shape'] or '-', _WORDS[row['shape']]] for row in summary]
+  widths = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
+  align = lambda line: '  '.join(c.rjust(w) for c, w in zip(line[:-2], widths)) + '  ' + '  '.join(
+      c.ljust(w) for c, w in zip(line[-2:], widths[-2:]))
+  lines = [align(head), *map(align, rows)]
+  diverged = int(dataset['diverged'].sum())
+  return '\n'.join(line.rstrip() for line in lines) + (
+      f'\n{diverged} of {dataset["diverged"].size} cells diverged' if diverged else '')
+
+
+def _plain(value) -> str:
+  return '-' if value is None else f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+def _percent(value) -> str:
+  return '-' if value is None else f'{100 * value:.1f} %'
+
+
+def _points(value) -> str:
+  return '-' if value is None else f'{100 * value:+.1f}'
+
+
+def _range(pair, form: str, scale: float = 1) -> str:
+  return '-' if pair is None else '[' + ', '.join(form.format(scale * v) for v in pair) + ']'
+
+
+# -- trends --------------------------------------------------------------------------------------
+
+
+def trends(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
+  """Spearman correlation of the best strength with what each encoder knows alone or shares.
+
+  For `bits`: the number of shared task bits, and the share of an encoder's own task bits that is
+  shared; for `atoms`: the exact unique information of the side. The interval is over seeds, drawn
+  alike for all settings, the best strengths chosen anew in each resample.
+  """
+  found = []
+  for encoder in (1, 2):
+    own = [c for c in curves(dataset) if c.encoder == encoder]
+    for name, predictor in _predictors(own, encoder).items():
+      if len(set(predictor)) < 3 or not all(np.isfinite(c.accuracy).all() for c in own):
+        continue
+      best = np.stack([choices(c.lam, c.accuracy, n_boot=resamples) for c in own], axis=1)
+      rho = [_spearman(predictor, row) for row in best]
+      enough = own[0].accuracy.shape[1] >= MIN_SEEDS
+      found.append({
+          'encoder': encoder, 'best_lam_against': name, 'spearman': rho[0],
+          'interval': np.quantile(rho[1:], [0.025, 0.975]).tolist() if enough else None,
+          'points': list(zip(predictor, best[0].tolist()))})
+  return found
+
+
+def _predictors(own: list[Curve], encoder: int) -> dict[str, list[float]]:
+  settings = [curve.setting for curve in own]
+  found = {}
+  if all(name in s for s in settings for name in ('redundancy', 'unique_1', 'unique_2')):
+    found['unique information (nats)'] = [s[f'unique_{encoder}'] for s in settings]
+  elif 'redundancy' in settings[0] and max(s['redundancy'] for s in settings) > 1:
+    shared = [s['redundancy'] for s in settings]
+    found['shared task bits'] = shared
+    private = [(8 - r) // 2 if encoder == 1 else 8 - r - (8 - r) // 2 for r in shared]
+    found['shared part of its task bits'] = [r / (r + p) for r, p in zip(shared, private)]
+  return found
+
+
+def _spearman(x, y) -> float:
+  """0 where either is constant: no trend to speak of."""
+  return float(stats.spearmanr(x, y)[0]) if len(set(x)) > 1 and len(set(y)) > 1 else 0.0
+
+
+def trend_lines(found: list[dict]) -> str:
+  """The trends in words."""
+  return '\n'.join(
+      f'best lam of encoder {t["encoder"]} against {t["best_lam_against"]}: '
+      f'Spearman {t["spearman"]:+.2f} {_range(t["interval"], "{:+.2f}")}' for t in found)
+
+
+def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
+          figures: bool = True) -> str:
+  """Writes summary.json, trends.json and figures/ into `folder`; returns the answer as text."""
+  summary = summarise(dataset, resamples=resamples)
+  found = trends(dataset, resamples=resamples)
+  for name, content in (('summary.json', summary), ('trends.json', found)):
+    (folder / name).write_text(json.dumps(content, indent=1) + '\n')
+  if figures:
+    draw_all(dataset, summary, folder / 'figures')
+  return '\n'.join(filter(None, (table(summary, dataset), trend_lines(found))))

@@ -1,0 +1,30 @@
+"""Installs mmalign_jax and the `mmalign` command; the studies travel inside the package."""
+
+import pathlib
+
+from setuptools import find_packages, setup
+
+setup(
+    name='mmalign_jax',
+    version='0.1.0',
+    description='When, and how strongly, to align the representations of two modalities, in JAX',
+    long_description=pathlib.Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.11',
+    packages=[*find_packages(include=['mmalign_jax', 'mmalign_jax.*']),
+              'mmalign_jax.configs', 'mmalign_jax.launch'],
+    package_dir={'mmalign_jax.configs': 'configs', 'mmalign_jax.launch': 'launch'},
+    install_requires=[
+        'jax>=0.10,<0.13', 'flax>=0.12', 'optax>=0.2.6', 'chex>=0.1.90', 'ml_collections>=1.1',
+        'absl-py>=2.1', 'numpy>=2.0', 'scipy>=1.13', 'scikit-learn>=1.5', 'h5py>=3.11',
+        'xarray>=2025.1', 'zarr>=3.0', 'matplotlib>=3.9', 'tqdm>=4.66',
+    ],
+    extras_require={
+        'test': ['pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6.100', 'ruff>=0.9'],
+        'bench': ['torch>=2.5'],
+        'cuda12': ['jax[cuda12]>=0.10,<0.13'],
+        'tpu': ['jax[tpu]>=0.10,<0.13'],
+    },
+    entry_points={'console_scripts': ['mmalign = mmalign_jax.cli:main']},
+)
