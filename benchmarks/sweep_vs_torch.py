@@ -83,16 +83,13 @@ def at(tree: PyTree, r) -> PyTree:
   return jax.tree.map(lambda v: v[r], tree)
 
 
-# -- PyTorch ------------------------------------------------------------------------------------
-
-
 class Side(nn.Module):
   """mmalign_jax.encoders.Side in PyTorch."""
 
   def __init__(self, spec: Spec, x_width: int, n_outputs: int):
     super().__init__()
-    widths = [x_width] + [spec.width] * spec.depth
-    self.encoder = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths, widths[1:]))
+    self.encoder = nn.ModuleList(
+        nn.Linear(spec.width if i else x_width, spec.width) for i in range(spec.depth))
     self.projection = nn.Linear(spec.width, spec.projection_width)
     self.head = nn.Linear(spec.width, n_outputs)
 
@@ -156,12 +153,13 @@ def torch_loop(p: Problem, cells: range, threads: int, fused: bool) -> None:
       model(x1[i], x2[i], y[i], lam).backward()
       nn.utils.clip_grad_norm_(model.parameters(), p.spec.clip_norm)
       optimizer.step()
-  synchronize()
+    model.side_1.head.bias.tolist()  # waits for a GPU
 
 
 def ensemble(p: Problem, cells: range):
   """Stacked parameters {name: [R, ...]} and vmap(grad) of the loss with respect to them."""
   params, _ = stack_module_state([model_of(p, r) for r in cells])
+  params = {name: v.detach() for name, v in params.items()}  # else autograd records the gradients
   base = Pair(p).to('meta')
   return params, vmap(grad(lambda params, *batch: functional_call(base, params, batch)))
 
@@ -179,26 +177,12 @@ def torch_vmap(p: Problem, size: int, threads: int) -> None:
     rows = torch.arange(len(cells), device=DEVICE)[:, None]
     for i in order.unbind(1):
       grads = gradient(params, x1[rows, i], x2[rows, i], y[rows, i], lam)
-      for name, g in clipped(grads, p.spec.clip_norm).items():
-        params[name].grad = g
+      norms = torch.stack([g.flatten(1).norm(dim=1) for g in grads.values()])
+      scale = (p.spec.clip_norm / (norms.norm(dim=0) + 1e-6)).clamp(max=1)
+      for name, g in grads.items():
+        params[name].grad = g * scale.view(-1, *[1] * (g.ndim - 1))
       optimizer.step()
-  synchronize()
-
-
-def clipped(grads: dict[str, torch.Tensor], limit: float) -> dict[str, torch.Tensor]:
-  """Gradients [R, ...] scaled so that the norm of each cell is at most `limit`."""
-  norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in grads.values()])
-  scale = (limit / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1)
-  names, leaves = zip(*grads.items())
-  return dict(zip(names, [g * scale.view(-1, *[1] * (g.ndim - 1)) for g in leaves]))
-
-
-def synchronize() -> None:
-  if DEVICE == 'cuda':
-    torch.cuda.synchronize()
-
-
-# -- JAX ----------------------------------------------------------------------------------------
+    params['side_1.head.bias'].tolist()  # waits for a GPU
 
 
 def ours(p: Problem, chunk: int | None = None, workers: int | None = None) -> None:
@@ -208,12 +192,6 @@ def ours(p: Problem, chunk: int | None = None, workers: int | None = None) -> No
   size = chunk or chunk_size(p.spec, p.tables, len(p.hypers.lam), workers, best=plan.chunk)
   run_sweep(p.spec, p.hypers, tables=p.tables, chunk=-(-size // plan.multiple) * plan.multiple,
             workers=workers, place=plan.place)
-
-
-def jax_cells(p: Problem, run) -> None:
-  """(c) One compiled cell, called in a Python loop that fetches each result."""
-  for r in range(len(p.hypers.lam)):
-    jax.device_get(run(at(p.hypers, r), p.tables))
 
 
 def jax_steps(p: Problem, step, cells: range) -> None:
@@ -240,12 +218,10 @@ def contenders(p: Problem, n_torch: int) -> dict[str, tuple]:
     for size in (n, 18):
       rows[f'b torch.func, {size} cells, threads {k}'] = (
           functools.partial(torch_vmap, p, size, k), n)
-  rows['c jax, scan per cell'] = (lambda: jax_cells(p, scan), n)
+  rows['c jax, scan per cell'] = (
+      lambda: [jax.device_get(scan(at(p.hypers, r), p.tables)) for r in range(n)], n)
   rows['c jax, jit per step'] = (lambda: jax_steps(p, step, few), n_torch)
   return rows
-
-
-# -- measuring ----------------------------------------------------------------------------------
 
 
 def gradient_differences(p: Problem) -> dict[str, float]:
@@ -277,7 +253,7 @@ def timed(function) -> float:
 
 
 def measure(rows: dict[str, tuple], steps: int, repeats: int) -> dict[str, dict]:
-  """Interleaved repeats: {name: microseconds per pair and step, and seconds to compile}."""
+  """Interleaved repeats: {name: us per pair and step, and what the first call cost beyond them}."""
   first = {name: timed(function) for name, (function, _) in rows.items()}
   seconds = {name: [] for name in rows}
   for _ in range(repeats):
@@ -321,11 +297,8 @@ def environment() -> dict[str, object]:
       jax=jax.__version__, torch=torch.__version__, numpy=np.__version__, python=sys.version[:7])
 
 
-# -- reporting ----------------------------------------------------------------------------------
-
-
 def print_rows(rows: dict[str, dict], reference: float) -> None:
-  print(f'{"us per pair and step":42}{"median":>9}{"min":>9}{"ratio":>8}{"compile s":>11}{"cells":>7}')
+  print(f'{"us per pair and step":42}   median      min   ratio  compile s  cells')
   for name, row in rows.items():
     row['ratio'] = row['median_us'] / reference
     print(f'{name:42}{row["median_us"]:9.1f}{row["min_us"]:9.1f}{row["ratio"]:8.2f}'
@@ -344,31 +317,47 @@ def verdicts(rows: dict[str, dict]) -> dict[str, dict]:
   return result
 
 
-def chunk_section(p: Problem, repeats: int) -> dict[str, dict]:
+def chunk_rows(p: Problem) -> dict[str, tuple]:
   """Ours for several sizes of chunk; run_sweep trains the first chunk before it starts threads."""
-  n = len(p.hypers.lam)
-  rows = {f'chunk {size}, workers {workers}': (functools.partial(ours, p, size, workers), n)
+  return {f'chunk {size}, workers {workers}': (
+      functools.partial(ours, p, size, workers), len(p.hypers.lam))
           for size in (1, 3, 6, 12, 18, 45, 90) for workers in (1, 2)}
-  return measure(rows, p.spec.steps, repeats)
 
 
-def arguments() -> argparse.Namespace:
+def floor(p: Problem, reference: float) -> dict[str, float]:
+  """What the matrix products of a step alone would take, of `reference` us."""
+  flops, rate = matrix_flops(p), matmul_rate()
+  us = 1e6 * flops / rate
+  print(f'floor: {flops / 1e6:.2f} MFLOP of matrix products at {rate / 1e9:.0f} GFLOP/s take '
+        f'{us:.1f} us, {us / reference:.0%} of ours')
+  return dict(flops=flops, flops_per_s=rate, us=us, share=us / reference)
+
+
+def write(result: dict, out: pathlib.Path | None) -> None:
+  """Writes the JSON, to benchmarks/results/ by default."""
+  out = out or pathlib.Path(__file__).parent / (
+      f'results/sweep_vs_torch_{result["environment"]["device"]}.json')
+  out.parent.mkdir(parents=True, exist_ok=True)
+  out.write_text(json.dumps(result, indent=2) + '\n')
+  print(f'wrote {out}')
+
+
+def main() -> int:
   parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
   parser.add_argument('--steps', type=int, default=200)
   parser.add_argument('--repeats', type=int, default=3)
   parser.add_argument('--torch_cells', type=int, default=6, help='cells of (a) and of jit per step')
   parser.add_argument('--chunks', action='store_true', help='also compare sizes of chunks')
   parser.add_argument('--out', type=pathlib.Path)
-  return parser.parse_args()
+  return run(parser.parse_args())
 
 
-def main() -> int:
-  args = arguments()
+def run(args: argparse.Namespace) -> int:
+  """The whole comparison, printed and written to a file; returns the exit status."""
   result = dict(environment=environment(), arguments=vars(args) | {'out': str(args.out)})
-  lam = np.linspace(0, 2, 6)
   p = build(Spec(steps=args.steps), grid(
-      {'redundancy': (0, 4, 8), 'lam': lam, 'seed': range(5)}, temperature=0.1, n_train=512,
-      learning_rate=5e-3, weight_decay=1e-2))
+      {'redundancy': (0, 4, 8), 'lam': np.linspace(0, 2, 6), 'seed': range(5)},
+      temperature=0.1, n_train=512, learning_rate=5e-3, weight_decay=1e-2))
   print(result['environment'])
   result['gradients'] = gradient_differences(p)
   print(f'gradients relative to ours, tolerance {TOLERANCE}: {result["gradients"]}')
@@ -376,23 +365,15 @@ def main() -> int:
     print('the gradients differ')
     return 1
   result['rows'] = rows = measure(contenders(p, args.torch_cells), args.steps, args.repeats)
-  print(f'{len(p.hypers.lam)} cells, {args.steps} steps, {args.repeats} repeats; loops of torch and '
-        f'of single steps on {args.torch_cells} cells, scaled; ours draws and evaluates too')
+  print(f'{len(p.hypers.lam)} cells, {args.steps} steps, {args.repeats} repeats; (a) and jit per '
+        f'step on {args.torch_cells} cells only, scaled; ours draws and evaluates too')
   print_rows(rows, rows['ours']['median_us'])
   result['verdicts'] = verdicts(rows)
-  flops, rate = matrix_flops(p), matmul_rate()
-  share = 1e6 * flops / rate / rows['ours']['median_us']
-  result['floor'] = dict(flops=flops, flops_per_s=rate, us=1e6 * flops / rate, share=share)
-  print(f'floor: {flops / 1e6:.2f} MFLOP of matrix products at {rate / 1e9:.0f} GFLOP/s take '
-        f'{1e6 * flops / rate:.1f} us, {share:.0%} of ours')
+  result['floor'] = floor(p, rows['ours']['median_us'])
   if args.chunks:
-    result['chunks'] = chunk_section(p, args.repeats)
+    result['chunks'] = measure(chunk_rows(p), args.steps, args.repeats)
     print_rows(result['chunks'], rows['ours']['median_us'])
-  out = args.out or pathlib.Path(__file__).parent / (
-      f'results/sweep_vs_torch_{result["environment"]["device"]}.json')
-  out.parent.mkdir(parents=True, exist_ok=True)
-  out.write_text(json.dumps(result, indent=2) + '\n')
-  print(f'wrote {out}')
+  write(result, args.out)
   return 0
 
 

@@ -97,7 +97,9 @@ def with_known_configs(argv: list[str]) -> list[str]:
 def flag_error(error: Exception, argv: list[str]) -> str:
   """One line for what absl or ml_collections says; an unknown setting lists the known ones."""
   text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-  text = text.splitlines()[0] if text else type(error).__name__
+  lines = text.strip().splitlines() or [type(error).__name__]
+  # A config file that raises comes with its whole traceback: what it said is the last line.
+  text = lines[-1].removeprefix('ValueError: ') if 'Traceback' in text else lines[0]
   if isinstance(error, (AttributeError, KeyError)) and any('--config.' in a for a in argv):
     asked = [a.partition('=')[0].removeprefix('--config.') for a in argv if '--config.' in a]
     unknown = [name for name in asked if name not in defaults()]
@@ -148,3 +150,7 @@ def _generator_table(name: str, given: dict, known: dict) -> str:
 
 
 COMMANDS = {'sweep': sweep, 'generator': generator}
+
+
+if __name__ == '__main__':
+  sys.exit(main())

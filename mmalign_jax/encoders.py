@@ -87,7 +87,7 @@ class Side(nn.Module):
 def unit_norm(z: chex.Array) -> chex.Array:
   """z [B, K] with rows of Euclidean norm 1; a zero row stays zero, with a finite gradient."""
   z = z.T
-  return (z * jax.lax.rsqrt(jnp.sum(z * z, axis=0) + EPS)).T
+  return (z * jax.lax.rsqrt(jnp.sum(z * z, axis=0, keepdims=True) + EPS)).T
 
 
 def init(key: Key, modules: tuple[nn.Module, nn.Module], x1_width: int, x2_width: int) -> PyTree:

@@ -32,11 +32,12 @@ def permute(key: jax.Array, index: chex.Array, n: chex.Numeric) -> chex.Array:
   index = jnp.asarray(index).astype(jnp.uint32)
   pivot, salt = jax.random.bits(key, (2, ROUNDS), jnp.uint32)
   pivot = pivot % n
-  for r in range(ROUNDS):
+
+  def round_(r, index):  # a loop, since unrolled rounds take a second to compile
     partner = pivot[r] - index + jnp.where(index > pivot[r], n, 0)
-    swap = _coin(jnp.maximum(index, partner) ^ salt[r])
-    index = jnp.where(swap, partner, index)
-  return index.astype(jnp.int32)
+    return jnp.where(_coin(jnp.maximum(index, partner) ^ salt[r]), partner, index)
+
+  return jax.lax.fori_loop(0, ROUNDS, round_, index).astype(jnp.int32)
 
 
 def _coin(word: chex.Array) -> chex.Array:

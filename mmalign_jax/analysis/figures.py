@@ -5,7 +5,7 @@ import pathlib
 import matplotlib
 from matplotlib.figure import Figure
 import numpy as np
-from scipy import stats
+from scipy import special
 import xarray as xr
 
 from mmalign_jax.analysis.curves import Curve, curves
@@ -61,7 +61,7 @@ def mean_band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   n = np.isfinite(values).sum(axis=1)
   mean = np.nansum(values, axis=1) / np.maximum(n, 1)
   spread = np.sqrt(np.nansum((values - mean[:, None]) ** 2, axis=1) / np.maximum(n - 1, 1))
-  half = stats.t.ppf(0.975, np.maximum(n - 1, 1)) * spread / np.sqrt(np.maximum(n, 1))
+  half = special.stdtrit(np.maximum(n - 1, 1), 0.975) * spread / np.sqrt(np.maximum(n, 1))
   return np.where(n, mean, np.nan), np.where(n > 1, half, 0)
 
 

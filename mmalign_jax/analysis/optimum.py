@@ -9,7 +9,7 @@ the expected gain is 0 or less.
 import dataclasses
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 SHAPES = ('rising', 'falling', 'inverted_u', 'flat')
 MIN_SEEDS = 5  # with fewer, a flat curve is called flat too seldom: no interval and no shape
@@ -108,7 +108,7 @@ def choices(lam: np.ndarray, accuracy: np.ndarray, *, n_boot: int = 2000,
 
 def interval(values: np.ndarray, n: int, *, level: float = 0.95, method: str = 'linear'):
   """Expanded percentile interval of bootstrap `values` [B] over n units (Hesterberg 2015)."""
-  tail = stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf((1 - level) / 2, n - 1))
+  tail = special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - level) / 2))
   low, high = np.quantile(values, [tail, 1 - tail], method=method)
   return float(low), float(high)
 

@@ -4,7 +4,6 @@ import json
 import pathlib
 
 import numpy as np
-from scipy import stats
 import xarray as xr
 
 from mmalign_jax.analysis.curves import Curve, curves
@@ -118,7 +117,8 @@ def _predictors(own: list[Curve], encoder: int) -> dict[str, list[float]]:
 
 def _spearman(x, y) -> float:
   """0 where either is constant: no trend to speak of."""
-  return float(stats.spearmanr(x, y)[0]) if len(set(x)) > 1 and len(set(y)) > 1 else 0.0
+  from scipy.stats import spearmanr  # slow to import
+  return float(spearmanr(x, y)[0]) if len(set(x)) > 1 and len(set(y)) > 1 else 0.0
 
 
 def trend_lines(found: list[dict]) -> str:

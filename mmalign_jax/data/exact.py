@@ -48,7 +48,7 @@ def information(generator: Generator, tables: Tables, hyper: Hyper) -> Informati
       xlogy(h, hyper.flipped) + xlogy(SHARED - h, 1 - hyper.flipped))
   p_h = genuine + hyper.mismatched * unrelated  # [9]
   trust = jnp.where(p_h > 0, genuine / jnp.where(p_h > 0, p_h, 1), 0)[:, None, None]
-  p_joint = trust * labels + (1 - trust) * p_1  # [9, 2**T, C]
+  p_joint = trust * labels[None] + (1 - trust) * p_1[None]  # [9, 2**T, C]
   p_y = labels.mean(axis=0)
   only_1, only_2 = synthetic.hidden_from(masks, 2), synthetic.hidden_from(masks, 1)
   return Information(
@@ -79,7 +79,7 @@ def side_posterior(masks: chex.Array, labels: chex.Array, hyper: Hyper, side: in
     other = posterior[pattern ^ (1 << bit)]
     posterior = (1 - flip[bit]) * posterior + flip[bit] * other
   if side == 2:
-    posterior = (1 - hyper.mismatched) * posterior + hyper.mismatched * labels.mean(axis=0)
+    posterior = (1 - hyper.mismatched) * posterior + hyper.mismatched * labels.mean(axis=0, keepdims=True)
   return posterior
 
 

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 import h5py
 import numpy as np
 import scipy.io
-from sklearn import datasets
 
 MAX_CLASSES = 50  # distinct whole numbers that are still read as class labels
 _LISTED = 20      # names in an error message
@@ -77,6 +76,7 @@ def reading(what) -> Iterator[None]:
 
 def digits() -> Store:
   """The 1,797 8x8 digits that scikit-learn carries: views [1797, 32] left, right, top, bottom."""
+  from sklearn import datasets  # slow to import, and seldom needed
   bunch = datasets.load_digits()
   halves = {'left': np.s_[:, :, :4], 'right': np.s_[:, :, 4:],
             'top': np.s_[:, :4], 'bottom': np.s_[:, 4:]}

@@ -4,7 +4,6 @@ import fractions
 import warnings
 
 import numpy as np
-from sklearn import model_selection
 
 MAX_FOLDS = 32
 
@@ -37,12 +36,14 @@ def split(y: np.ndarray, classes: tuple[str, ...], groups: np.ndarray | None, fr
   if classes and min(n_test, n - n_test) < len(counts):
     raise ValueError(f'test_fraction: {fraction} of {n} samples leaves {n_test} to test on and '
                      f'{n - n_test} to train on, fewer than {len(counts)} classes')
+  from sklearn import model_selection  # slow to import, and seldom needed
   return tuple(model_selection.train_test_split(
       np.arange(n), test_size=n_test, random_state=seed, stratify=y if classes else None))
 
 
 def _group_split(y: np.ndarray, classes: tuple[str, ...], groups: np.ndarray, fraction: float,
                  seed: int) -> tuple[np.ndarray, np.ndarray]:
+  from sklearn import model_selection
   n_groups = int(groups.max()) + 1
   if n_groups < 2:
     raise ValueError('group: one id only; a split needs 2')

@@ -72,8 +72,9 @@ def atoms_task(tables: Tables, hyper: Hyper) -> tuple[chex.Array, chex.Array]:
   atoms = [hyper.redundancy, hyper.unique_1, hyper.unique_2, hyper.synergy]
   keep = 1 - flip_probability(jnp.stack([jnp.asarray(a, jnp.float32) for a in atoms]))  # [4]
   value = jnp.arange(16)
-  agree = ((value[:, None] ^ value[None, :])[..., None] >> jnp.arange(4)) & 1 == 0  # [16, 16, 4]
-  labels = jnp.prod(jnp.where(agree, keep, 1 - keep), axis=-1)
+  differ = (value[:, None, None] ^ value[None, :, None]) >> jnp.arange(4)[None, None] & 1
+  keep = keep[None, None]
+  labels = jnp.prod(jnp.where(differ == 0, keep, 1 - keep), axis=-1)
   return jnp.array([1 << 0, 1 << 8, 1 << 12, (1 << 9) | (1 << 13)], jnp.uint32), labels
 
 
@@ -175,12 +176,11 @@ def draw(generator: Generator, tables: Tables, hyper: Hyper, key: Key, n: int) -
   bit of x2 is flipped with probability hyper.flipped.
   """
   masks, labels = generator.task(tables, hyper)
-  key_bits, key_noise = jax.random.split(key)
-  word = jax.random.bits(key_bits, (n,), jnp.uint32)  # 16 bits the sample, 12 an unrelated x2
-  noise = jax.random.uniform(key_noise, (SHARED + 2, n))
+  word, *noise = jax.random.bits(key, (SHARED + 3, n), jnp.uint32)  # one draw compiles fastest
+  noise = (jnp.stack(noise) >> 8).astype(jnp.float32) / 2**24  # uniform in [0, 1)
   flips = jnp.sum((noise[:SHARED] < hyper.flipped).astype(jnp.uint32)
                   << jnp.arange(SHARED, dtype=jnp.uint32)[:, None], axis=0)
-  sample = word & 0xFFFF
+  sample = word & 0xFFFF  # the 12 highest bits of the word are an unrelated x2
   row_1 = sample & 0xFFF
   row_2 = jnp.where(noise[SHARED] < hyper.mismatched, word >> 20,
                     ((sample & _SHARED) ^ flips) | ((sample >> WIDTH) << SHARED))
@@ -191,8 +191,9 @@ def draw(generator: Generator, tables: Tables, hyper: Hyper, key: Key, n: int) -
 
 def task_pattern(sample: chex.Array, masks: chex.Array) -> chex.Array:
   """Value [N] i32 in 0..2**T-1 of the task bits [T] of each 16-bit sample [N]."""
-  parity = jax.lax.population_count(sample.astype(jnp.uint32)[:, None] & masks) & 1
-  return jnp.sum(parity << jnp.arange(masks.shape[0], dtype=jnp.uint32), axis=1).astype(jnp.int32)
+  parity = jax.lax.population_count(sample.astype(jnp.uint32)[:, None] & masks[None]) & 1
+  place = jnp.arange(masks.shape[0], dtype=jnp.uint32)
+  return jnp.sum(parity << place[None], axis=1).astype(jnp.int32)
 
 
 def side_sample(row: chex.Array, side: int) -> chex.Array:

@@ -26,7 +26,7 @@ def debiased_linear_cka(x: chex.Array, y: chex.Array) -> chex.Array:
 def _centered(x, y):
   chex.assert_rank([x, y], 2)
   chex.assert_equal_shape_prefix([x, y], 1)
-  return x - x.mean(axis=0), y - y.mean(axis=0)
+  return x - x.mean(axis=0, keepdims=True), y - y.mean(axis=0, keepdims=True)
 
 
 def _cross(x, y):

@@ -1,0 +1,90 @@
+"""The commands as a user types them: answers, and one line for everything that is wrong."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mmalign_jax import cli
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def run(*arguments, cwd=ROOT):
+  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+  return subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, text=True,
+                        capture_output=True, timeout=300, check=False)
+
+
+@pytest.mark.parametrize('redundancy, mi_1, mi_2, accuracy_1, accuracy_2', [
+    (0, .36687, .47334, .5412, .5952), (4, .71508, .73337, .6663, .7083),
+    (8, 1.15884, 1.15884, .9063, .9063)])
+def test_generator_prints_the_exact_numbers(capsys, redundancy, mi_1, mi_2, accuracy_1, accuracy_2):
+  assert cli.main(['generator', '--name=bits', f'--redundancy={redundancy}', '--level=0', '--json']) == 0
+  found = json.loads(capsys.readouterr().out)
+  assert set(found) == {'mi_joint', 'mi_1', 'mi_2', 'mi_1_2', 'bayes_accuracy_1', 'bayes_accuracy_2',
+                        'bayes_accuracy', 'shared', 'unique_1', 'unique_2'}
+  expected = dict(mi_1=mi_1, mi_2=mi_2, bayes_accuracy_1=accuracy_1, bayes_accuracy_2=accuracy_2,
+                  mi_joint=1.15884, mi_1_2=5.54518, bayes_accuracy=.9063, shared=redundancy)
+  for name, value in expected.items():
+    assert found[name] == pytest.approx(value, abs=1e-4)
+
+
+def test_generator_table_names_units(capsys):
+  assert cli.main(['generator', '--name=atoms', '--redundancy=0.2', '--unique_1=0.4']) == 0
+  text = capsys.readouterr().out
+  assert 'mi_1              0.60000 nats' in text and 'task bits' in text
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['generator', '--redundancy=9'], 'redundancy=9 is outside 0..8'),
+    (['generator', '--redundancy=x'], "invalid float value: 'x'"),
+    (['generator', '--name=bit'], "generator 'bit' is unknown; known: atoms, bits"),
+    (['generator', '--level=3', '--name=atoms'], '--level=3 is not a setting of generator'),
+    (['generator', '--name=atoms', '--synergy=0.8'], 'synergy=0.8 is outside 0..0.693'),
+    (['generator', '--flip=1'], 'unrecognized arguments: --flip=1'),
+    (['measured'], "unknown command 'measured'; known: sweep, generator")])
+def test_wrong_commands_end_in_one_line(capsys, arguments, message):
+  assert cli.main(arguments) == 2
+  error = capsys.readouterr().err
+  assert message in error and error.startswith('error: ') and error.count('\n') == 1
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--config=configs/strength.py:tiny'], '--workdir is missing'),
+    (['--config=configs/strenght.py', '--workdir=W'], 'configs/strenght.py: no such file'),
+    (['--config=configs/strength.py:huge', '--workdir=W'], 'strength.py:huge is unknown; known: quick'),
+    (['--config=configs/strength.py:tiny', '--workdir=W', '--config.lamda=1'],
+     '--config.lamda: unknown setting; known: batch_size'),
+    (['--config=configs/strength.py:tiny', '--workdir=W', "--config.lam=(0, -1)"],
+     'lam=-1 must be at least 0'),
+    (['--config=configs/strength.py:tiny', '--workdir=W', '--config.steps=many'], 'steps'),
+    (['--config=configs/strength.py:tiny', '--wrkdir=W'], "Unknown command line flag 'wrkdir'"),
+    (['--config=configs/paired.py:data=gone.npz,x1=a,x2=b', '--workdir=W'],
+     "'gone.npz': no such file or folder"),
+    (['--config=configs/paired.py:data=bad.npz,x1=a,x2=b', '--workdir=W'],
+     "no key 'a' for x1"),
+])
+def test_wrong_flags_end_in_one_line_and_write_nothing(tmp_path, arguments, message):
+  np.savez(tmp_path / 'bad.npz', x1=np.zeros((4, 2)), y=np.arange(4))
+  found = run(ROOT / 'launch' / 'sweep.py', *arguments, cwd=tmp_path)
+  assert found.returncode == 2, found.stderr
+  assert message in found.stderr and found.stderr.count('\n') == 1
+  assert not (tmp_path / 'W').exists()
+
+
+def test_installed_command_runs_a_study_from_any_folder(tmp_path):
+  found = run('-m', 'mmalign_jax.cli', 'sweep', '--config=configs/strength.py:tiny', '--workdir=W',
+              '--config.redundancy=8', "--config.lam=(0, 0.5, 1)", '--config.steps=2', cwd=tmp_path)
+  assert found.returncode == 0, found.stderr
+  summary = json.loads((tmp_path / 'W' / 'summary.json').read_text())
+  assert [(row['redundancy'], row['encoder']) for row in summary] == [(8, 1), (8, 2)]
+  assert {'best_lam', 'best_lam_interval', 'gain', 'gain_interval', 'shape'} <= set(summary[0])
+  for name in ('accuracy', 'gain', 'cka'):
+    for suffix in ('png', 'svg'):
+      assert (tmp_path / 'W' / 'figures' / f'{name}.{suffix}').stat().st_size > 1000
+  assert 'best lam' in found.stdout and 'results.zarr' in found.stdout

@@ -1,0 +1,55 @@
+"""Every study in configs/ loads, builds, and runs in its tiny form."""
+
+import importlib.util
+import pathlib
+
+import numpy as np
+import pytest
+
+from mmalign_jax.analysis import report
+from mmalign_jax.training import study
+from mmalign_jax.training.loop import run_study
+
+CONFIGS = sorted((pathlib.Path(__file__).resolve().parent.parent / 'configs').glob('*.py'))
+
+
+def load(path):
+  spec = importlib.util.spec_from_file_location(path.stem, path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_tiny_runs_two_steps_and_answers(path, tmp_path):
+  settings = load(path).get_config('tiny').to_dict() | dict(steps=2)
+  dataset = run_study(study.from_settings(settings), tmp_path, progress=False)
+  assert np.isfinite(dataset['accuracy_1']).all() and np.isfinite(dataset['cka']).all()
+  text = report.write(dataset, tmp_path, resamples=100, figures=False)
+  assert 'no verdict' in text and (tmp_path / 'summary.json').exists()
+
+
+@pytest.mark.parametrize('variant, shape', [
+    ('', (9, 11, 10)), ('quick', (3, 6, 5)), ('atoms', (4, 4, 1, 6, 10)),
+    ('per_encoder', (1, 3, 3, 10))])
+def test_variants_of_the_strength_study(variant, shape):
+  module = load(next(p for p in CONFIGS if p.stem == 'strength'))
+  made = study.from_settings(module.get_config(variant).to_dict())
+  assert sorted(made.shape) == sorted(shape)
+
+
+def test_default_is_the_stated_protocol():
+  module = load(next(p for p in CONFIGS if p.stem == 'strength'))
+  config = module.get_config()
+  assert config.redundancy == tuple(range(9)) and config.seed == tuple(range(10))
+  np.testing.assert_allclose(config.lam, np.arange(11) * 0.2)
+  assert (config.n_train, config.batch_size, config.steps, config.depth, config.projection) == (
+      (512,), 256, 600, 3, 'linear')
+
+
+def test_paired_argument_is_parsed_and_checked():
+  module = load(next(p for p in CONFIGS if p.stem == 'paired'))
+  config = module.get_config('data=a/b.npz,x1=text,x2=audio,y=label')
+  assert (config.data, config.x1, config.x2, config.y) == ('a/b.npz', 'text', 'audio', 'label')
+  with pytest.raises(ValueError, match="cannot read 'digit'; give digits, tiny, or KEY=VALUE"):
+    module.get_config('digit')

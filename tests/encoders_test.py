@@ -1,0 +1,158 @@
+"""One side: shapes, the forward pass in numpy, initial parameters, and unit norm."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mmalign_jax import encoders
+from mmalign_jax.types import Spec
+
+B, D = 6, 7
+SPECS = [Spec(depth=3, width=5, projection=projection, projection_width=4, task=task)
+         for projection in encoders.PROJECTIONS for task in ('cross_entropy', 'l1')]
+NAMES = [f'{spec.projection}-{spec.task}' for spec in SPECS]
+
+
+def made(spec: Spec, n_outputs: int = 3, seed: int = 0):
+  """(side, its parameters, x [B, D])."""
+  side = encoders.Side(spec, n_outputs)
+  params = encoders.init(jax.random.key(seed), (side, side), D, D + 2)
+  x = np.random.default_rng(seed).normal(size=(B, D)).astype(np.float32)
+  return side, params['side_1'], x
+
+
+def forward_64(params, x, spec: Spec):
+  """(layers, z, prediction) in numpy float64, batch-first."""
+  params = jax.tree.map(lambda p: np.asarray(p, np.float64), params)['params']
+  dense = lambda layer, h: h @ layer['kernel'].T + layer['bias']
+  leaky = lambda h: np.where(h > 0, h, 0.1 * h)
+  h, layers = x.astype(np.float64), []
+  for i in range(spec.depth):
+    h = leaky(dense(params['encoder'][f'Dense_{i}'], h))
+    layers.append(h)
+  z = h
+  if spec.projection == 'mlp':
+    z = leaky(dense(params['projection']['hidden'], z))
+  if spec.projection != 'none':
+    z = dense(params['projection']['out'], z)
+  prediction = dense(params['head'], h)
+  return layers, z / np.linalg.norm(z, axis=1, keepdims=True), prediction
+
+
+@pytest.mark.parametrize('spec', SPECS, ids=NAMES)
+def test_a_side_equals_the_forward_pass_in_numpy(spec):
+  n_outputs = 1 if spec.task == 'l1' else 3
+  side, params, x = made(spec, n_outputs)
+  out = side.apply(params, x)
+  layers, z, prediction = forward_64(params, x, spec)
+  assert len(out.layers) == spec.depth
+  for got, expected in zip(out.layers, layers):
+    np.testing.assert_allclose(got, expected, atol=1e-5)
+  np.testing.assert_allclose(out.z, z, atol=1e-5)
+  if spec.task == 'l1':
+    prediction = prediction[:, 0]
+  assert out.prediction.shape == ((B,) if spec.task == 'l1' else (B, 3))
+  np.testing.assert_allclose(out.prediction, prediction, atol=1e-5)
+
+
+@pytest.mark.parametrize('spec', SPECS, ids=NAMES)
+def test_shapes_are_batch_first(spec):
+  side, params, x = made(spec)
+  out = side.apply(params, x)
+  assert [h.shape for h in out.layers] == [(B, spec.width)] * spec.depth
+  assert out.z.shape == (B, spec.width if spec.projection == 'none' else spec.projection_width)
+  np.testing.assert_allclose(np.linalg.norm(out.z, axis=1), np.ones(B), atol=1e-6)
+
+
+@pytest.mark.parametrize('depth', [1, 2, 6])
+def test_depth_is_the_number_of_layers(depth):
+  side, params, x = made(Spec(depth=depth))
+  assert len(side.apply(params, x).layers) == depth
+  assert len(params['params']['encoder']) == depth
+
+
+@pytest.mark.parametrize('name', sorted(encoders.ENCODERS))
+def test_every_encoder_is_the_same_under_jit_and_vmap(name):
+  side, params, x = made(Spec(encoder=name, depth=2))
+  out = side.apply(params, x)
+  jitted = jax.jit(side.apply)(params, x)
+  many = jax.tree.map(lambda p: jnp.stack([p, 2 * p]), params)
+  vmapped = jax.vmap(side.apply, (0, None))(many, x)
+  for a, b, c in zip(*map(jax.tree.leaves, (out, jitted, vmapped))):
+    np.testing.assert_allclose(a, b, atol=1e-6)
+    np.testing.assert_allclose(a, c[0], atol=1e-6)
+
+
+@pytest.mark.parametrize('name', sorted(encoders.ENCODERS))
+def test_every_encoder_treats_samples_independently(name):
+  side, params, x = made(Spec(encoder=name, depth=2))
+  order = np.random.default_rng(0).permutation(B)
+  for a, b in zip(*map(jax.tree.leaves, (side.apply(params, x[order]), side.apply(params, x)))):
+    np.testing.assert_allclose(a, b[order], atol=1e-6)
+
+
+def test_an_unknown_encoder_lists_the_known_ones():
+  side = encoders.Side(Spec(encoder='resnet'), 3)
+  with pytest.raises(ValueError, match="'resnet'.*mlp"):
+    side.init(jax.random.key(0), jnp.zeros((2, D)))
+
+
+# -- unit norm -------------------------------------------------------------------------------------
+
+
+def test_unit_norm_of_a_hand_worked_row():
+  np.testing.assert_allclose(encoders.unit_norm(jnp.array([[3.0, 4.0]])), [[0.6, 0.8]], atol=1e-6)
+
+
+def test_a_zero_row_stays_zero_with_a_finite_gradient():
+  z = jnp.array([[0.0, 0.0], [1.0, -1.0]])
+  np.testing.assert_allclose(encoders.unit_norm(z)[0], [0, 0])
+  grad = jax.grad(lambda z: encoders.unit_norm(z).sum())(z)
+  assert np.isfinite(grad).all()
+
+
+# -- initial parameters ----------------------------------------------------------------------------
+
+
+def leaves(params) -> list[tuple[str, np.ndarray, int]]:
+  """(path, values, fan in) of every parameter."""
+  found = []
+  for path, value in jax.tree_util.tree_leaves_with_path(params):
+    parent = params
+    for entry in path[:-1]:
+      parent = parent[entry.key]
+    found.append((jax.tree_util.keystr(path), np.asarray(value), parent['kernel'].shape[1]))
+  return found
+
+
+def initial(seed: int, **settings):
+  modules = (encoders.Side(Spec(width=32, projection='mlp', **settings), 10),) * 2
+  return encoders.init(jax.random.key(seed), modules, 20, 50)
+
+
+def test_parameters_lie_within_one_over_the_root_of_the_fan_in():
+  for path, value, fan_in in leaves(initial(0)):
+    assert np.abs(value).max() <= fan_in**-0.5 + 1e-7, path
+
+
+def test_parameters_are_uniform():
+  scaled = {path: value.ravel() * fan_in**0.5 for path, value, fan_in in leaves(initial(0))}
+  for path, value in scaled.items():
+    error = 5 / np.sqrt(value.size)
+    assert abs(value.mean()) < error * 3**-0.5, path
+    assert abs((value**2).mean() - 1 / 3) < error * 0.3, path
+  counts = np.histogram(np.concatenate(list(scaled.values())), 10, (-1, 1))[0]
+  assert np.abs(counts / counts.mean() - 1).max() < 0.1
+
+
+def test_no_two_parameters_are_equal_and_seeds_differ():
+  values = [np.concatenate([v.ravel() * f**0.5 for _, v, f in leaves(initial(s))]) for s in (0, 1)]
+  assert len(np.unique(values[0])) > 0.999 * len(values[0])
+  assert abs(np.corrcoef(*values)[0, 1]) < 0.05
+
+
+def test_input_widths_may_differ():
+  params = initial(0)
+  shapes = [params[f'side_{i}']['params']['encoder']['Dense_0']['kernel'].shape for i in (1, 2)]
+  assert shapes == [(32, 20), (32, 50)]

@@ -1,0 +1,219 @@
+"""Every loss: hand-worked values, an independent float64 computation, and what it promises."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from mmalign_jax import losses
+
+B, K = 8, 5
+
+
+def embeddings(seed: int = 0, rows: int = B) -> tuple[np.ndarray, np.ndarray]:
+  """Unit rows z1, z2 [rows, K], related."""
+  g = np.random.default_rng(seed)
+  z1 = g.normal(size=(rows, K))
+  z2 = z1 + 0.7 * g.normal(size=(rows, K))
+  unit = lambda z: (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32)
+  return unit(z1), unit(z2)
+
+
+def info_nce_64(z1, z2, temperature: float) -> np.ndarray:
+  """From the definition, in float64: minus the mean log probability of the true partner."""
+  logits = z1.astype(np.float64) @ z2.astype(np.float64).T / temperature
+  forward = -np.log(np.diag(special.softmax(logits, axis=1)))
+  backward = -np.log(np.diag(special.softmax(logits, axis=0)))
+  return (forward + backward) / 2
+
+
+# -- InfoNCE ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('rows', [1, 2, 32])
+def test_info_nce_of_equal_embeddings_is_log_of_the_batch(rows):
+  z = jnp.full((rows, K), K**-0.5)
+  value = losses.info_nce(z, z, temperature=0.1)
+  np.testing.assert_allclose(value, np.full(rows, np.log(rows)), atol=2e-6)
+
+
+def test_info_nce_of_two_orthonormal_pairs():
+  # logits are the identity / t, so each row is log(exp(1/t) + 1) - 1/t = log(1 + exp(-1/t))
+  value = losses.info_nce(jnp.eye(2), jnp.eye(2), temperature=0.5)
+  np.testing.assert_allclose(value, [np.log1p(np.exp(-2.0))] * 2, atol=1e-6)
+
+
+def test_info_nce_of_two_swapped_pairs():
+  value = losses.info_nce(jnp.eye(2), jnp.eye(2)[::-1], temperature=0.5)
+  np.testing.assert_allclose(value, [2 + np.log1p(np.exp(-2.0))] * 2, atol=1e-6)
+
+
+def test_info_nce_by_hand_where_the_two_directions_differ():
+  # logits [[1, 1], [0, 0]]: rows ln 2, ln 2; columns ln(1 + 1/e), ln(1 + e)
+  z1, z2 = jnp.array([[1.0], [0.0]]), jnp.array([[1.0], [1.0]])
+  value = losses.info_nce(z1, z2, temperature=1.0)
+  np.testing.assert_allclose(
+      value, [(np.log(2) + np.log1p(np.exp(-1))) / 2, (np.log(2) + np.log1p(np.e)) / 2], atol=1e-6)
+
+
+@pytest.mark.parametrize('temperature', [0.05, 0.1, 1.0, 10.0])
+def test_info_nce_equals_the_definition_in_float64(temperature):
+  z1, z2 = embeddings()
+  value = losses.info_nce(z1, z2, temperature=temperature)
+  assert value.shape == (B,)
+  np.testing.assert_allclose(value, info_nce_64(z1, z2, temperature), rtol=1e-5, atol=5e-6)
+
+
+def test_info_nce_does_not_normalise_its_inputs():
+  z1, z2 = embeddings()
+  np.testing.assert_allclose(losses.info_nce(3 * z1, z2, temperature=0.6),
+                             losses.info_nce(z1, z2, temperature=0.2), atol=1e-5)
+
+
+def test_info_nce_is_symmetric_in_its_sides():
+  z1, z2 = embeddings()
+  np.testing.assert_allclose(losses.info_nce(z1, z2, temperature=0.2),
+                             losses.info_nce(z2, z1, temperature=0.2), atol=1e-6)
+
+
+def test_info_nce_is_finite_at_the_smallest_temperatures():
+  z1, z2 = embeddings()
+  for one, two in ((z1, z2), (z1, z1), (z1, -z1), (0 * z1, 0 * z1)):
+    value, grads = jax.value_and_grad(
+        lambda z: jnp.mean(losses.info_nce(z[0], z[1], temperature=0.001)))((one, two))
+    assert np.isfinite(value) and all(np.isfinite(g).all() for g in grads)
+
+
+def test_gradient_of_info_nce_equals_differences_in_float64():
+  z1, z2 = embeddings()
+  t = 0.3
+  got = jax.grad(lambda z1, z2, t: jnp.mean(losses.info_nce(z1, z2, temperature=t)), (0, 1, 2))(
+      z1, z2, t)
+  mean = lambda z1, z2, t: info_nce_64(z1, z2, t).mean()
+  eps = 1e-5
+  for i, (z, g) in enumerate(zip((z1, z2), got)):
+    for index in np.ndindex(z.shape):
+      step = np.zeros(z.shape)
+      step[index] = eps
+      ends = [mean(*(w.astype(np.float64) + s * step * (i == j)
+                     for j, w in enumerate((z1, z2))), t) for s in (1, -1)]
+      assert abs(g[index] - (ends[0] - ends[1]) / (2 * eps)) < 1e-6
+  by_t = (mean(z1, z2, t + eps) - mean(z1, z2, t - eps)) / (2 * eps)
+  np.testing.assert_allclose(got[2], by_t, rtol=1e-5)
+
+
+def test_info_nce_refuses_embeddings_of_other_shapes():
+  z1, z2 = embeddings()
+  with pytest.raises(AssertionError):
+    losses.info_nce(z1, z2[:4], temperature=0.1)
+
+
+# -- task losses -----------------------------------------------------------------------------------
+
+
+def test_cross_entropy_of_classes_equals_scipy():
+  g = np.random.default_rng(1)
+  logits, y = 5 * g.normal(size=(B, 4)).astype(np.float32), g.integers(0, 4, B)
+  expected = -special.log_softmax(logits.astype(np.float64), axis=1)[np.arange(B), y]
+  np.testing.assert_allclose(losses.cross_entropy(logits, y), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_cross_entropy_by_hand():
+  logits = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]]))
+  value = losses.cross_entropy(logits, jnp.array([0, 2]))
+  np.testing.assert_allclose(value, [np.log(2), np.log(10)], atol=1e-6)
+
+
+def test_cross_entropy_of_soft_targets_is_at_least_their_entropy():
+  g = np.random.default_rng(2)
+  logits = g.normal(size=(B, 4)).astype(np.float32)
+  target = g.dirichlet(np.ones(4), B).astype(np.float32)
+  value = losses.cross_entropy(logits, target)
+  expected = -(target * special.log_softmax(logits.astype(np.float64), axis=1)).sum(1)
+  np.testing.assert_allclose(value, expected, rtol=1e-5, atol=1e-6)
+  own = losses.cross_entropy(jnp.log(target), target)
+  np.testing.assert_allclose(own, special.entr(target).sum(1), rtol=1e-5, atol=1e-6)
+  assert (np.asarray(value) >= np.asarray(own) - 1e-6).all()
+
+
+def test_cross_entropy_of_one_hot_targets_is_that_of_classes():
+  logits = jnp.asarray(np.random.default_rng(3).normal(size=(B, 4)), jnp.float32)
+  y = jnp.arange(B) % 4
+  np.testing.assert_array_equal(losses.cross_entropy(logits, jax.nn.one_hot(y, 4)),
+                                losses.cross_entropy(logits, y))
+
+
+def test_cross_entropy_is_finite_at_extreme_logits():
+  logits = jnp.array([[1e4, -1e4], [-1e4, 1e4]])
+  value, grad = jax.value_and_grad(
+      lambda z: losses.cross_entropy(z, jnp.array([0, 0])).sum())(logits)
+  np.testing.assert_allclose(value, 2e4)
+  assert np.isfinite(grad).all()
+
+
+def test_l1_is_the_absolute_difference():
+  value = losses.l1(jnp.array([1.0, -2.0, 0.5]), jnp.array([3.0, 1.0, 0.5]))
+  np.testing.assert_array_equal(value, [2, 3, 0])
+
+
+def test_l1_refuses_a_column():
+  with pytest.raises(AssertionError):
+    losses.l1(jnp.zeros((3, 1)), jnp.zeros(3))
+
+
+# -- both registries -------------------------------------------------------------------------------
+
+
+def cross_entropy_arguments(g):
+  return g.normal(size=(B, 4)).astype(np.float32), g.integers(0, 4, B)
+
+
+ARGUMENTS = {
+    'info_nce': lambda g: embeddings(g.integers(100)),
+    'cross_entropy': cross_entropy_arguments,
+    'l1': lambda g: tuple(g.normal(size=(2, B)).astype(np.float32)),
+}
+ALL = {**losses.LOSSES, **losses.TASKS}
+
+
+def loss_of(name: str):
+  if name in losses.LOSSES:
+    return lambda z1, z2: ALL[name](z1, z2, temperature=0.2)
+  return ALL[name]
+
+
+def test_every_loss_has_a_row_here():
+  assert set(ALL) == set(ARGUMENTS)
+
+
+@pytest.mark.parametrize('name', sorted(ALL))
+class TestEveryLoss:
+
+  def test_gives_one_value_per_example(self, name):
+    value = loss_of(name)(*ARGUMENTS[name](np.random.default_rng(0)))
+    assert value.shape == (B,) and value.dtype == jnp.float32
+
+  def test_is_the_same_under_jit(self, name):
+    arguments = ARGUMENTS[name](np.random.default_rng(0))
+    np.testing.assert_allclose(
+        jax.jit(loss_of(name))(*arguments), loss_of(name)(*arguments), atol=1e-6)
+
+  def test_vmapped_equals_a_loop(self, name):
+    many = [ARGUMENTS[name](np.random.default_rng(i)) for i in range(3)]
+    stacked = jax.vmap(loss_of(name))(*map(jnp.stack, zip(*many)))
+    np.testing.assert_allclose(stacked, [loss_of(name)(*one) for one in many], atol=1e-6)
+
+  def test_follows_a_permutation_of_the_examples(self, name):
+    arguments = ARGUMENTS[name](np.random.default_rng(0))
+    order = np.random.default_rng(1).permutation(B)
+    np.testing.assert_allclose(loss_of(name)(*(a[order] for a in arguments)),
+                               loss_of(name)(*arguments)[order], atol=1e-6)
+
+  def test_has_a_finite_gradient(self, name):
+    x, y = ARGUMENTS[name](np.random.default_rng(0))
+    for other in (y, x) if name != 'cross_entropy' else (y,):
+      assert np.isfinite(jax.grad(lambda x: loss_of(name)(x, other).sum())(x)).all()
+
+  def test_is_not_negative(self, name):
+    assert (np.asarray(loss_of(name)(*ARGUMENTS[name](np.random.default_rng(0)))) >= 0).all()
