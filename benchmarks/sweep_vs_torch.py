@@ -41,7 +41,7 @@ try:
   from torch.func import functional_call, grad, stack_module_state, vmap
   from torch.nn import functional as F
 except ImportError:
-  print('torch is missing: pip install torch --index-url https://download.pytorch.org/whl/cpu')
+  print('torch is missing: pip install torch (or pip install "mmalign_jax[bench]")')
   sys.exit(2)
 
 TARGETS = {'a': 6.0, 'b': 1.5, 'c': 1.3}

@@ -1,7 +1,9 @@
 """Runs a study: python launch/sweep.py --config=configs/strength.py:quick --workdir=DIR"""
 
+import importlib
 import pathlib
 import sys
+import threading
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -22,11 +24,16 @@ def main(_) -> None:
   for flag in ('config', 'workdir'):
     if FLAGS[flag].value is None:
       raise ValueError(f'--{flag} is missing; for example {__doc__.partition(": ")[2]}')
+  if FLAGS.figures:  # Matplotlib loads while XLA compiles
+    threading.Thread(
+        target=importlib.import_module, args=['mmalign_jax.analysis.figures'], daemon=True).start()
   plan = study.from_settings(FLAGS.config.to_dict())
   print(*plan.notes, sep='\n', end='\n' if plan.notes else '')
   dataset = loop.run_study(plan, FLAGS.workdir)
   folder = pathlib.Path(FLAGS.workdir)
-  print('\n' + report.write(dataset, folder, resamples=plan.run['resamples'], figures=FLAGS.figures))
+  answer = report.write(
+      dataset, folder, resamples=plan.run['resamples'], figures=FLAGS.figures)
+  print(f'\n{answer}')
   print(f'\n{folder / "results.zarr"}, {folder / "summary.json"}'
         + (f', {folder / "figures"}/*.png' if FLAGS.figures else ''))
 

@@ -63,8 +63,9 @@ def check_names(spec: Spec) -> None:
 def check_field(name: str, values: np.ndarray, low: float, high: float, whole: bool) -> None:
   """Raises ValueError naming the first of `values` outside low..high, or not whole where asked."""
   for value in np.unique(values):
-    if not low <= value <= high:
-      bound = 'above 0' if 0 < low < 1 else f'at least {low:g}'
+    if not (np.isfinite(value) and low <= value <= high):
+      least = 'above 0' if 0 < low < 1 else f'at least {low:g}'
+      bound = least if np.isfinite(value) else 'finite'
       raise ValueError(f'{name}={value:g} must be {bound}' if high == np.inf else
                        f'{name}={value:g} is outside {low:g}..{high:.6g}')
     if whole and value != round(value):

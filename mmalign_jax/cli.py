@@ -133,7 +133,8 @@ def _generator_arguments(argv: list[str]) -> dict:
   parser = _Parser(prog='mmalign generator', description=generator.__doc__, allow_abbrev=False)
   parser.add_argument('--name', default='bits', help='bits or atoms')
   for field, text in (
-      ('redundancy', 'bits: shared task bits 0..8; atoms: nats'), ('level', 'bits: difficulty 0..9'),
+      ('redundancy', 'bits: shared task bits 0..8; atoms: nats'),
+      ('level', 'bits: difficulty 0..9'),
       ('unique_1', 'atoms: nats'), ('unique_2', 'atoms: nats'), ('synergy', 'atoms: nats'),
       ('mismatched', 'share of pairs whose x2 is unrelated'),
       ('flipped', 'probability that a shared bit of x2 is flipped')):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 def info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric) -> chex.Array:
-  """Symmetric InfoNCE with in-batch negatives (van den Oord et al. 2018; CLIP, Radford et al. 2021).
+  """Symmetric InfoNCE with in-batch negatives (van den Oord et al. 2018; Radford et al. 2021).
 
   1/2 [ -log softmax_j(z1_i . z2_j / t) - log softmax_j(z2_i . z1_j / t) ] at j = i.
 

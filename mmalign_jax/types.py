@@ -2,7 +2,7 @@
 
 Axis letters: B batch, N samples, M rows of a table of inputs, R runs (cells of a grid), D1 and D2
 input widths, K embedding width, C classes, F folds of a test set. A traced setting lives in `Hyper`
-and may differ from cell to cell of one compiled sweep; a static one lives in `Spec`, one compile each.
+and may differ from cell to cell of one compiled sweep; a static one in `Spec`, one compile each.
 """
 
 import dataclasses
@@ -27,11 +27,12 @@ class Hyper:
   """Traced settings, scalars (or [R] when stacked). Any of them can be an axis of a grid.
 
   lam: strength of alignment; lam_1, lam_2: strength felt by one encoder alone, None follows `lam`.
-  schedule: index into SCHEDULES of how strength moves over training. temperature: of the contrastive
-  loss (its start when learnable). redundancy: shared task bits 0..8 (`bits`) or nats (`atoms`);
-  unique_1, unique_2, synergy: nats (`atoms`). level: difficulty 0..9 and transform_depth 0..10
-  (`bits`). n_train: training samples. mismatched: share of pairs whose x2 is another sample's;
-  flipped: probability that a shared bit is flipped in x2. seed: of data, initialisation and order.
+  schedule: index into SCHEDULES of how strength moves over training. temperature: of the
+  contrastive loss (its start when learnable). redundancy: shared task bits 0..8 (`bits`) or nats
+  (`atoms`); unique_1, unique_2, synergy: nats (`atoms`). level: difficulty 0..9 (`bits`).
+  transform_depth: of the random network, 0..10, 0 for none. n_train: training samples. mismatched:
+  share of pairs whose x2 is another sample's; flipped: probability that a shared bit is flipped in
+  x2. seed: of data, initialisation and order.
   """
   lam: chex.Numeric = 0.0
   lam_1: chex.Numeric | None = None

@@ -24,10 +24,11 @@ def run(*arguments, cwd=ROOT):
     (0, .36687, .47334, .5412, .5952), (4, .71508, .73337, .6663, .7083),
     (8, 1.15884, 1.15884, .9063, .9063)])
 def test_generator_prints_the_exact_numbers(capsys, redundancy, mi_1, mi_2, accuracy_1, accuracy_2):
-  assert cli.main(['generator', '--name=bits', f'--redundancy={redundancy}', '--level=0', '--json']) == 0
+  command = ['generator', '--name=bits', f'--redundancy={redundancy}', '--level=0', '--json']
+  assert cli.main(command) == 0
   found = json.loads(capsys.readouterr().out)
-  assert set(found) == {'mi_joint', 'mi_1', 'mi_2', 'mi_1_2', 'bayes_accuracy_1', 'bayes_accuracy_2',
-                        'bayes_accuracy', 'shared', 'unique_1', 'unique_2'}
+  assert set(found) == {'mi_joint', 'mi_1', 'mi_2', 'mi_1_2', 'bayes_accuracy_1',
+                        'bayes_accuracy_2', 'bayes_accuracy', 'shared', 'unique_1', 'unique_2'}
   expected = dict(mi_1=mi_1, mi_2=mi_2, bayes_accuracy_1=accuracy_1, bayes_accuracy_2=accuracy_2,
                   mi_joint=1.15884, mi_1_2=5.54518, bayes_accuracy=.9063, shared=redundancy)
   for name, value in expected.items():
@@ -57,7 +58,8 @@ def test_wrong_commands_end_in_one_line(capsys, arguments, message):
 @pytest.mark.parametrize('arguments, message', [
     (['--config=configs/strength.py:tiny'], '--workdir is missing'),
     (['--config=configs/strenght.py', '--workdir=W'], 'configs/strenght.py: no such file'),
-    (['--config=configs/strength.py:huge', '--workdir=W'], 'strength.py:huge is unknown; known: quick'),
+    (['--config=configs/strength.py:huge', '--workdir=W'],
+     'strength.py:huge is unknown; known: quick'),
     (['--config=configs/strength.py:tiny', '--workdir=W', '--config.lamda=1'],
      '--config.lamda: unknown setting; known: batch_size'),
     (['--config=configs/strength.py:tiny', '--workdir=W', "--config.lam=(0, -1)"],

@@ -9,6 +9,7 @@ from mmalign_jax import encoders
 from mmalign_jax.types import Spec
 
 B, D = 6, 7
+initialise = jax.jit(encoders.init, static_argnums=(1, 2, 3))
 SPECS = [Spec(depth=3, width=5, projection=projection, projection_width=4, task=task)
          for projection in encoders.PROJECTIONS for task in ('cross_entropy', 'l1')]
 NAMES = [f'{spec.projection}-{spec.task}' for spec in SPECS]
@@ -17,7 +18,7 @@ NAMES = [f'{spec.projection}-{spec.task}' for spec in SPECS]
 def made(spec: Spec, n_outputs: int = 3, seed: int = 0):
   """(side, its parameters, x [B, D])."""
   side = encoders.Side(spec, n_outputs)
-  params = encoders.init(jax.random.key(seed), (side, side), D, D + 2)
+  params = initialise(jax.random.key(seed), (side, side), D, D + 2)
   x = np.random.default_rng(seed).normal(size=(B, D)).astype(np.float32)
   return side, params['side_1'], x
 
@@ -47,7 +48,7 @@ def test_a_side_equals_the_forward_pass_in_numpy(spec):
   out = side.apply(params, x)
   layers, z, prediction = forward_64(params, x, spec)
   assert len(out.layers) == spec.depth
-  for got, expected in zip(out.layers, layers):
+  for got, expected in zip(out.layers, layers, strict=True):
     np.testing.assert_allclose(got, expected, atol=1e-5)
   np.testing.assert_allclose(out.z, z, atol=1e-5)
   if spec.task == 'l1':
@@ -79,7 +80,7 @@ def test_every_encoder_is_the_same_under_jit_and_vmap(name):
   jitted = jax.jit(side.apply)(params, x)
   many = jax.tree.map(lambda p: jnp.stack([p, 2 * p]), params)
   vmapped = jax.vmap(side.apply, (0, None))(many, x)
-  for a, b, c in zip(*map(jax.tree.leaves, (out, jitted, vmapped))):
+  for a, b, c in zip(*map(jax.tree.leaves, (out, jitted, vmapped)), strict=True):
     np.testing.assert_allclose(a, b, atol=1e-6)
     np.testing.assert_allclose(a, c[0], atol=1e-6)
 
@@ -88,7 +89,8 @@ def test_every_encoder_is_the_same_under_jit_and_vmap(name):
 def test_every_encoder_treats_samples_independently(name):
   side, params, x = made(Spec(encoder=name, depth=2))
   order = np.random.default_rng(0).permutation(B)
-  for a, b in zip(*map(jax.tree.leaves, (side.apply(params, x[order]), side.apply(params, x)))):
+  both = (side.apply(params, x[order]), side.apply(params, x))
+  for a, b in zip(*map(jax.tree.leaves, both), strict=True):
     np.testing.assert_allclose(a, b[order], atol=1e-6)
 
 
@@ -128,7 +130,7 @@ def leaves(params) -> list[tuple[str, np.ndarray, int]]:
 
 def initial(seed: int, **settings):
   modules = (encoders.Side(Spec(width=32, projection='mlp', **settings), 10),) * 2
-  return encoders.init(jax.random.key(seed), modules, 20, 50)
+  return initialise(jax.random.key(seed), modules, 20, 50)
 
 
 def test_parameters_lie_within_one_over_the_root_of_the_fan_in():

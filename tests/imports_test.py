@@ -42,7 +42,7 @@ def layer(name):
   return None
 
 
-@pytest.mark.parametrize('name, path', list(modules()), ids=lambda v: v if isinstance(v, str) else '')
+@pytest.mark.parametrize('name, path', [pytest.param(*m, id=m[0]) for m in modules()])
 def test_arrows_go_down(name, path):
   assert layer(name) is not None, f'give {name} a layer'
   for target in imported(path):
@@ -52,8 +52,8 @@ def test_arrows_go_down(name, path):
 
 @pytest.mark.parametrize('name', PURE)
 def test_the_pure_set_has_no_flags_files_or_devices(name):
-  path = PACKAGE / (name.replace('.', '/') + '.py')
-  for path in [path] if path.exists() else (PACKAGE / name).glob('*.py'):
+  module = PACKAGE / (name.replace('.', '/') + '.py')
+  for path in [module] if module.exists() else (PACKAGE / name).glob('*.py'):
     roots = {target.split('.')[0] for target in imported(path)}
     assert not roots & set(FORBIDDEN), path
     assert 'jax.devices' not in path.read_text() and 'local_devices' not in path.read_text()

@@ -21,7 +21,8 @@ def test_dimensions_are_settings_then_strengths_then_seed():
 
 
 def test_a_strength_per_encoder_replaces_the_common_one():
-  assert list(build(lam_1=(0.0, 1.0), lam_2=(0.5,)).axes) == ['redundancy', 'lam_1', 'lam_2', 'seed']
+  made = build(lam_1=(0.0, 1.0), lam_2=(0.5,))
+  assert list(made.axes) == ['redundancy', 'lam_1', 'lam_2', 'seed']
   assert 'lam' in build(lam_1=(0.0, 1.0)).axes  # encoder 2 follows it
 
 
@@ -39,7 +40,7 @@ def test_max_train_covers_the_axis():
     (dict(lamb=(1,)), "setting 'lamb' is unknown; known: .*lam.*"),
     (dict(lam=(0, -0.5)), 'lam=-0.5 must be at least 0'),
     (dict(lam_2=(-1.0,)), 'lam_2=-1 must be at least 0'),
-    (dict(lam=(float('nan'),)), 'lam=nan'),
+    (dict(lam=(float('nan'),)), 'lam=nan must be finite'),
     (dict(lam=('x',)), "lam='x' is not a number"),
     (dict(lam=()), r'lam=\(\) has no values'),
     (dict(temperature=(0.0,)), 'temperature=0 must be above 0'),
@@ -75,7 +76,8 @@ def test_bad_settings_name_the_field_and_the_value(settings, message):
 
 
 def test_data_decide_the_settings():
-  made = build(generator='paired', data='digits', task='auto', n_train=(), n_align=2000, batch_size=64)
+  made = build(generator='paired', data='digits', task='auto', n_train=(), n_align=2000,
+               batch_size=64)
   assert made.spec.task == 'cross_entropy' and made.spec.max_train == 1348
   assert made.spec.n_align == 449 and made.tables.n_outputs == 10
   assert 'data_fingerprint' in made.settings and made.notes

@@ -8,9 +8,9 @@ import numpy as np
 from scipy import special
 import xarray as xr
 
-from mmalign_jax.analysis.curves import Curve, curves
+from mmalign_jax.analysis.curves import STRENGTHS, Curve, curves
 
-ENCODERS = {1: ('#0072B2', 'o', '-'), 2: ('#D55E00', 's', '--')}  # Okabe and Ito: colour, mark, line
+ENCODERS = {1: ('#0072B2', 'o', '-'), 2: ('#D55E00', 's', '--')}  # Okabe, Ito: colour, mark, line
 MAX_PANELS = 12
 _STYLE = {'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False,
           'svg.fonttype': 'none', 'svg.hashsalt': 'mmalign_jax', 'figure.dpi': 100}
@@ -29,21 +29,24 @@ def draw_all(dataset: xr.Dataset, summary: list[dict], folder: pathlib.Path) -> 
       metadata = {'Date': None} if suffix == 'svg' else {}
       with matplotlib.rc_context(_STYLE):
         figure.savefig(folder / f'{name}.{suffix}', dpi=150, metadata=metadata)
+      figure.set_layout_engine('none')  # the layout is made: not twice
   return [folder / f'{name}.png' for name in drawn]
 
 
 def grouped(dataset: xr.Dataset) -> dict[str, list[Curve]]:
   """Curves by the label of their data setting, in order."""
   groups: dict[str, list[Curve]] = {}
-  varying = [d for d in dataset['accuracy_1'].dims if dataset.sizes[d] > 1]
   for curve in curves(dataset):
-    shown = [f'{_name(dataset, k)} {_short(v)}' for k, v in curve.setting.items() if k in varying]
+    shown = [f'{name} {value}' for name, value in varying(curve.setting, dataset).items()]
     groups.setdefault(', '.join(shown) or dataset.attrs['name'], []).append(curve)
   return groups
 
 
-def _name(dataset: xr.Dataset, dim: str) -> str:
-  return dataset[dim].attrs.get('long_name', dim)
+def varying(setting: dict[str, object], dataset: xr.Dataset) -> dict[str, str]:
+  """What varies of a setting, as names and values to print; {} where nothing does."""
+  def name(dim):
+    return "other encoder's lam" if dim in STRENGTHS else dataset[dim].attrs.get('long_name', dim)
+  return {name(d): _short(v) for d, v in setting.items() if dataset.sizes[d] > 1}
 
 
 def _short(value) -> str:
@@ -105,7 +108,7 @@ def gain_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figure:
   by_encoder = {e: [c for group in groups.values() for c in group if c.encoder == e]
                 for e in (1, 2)}
   gains = {e: 100 * np.stack([c.mean - c.mean[0] for c in own]) for e, own in by_encoder.items()}
-  limit = max(np.nanmax(np.abs(g)) if np.isfinite(g).any() else 1 for g in gains.values()) or 1
+  limit = max(1.0, *(np.abs(np.nan_to_num(g)).max() for g in gains.values()))  # a point or more
   for axis, (encoder, gain) in zip(axes[0], gains.items()):
     image = axis.imshow(gain, cmap='RdBu', vmin=-limit, vmax=limit, aspect='auto')
     for (i, j), value in np.ndenumerate(gain):
@@ -116,11 +119,9 @@ def gain_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figure:
     axis.set_xlabel('strength of alignment, lam')
     axis.set_title(f'encoder {encoder}', fontsize=9)
     axis.spines[:].set_visible(False)
-  labels = [', '.join(_short(v) for k, v in c.setting.items() if dataset.sizes[k] > 1)
-            for c in by_encoder[1]]
-  axes[0, 0].set_yticks(range(len(labels)), labels)
-  varying = [_name(dataset, k) for k in by_encoder[1][0].setting if dataset.sizes[k] > 1]
-  axes[0, 0].set_ylabel('\n'.join(varying))
+  shown = [varying(c.setting, dataset) for c in by_encoder[1]]
+  axes[0, 0].set_yticks(range(len(shown)), [', '.join(s.values()) for s in shown])
+  axes[0, 0].set_ylabel('\n'.join(shown[0]))
   figure.colorbar(image, ax=axes, label='gain over the lowest lam (points)')
   return figure
 
@@ -129,7 +130,6 @@ def best_figure(summary: list[dict], dataset: xr.Dataset) -> Figure:
   """Best strength of each encoder against the setting, with its 95 % interval."""
   figure, axes = _figure(6, 3.6)
   axis = axes[0, 0]
-  settings = [d for d in dataset['accuracy_1'].dims if d in summary[0] and dataset.sizes[d] > 1]
   for encoder, (color, mark, line) in ENCODERS.items():
     own = [row for row in summary if row['encoder'] == encoder and row['best_lam'] is not None]
     at = np.arange(len(own)) + 0.12 * (encoder - 1.5)
@@ -138,9 +138,11 @@ def best_figure(summary: list[dict], dataset: xr.Dataset) -> Figure:
     for x, row in zip(at, own):
       if row['best_lam_interval']:
         axis.plot([x, x], row['best_lam_interval'], color=color, linewidth=2, alpha=0.5)
-  labels = [', '.join(_short(row[d]) for d in settings) for row in own]
+  settings = [{d: row[d] for d in dataset['accuracy_1'].dims if d in row} for row in own]
+  shown = [varying(setting, dataset) for setting in settings]
+  labels = [', '.join(s.values()) for s in shown]
   axis.set_xticks(range(len(own)), labels, rotation=0 if max(map(len, labels)) < 5 else 60)
-  axis.set_xlabel(', '.join(_name(dataset, d) for d in settings))
+  axis.set_xlabel(', '.join(shown[0]))
   axis.set_ylabel('best lam, 95 % interval')
   figure.legend(loc='outside upper center', ncols=2, frameon=False)
   return figure

@@ -84,7 +84,8 @@ def cross_fit(accuracy: np.ndarray, seeds: np.ndarray, folds: np.ndarray):
     if accuracy.shape[2] > 1:  # leave out the fold as well as the seed
       others = others - cell.sum(axis=2, keepdims=True) + cell
     pick = others.argmax(axis=1)[:, None]  # [b, 1, S, F]
-    at_pick = np.take_along_axis(np.broadcast_to(accuracy, (len(w), *accuracy.shape)), pick, 1)[:, 0]
+    everywhere = np.broadcast_to(accuracy, (len(w), *accuracy.shape))
+    at_pick = np.take_along_axis(everywhere, pick, axis=1)[:, 0]
     weight = w[:, :, None] * v[:, None, :]
     mean = lambda x: (x * weight).sum(axis=(1, 2)) / weight.sum(axis=(1, 2))
     gains.append(mean(at_pick - accuracy[0]))

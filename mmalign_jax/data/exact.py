@@ -73,13 +73,14 @@ def side_posterior(masks: chex.Array, labels: chex.Array, hyper: Hyper, side: in
   noisy = hyper.flipped if side == 2 else 0.0
   flip = jnp.where(synthetic.hidden_from(masks, side), 0.5,
                    jnp.where(synthetic.touches_shared(masks), noisy, 0.0))
-  pattern = jnp.arange(labels.shape[0])
-  posterior = labels
-  for bit in range(masks.shape[0]):
-    other = posterior[pattern ^ (1 << bit)]
-    posterior = (1 - flip[bit]) * posterior + flip[bit] * other
+  value, place = jnp.arange(labels.shape[0]), jnp.arange(masks.shape[0])
+  differ = (value[:, None, None] ^ value[None, :, None]) >> place[None, None] & 1
+  flip = flip[None, None]
+  channel = jnp.prod(jnp.where(differ == 1, flip, 1 - flip), axis=-1)  # [2**T, 2**T]
+  posterior = jnp.dot(channel, labels, precision='highest')
   if side == 2:
-    posterior = (1 - hyper.mismatched) * posterior + hyper.mismatched * labels.mean(axis=0, keepdims=True)
+    prior = labels.mean(axis=0, keepdims=True)
+    posterior = (1 - hyper.mismatched) * posterior + hyper.mismatched * prior
   return posterior
 
 

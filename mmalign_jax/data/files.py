@@ -10,9 +10,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 
-import h5py
 import numpy as np
-import scipy.io
 
 MAX_CLASSES = 50  # distinct whole numbers that are still read as class labels
 _LISTED = 20      # names in an error message
@@ -93,6 +91,7 @@ def _npz(path: pathlib.Path) -> Store:
 
 
 def _h5(path: pathlib.Path) -> Store:
+  import h5py  # this and scipy.io are slow to import, and seldom needed
   def read(key: str) -> np.ndarray:
     with reading(f'{path}: {key!r}'), h5py.File(path, 'r') as file:
       dataset = file[key]
@@ -108,6 +107,8 @@ def _h5(path: pathlib.Path) -> Store:
 
 
 def _mat(path: pathlib.Path) -> Store:
+  import h5py
+  import scipy.io
   if h5py.is_hdf5(path):  # v7.3: HDF5, with the axes in MATLAB's column-major order
     store = _h5(path)
     return Store(store.where, store.keys, lambda key: np.transpose(store.read(key)))

@@ -1,4 +1,4 @@
-"""Where the samples of a cell come from: one interface over the generators and arrays from files."""
+"""Where the samples of a cell come from: one interface over generators and files."""
 
 import dataclasses
 import functools
@@ -46,7 +46,7 @@ class Bounds:
 
 @struct.dataclass
 class ArrayTables:
-  """Paired arrays: x1 [N, D1], x2 [N, D2], y [N] to train on, *_test [M, ...] held out, fold [M]."""
+  """Paired arrays: x1 [N, D1], x2 [N, D2], y [N] to train on, *_test [M, ..] held out, fold [M]."""
   x1: chex.Array
   x2: chex.Array
   y: chex.Array

@@ -18,6 +18,7 @@ import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import xlog1py
 import numpy as np
 
 from mmalign_jax.types import Draws, Hyper, Key, Spec
@@ -84,8 +85,7 @@ def flip_probability(nats: chex.Array) -> chex.Array:
   Solved by bisection on 1 - 2e, elementwise; `nats` in 0..ln 2.
   """
   def kept(delta):
-    up = (1 + delta) * jnp.log1p(delta)
-    return 0.5 * (up + jnp.where(delta < 1, (1 - delta) * jnp.log1p(-jnp.minimum(delta, 1 - 1e-7)), 0.))
+    return 0.5 * (xlog1py(1 + delta, delta) + xlog1py(1 - delta, -delta))
 
   def halve(_, bounds):
     low, high = bounds

@@ -1,6 +1,7 @@
 """Centred kernel alignment (Kornblith et al. 2019), linear kernel, in feature space."""
 
 import chex
+import jax
 import jax.numpy as jnp
 
 
@@ -26,7 +27,20 @@ def debiased_linear_cka(x: chex.Array, y: chex.Array) -> chex.Array:
 def _centered(x, y):
   chex.assert_rank([x, y], 2)
   chex.assert_equal_shape_prefix([x, y], 1)
-  return x - x.mean(axis=0, keepdims=True), y - y.mean(axis=0, keepdims=True)
+  return _center(x), _center(y)
+
+
+def _center(x):
+  """Centred columns over the largest entry, so that squares of squares stay in float32 range.
+
+  What rounding leaves of a constant column is 0.
+  """
+  mean = x.mean(axis=0, keepdims=True)
+  x = x - mean
+  rounding = 64 * jnp.finfo(x.dtype).eps * jnp.abs(mean)
+  x = jnp.where(jnp.max(jnp.abs(x), axis=0, keepdims=True) > rounding, x, 0)
+  largest = jax.lax.stop_gradient(jnp.max(jnp.abs(x)))
+  return x / jnp.where(largest > 0, largest, 1)
 
 
 def _cross(x, y):
@@ -43,7 +57,6 @@ def _unbiased(x, y):
 
 
 def _ratio(xy, xx, yy):
-  # Rounding leaves a tiny positive norm for constant features; products stay inside float32 range.
-  fine = (xx > 1e-30) & (yy > 1e-30)
+  fine = (xx > 1e-12) & (yy > 1e-12)
   root = jnp.sqrt(jnp.where(fine, xx, 1)) * jnp.sqrt(jnp.where(fine, yy, 1))
   return jnp.where(fine, xy / root, 0.0)

@@ -3,6 +3,7 @@
 import chex
 from flax import struct
 import jax
+from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 
 from mmalign_jax import losses, objective
@@ -48,7 +49,7 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
       for i, test in enumerate(source.test(tables, hyper, side) for side in (1, 2))]
   x1, x2 = source.pairs(tables, hyper, key, spec.n_align)
   h1, h2 = (modules[i].apply(params[f'side_{i + 1}'], x).layers[-1] for i, x in enumerate((x1, x2)))
-  diverged = ~jnp.all(jnp.stack([jnp.all(jnp.isfinite(p)) for p in jax.tree.leaves(params)]))
+  diverged = ~jnp.all(jnp.isfinite(ravel_pytree(params)[0]))
   known = source.bounds(tables, hyper)
   trained = dict(
       side_1=scores[0], side_2=scores[1], cka=debiased_linear_cka(h1, h2),
@@ -74,6 +75,8 @@ def score(prediction: chex.Array, test: Test, *, spec: Spec) -> Score:
     correct = jnp.sum(guess * test.target, axis=1)
     joint = jnp.dot(guess.T, test.target, precision='highest') / prediction.shape[0]  # [C, C]
     information = entropy(joint.sum(0)) + entropy(joint.sum(1)) - entropy(joint.ravel())
-  member = jax.nn.one_hot(test.fold, test.n_folds)  # [M, F]
-  by_fold = jnp.dot(correct, member, precision='highest') / jnp.sum(member, axis=0)
+  by_fold = correct.mean(keepdims=True)
+  if test.n_folds > 1:
+    member = jax.nn.one_hot(test.fold, test.n_folds)  # [M, F]
+    by_fold = jnp.dot(correct, member, precision='highest') / jnp.sum(member, axis=0)
   return Score(correct.mean(), by_fold, task_loss.mean(), information)

@@ -84,9 +84,10 @@ def from_settings(given: dict[str, Any]) -> Study:
   decisive = {name: value for name, value in settings.items() if name not in RUN}
   if loaded:
     decisive['data_fingerprint'] = loaded.fingerprint
+  tables = _tables(loaded) if loaded else make_tables(spec)
   return Study(
-      settings['name'], spec, axes, hypers, make_tables(spec) if loaded is None else _tables(loaded),
-      decisive, {name: settings[name] for name in RUN}, loaded.notes if loaded else ())
+      settings['name'], spec, axes, hypers, tables, decisive,
+      {name: settings[name] for name in RUN}, loaded.notes if loaded else ())
 
 
 def _axis(name: str, value: Any) -> tuple:

@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import rng
-from mmalign_jax.checks import check
+from mmalign_jax.checks import check, check_field
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.training.evaluate import Cell, evaluate
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.types import Batch, Hyper, PyTree, Spec, lookup
 
 Placement = Callable[[PyTree], PyTree]
+SHORT = 2000  # steps of all cells together below which compiling costs more than it saves
 
 
 def grid(axes: dict[str, Sequence[float]], **fixed: float) -> Hyper:
@@ -30,8 +31,8 @@ def grid(axes: dict[str, Sequence[float]], **fixed: float) -> Hyper:
   Raises:
     TypeError: for a field that Hyper does not have.
   """
-  points = np.array(list(itertools.product(*axes.values())), np.float64).reshape(-1, len(axes))
-  columns = {name: points[:, i] for i, name in enumerate(axes)}
+  points = list(itertools.product(*axes.values()))
+  columns = {name: np.array([p[i] for p in points], np.float64) for i, name in enumerate(axes)}
   columns |= {name: np.full(len(points), value) for name, value in fixed.items()}
   return stack(Hyper(**columns), len(points))
 
@@ -41,6 +42,8 @@ def stack(hypers: Hyper, n_cells: int) -> Hyper:
   def cast(name, value):
     if value is None:
       return None
+    if name == 'seed':  # before a cast that would wrap it
+      check_field(name, np.asarray(value, np.float64), 0, 2**32 - 1, whole=True)
     return np.broadcast_to(np.asarray(value, np.uint32 if name == 'seed' else np.float32), n_cells)
   return Hyper(**{name: cast(name, value) for name, value in vars(hypers).items()})
 
@@ -80,9 +83,14 @@ def batch_rows(key: jax.Array, t: jax.Array, n: jax.Array, *, batch_size: int) -
 
 
 @functools.lru_cache(maxsize=32)
-def compiled(spec: Spec):
-  """jit(vmap(run_cell)) of a Spec: (hypers [R], tables) -> Cell [R]."""
-  return jax.jit(jax.vmap(functools.partial(run_cell, spec=spec), in_axes=(0, None)))
+def compiled(spec: Spec, thorough: bool = True):
+  """jit(vmap(run_cell)) of a Spec: (hypers [R], tables) -> Cell [R].
+
+  Not `thorough` compiles in half the time to code several times slower: for a few steps only.
+  """
+  return jax.jit(
+      jax.vmap(functools.partial(run_cell, spec=spec), in_axes=(0, None)),
+      compiler_options=None if thorough else {'xla_backend_optimization_level': 0})
 
 
 def run_sweep(spec: Spec, hypers: Hyper, *, tables: PyTree = None, chunk: int | None = None,
@@ -133,7 +141,8 @@ def run_chunks(spec: Spec, hypers: Hyper, tables: PyTree, wanted: np.ndarray, *,
   """
   check(spec, hypers)
   size = chunk or chunk_size(spec, tables, len(wanted), workers)
-  run, place = compiled(spec), place or (lambda tree: tree)
+  run = compiled(spec, thorough=len(wanted) * spec.steps > SHORT)
+  place = place or (lambda tree: tree)
   pieces = [wanted[i:i + size] for i in range(0, len(wanted), size)]
 
   def work(piece):

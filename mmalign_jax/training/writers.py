@@ -33,7 +33,8 @@ _VARIABLES = {  # name: (where in Cell, long name, units)
 _AXES = {  # name: (long name, units)
     'lam': ('strength of alignment', '1'), 'lam_1': ('strength felt by encoder 1', '1'),
     'lam_2': ('strength felt by encoder 2', '1'), 'seed': ('random seed', '1'),
-    'n_train': ('training samples', 'samples'), 'unique_1': ('unique information of side 1', 'nats'),
+    'n_train': ('training samples', 'samples'),
+    'unique_1': ('unique information of side 1', 'nats'),
     'unique_2': ('unique information of side 2', 'nats'), 'synergy': ('synergy', 'nats'),
     'learning_rate': ('learning rate', '1'), 'temperature': ('temperature', '1'),
 }
