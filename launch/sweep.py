@@ -9,7 +9,6 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from mmalign_jax import cli
-from mmalign_jax.analysis import report
 from mmalign_jax.training import loop, study
 
 FLAGS = flags.FLAGS
@@ -18,20 +17,26 @@ flags.DEFINE_string('workdir', None, 'Folder of the results; the same command co
 flags.DEFINE_bool('figures', True, 'Draw the pictures into WORKDIR/figures.')
 
 
+def load_analysis():
+  """mmalign_jax.analysis.report, whose libraries are slow to import."""
+  importlib.import_module('mmalign_jax.analysis.figures')
+  return importlib.import_module('mmalign_jax.analysis.report')
+
+
 def main(_) -> None:
   """Trains what is missing, then answers: results.zarr, summary.json, figures, and a table."""
   logging.set_verbosity(logging.WARNING)
   for flag in ('config', 'workdir'):
     if FLAGS[flag].value is None:
       raise ValueError(f'--{flag} is missing; for example {__doc__.partition(": ")[2]}')
-  if FLAGS.figures:  # Matplotlib loads while XLA compiles
-    threading.Thread(
-        target=importlib.import_module, args=['mmalign_jax.analysis.figures'], daemon=True).start()
+  loading = threading.Timer(2, load_analysis)  # by then XLA compiles, and Python is idle
+  loading.daemon = True
+  loading.start()
   plan = study.from_settings(FLAGS.config.to_dict())
   print(*plan.notes, sep='\n', end='\n' if plan.notes else '')
   dataset = loop.run_study(plan, FLAGS.workdir)
   folder = pathlib.Path(FLAGS.workdir)
-  answer = report.write(
+  answer = load_analysis().write(
       dataset, folder, resamples=plan.run['resamples'], figures=FLAGS.figures)
   print(f'\n{answer}')
   print(f'\n{folder / "results.zarr"}, {folder / "summary.json"}'

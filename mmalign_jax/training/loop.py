@@ -4,19 +4,22 @@ import importlib.metadata
 import os
 import pathlib
 import threading
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
-import xarray as xr
 
 from mmalign_jax.training import parallel, writers
 from mmalign_jax.training.study import Study
 from mmalign_jax.training.sweep import chunk_size, run_chunks
 
+if TYPE_CHECKING:
+  import xarray as xr
+
 _PACKAGES = ('mmalign_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
 
-def run_study(study: Study, workdir: str | os.PathLike, *, progress: bool = True) -> xr.Dataset:
+def run_study(study: Study, workdir: str | os.PathLike, *, progress: bool = True) -> 'xr.Dataset':
   """Trains the cells that `workdir` does not hold yet and writes workdir/results.zarr.
 
   Args:

@@ -5,14 +5,16 @@ import json
 import os
 import pathlib
 import shutil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 import zipfile
 
 import numpy as np
-import xarray as xr
 
 from mmalign_jax.training.evaluate import Cell
 from mmalign_jax.training.study import Study
+
+if TYPE_CHECKING:  # slow to import: launch/sweep.py does so while XLA compiles
+  import xarray as xr
 
 _VARIABLES = {  # name: (where in Cell, long name, units)
     **{f'{name}_{i}': (lambda cell, i=i, key=key: getattr(getattr(cell, f'side_{i}'), key),
@@ -126,8 +128,10 @@ def write_whole(path: pathlib.Path, content: bytes) -> None:
   os.replace(part, path)
 
 
-def to_dataset(study: Study, values: dict[str, np.ndarray], versions: dict[str, str]) -> xr.Dataset:
+def to_dataset(study: Study, values: dict[str, np.ndarray],
+               versions: dict[str, str]) -> 'xr.Dataset':
   """All cells [R, ...] as one Dataset with a dimension per axis of the grid, in real units."""
+  import xarray as xr
   dims = tuple(study.axes)
   data = {}
   for name, (_, long_name, units) in _VARIABLES.items():
@@ -155,7 +159,7 @@ def _axis_attributes(name: str, study: Study) -> dict[str, str]:
   return {'long_name': long_name, 'units': units}
 
 
-def write_dataset(dataset: xr.Dataset, path: pathlib.Path) -> None:
+def write_dataset(dataset: 'xr.Dataset', path: pathlib.Path) -> None:
   """Writes a zarr store beside `path` and moves it there."""
   part = path.with_name(path.name + '.part')
   shutil.rmtree(part, ignore_errors=True)
