@@ -10,7 +10,7 @@ import xarray as xr
 from mmalign_jax.analysis.curves import Curve, curves
 from mmalign_jax.analysis.optimum import MIN_SEEDS, Optimum, choices, optimum
 
-_WORDS = {'rising': 'align, at about {}', 'falling': 'do not align',
+_WORDS = {'rising': 'align, at about {}', 'falling': 'strong alignment hurts',
           'inverted_u': 'align, at about {} and not much more',
           'flat': 'no difference shows', None: f'under {MIN_SEEDS} seeds: no verdict'}
 
