@@ -1,0 +1,30 @@
+"""A function of all pairs of samples, a block of rows at a time."""
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+BLOCK_ENTRIES = 1 << 24  # of a block of rows x N: 64 MiB in float32
+
+
+def row_blocks(function: Callable[..., chex.ArrayTree], z: chex.Array) -> chex.ArrayTree:
+  """function(rows [B, D], index [B]) -> leaves [B, ...] over all rows of z [N, D], as [N, ...].
+
+  B is such that B x N entries stay within BLOCK_ENTRIES; the last block repeats earlier rows.
+  """
+  n = z.shape[0]
+  size = max(1, min(n, BLOCK_ENTRIES // n))
+  if size == n:
+    return function(z, jnp.arange(n))
+  count = -(-n // size)
+  starts = jnp.minimum(jnp.arange(count) * size, n - size)
+  def block(start):
+    index = start + jnp.arange(size)
+    return function(z[index], index)
+  made = jax.lax.map(block, starts)
+  last = n - (count - 1) * size  # rows of the last block that are new
+  join = lambda leaf: jnp.concatenate(
+      [leaf[:-1].reshape(-1, *leaf.shape[2:]), leaf[-1, size - last:]])
+  return jax.tree.map(join, made)

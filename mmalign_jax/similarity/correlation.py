@@ -1,0 +1,136 @@
+"""Canonical correlation and its relatives: CCA, SVCCA, PWCCA, linear regression.
+
+All compare subspaces: from D close to N on they are 1 for anything, and by chance about as large as
+(D1 + D2) / N. `calibrate` shows it.
+"""
+
+import chex
+import jax.numpy as jnp
+
+from mmalign_jax.similarity import basis
+from mmalign_jax.similarity.basis import Basis, nuclear
+from mmalign_jax.similarity.measure import Measure, paired
+
+
+def _overlap(x: Basis, y: Basis) -> chex.Array:
+  """Qx^T Qy [r1, r2]; its singular values are the canonical correlations."""
+  return jnp.dot(x.q.T, y.q, precision='highest')
+
+
+def _over(total: chex.Array, count: chex.Array) -> chex.Array:
+  """total / count, 0 where there is nothing to count."""
+  return jnp.where(count > 0, total / jnp.where(count > 0, count, 1), 0.0)
+
+
+def mean_correlation(x: Basis, y: Basis) -> chex.Array:
+  """Mean canonical correlation over the smaller rank."""
+  return _over(nuclear(_overlap(x, y)), jnp.minimum(x.rank, y.rank))
+
+
+def mean_square(x: Basis, y: Basis) -> chex.Array:
+  """Mean squared canonical correlation over the smaller rank; needs no decomposition."""
+  return _over(jnp.sum(jnp.square(_overlap(x, y))), jnp.minimum(x.rank, y.rank))
+
+
+def projection_weighted(x: Basis, y: Basis) -> chex.Array:
+  """sum_i a_i rho_i / sum_i a_i with a_i = sum_j |<h_i, x_j>| over canonical variables h_i of x."""
+  u, rho, _ = jnp.linalg.svd(_overlap(x, y), full_matrices=False)
+  weight = jnp.sum(jnp.abs(jnp.dot(u.T, x.loadings, precision='highest')), axis=1)
+  weight = jnp.where(jnp.arange(rho.shape[0]) < jnp.minimum(x.rank, y.rank), weight, 0)
+  return _over(jnp.vdot(weight, rho, precision='highest'), weight.sum())
+
+
+def explained(x: Basis, y: Basis) -> chex.Array:
+  """Share of y's variance in the span of x."""
+  predicted = jnp.dot(_overlap(x, y), y.loadings, precision='highest')
+  return _over(jnp.sum(jnp.square(predicted)), jnp.sum(jnp.square(y.loadings)))
+
+
+def cca(x: chex.Array, y: chex.Array) -> chex.Array:
+  """Mean canonical correlation of x [N, D1] and y [N, D2] (Hotelling 1936): [] in 0..1.
+
+  Higher is more similar, 1 for equal sides. Invariant to invertible linear maps and translation of
+  either side. Mean over the smaller rank; directions below rounding are left out. 0 where a side is
+X
+  Raises:
+    ValueError: for arrays that do not fit.
+  """
+  x, y = paired(x, y)
+  return mean_correlation(basis.prepare(x), basis.prepare(y))
+
+
+def cca_squared(x: chex.Array, y: chex.Array) -> chex.Array:
+  """Mean squared canonical correlation (Yanai's GCD, R^2_CCA of Kornblith et al. 2019): [] in 0..1.
+
+  Higher is more similar, 1 for equal sides. Invariances and errors as `cca`.
+  """
+  x, y = paired(x, y)
+  return mean_square(basis.prepare(x), basis.prepare(y))
+
+
+def svcca(x: chex.Array, y: chex.Array, *, components: int | None = None,
+          variance: float = 0.99) -> chex.Array:
+  """Mean canonical correlation of leading principal components (Raghu et al. 2017): [] in 0..1.
+
+  Higher is more similar, 1 for equal sides. Invariant to orthogonal maps, isotropic scaling and
+  translation of either side. Exact and deterministic.
+
+  Args:
+    x, y: features [N, D1], [N, D2] of the same samples.
+    components: number of components of each side; None to go by the variance.
+    variance: share of the variance that the fewest components kept must reach, in (0, 1].
+
+  Raises:
+    ValueError: components or variance out of range, or arrays that do not fit.
+  """
+  x, y = paired(x, y)
+  return mean_correlation(*(basis.prepare(z, components=components, variance=variance)
+                            for z in (x, y)))
+
+
+def pwcca(x: chex.Array, y: chex.Array) -> chex.Array:
+  """Projection-weighted CCA (Morcos et al. 2018) of x [N, D1] and y [N, D2]: [] in 0..1.
+
+  Canonical correlations weighted by how much of the centred x each canonical variable of x accounts
+  for: not symmetric. Higher is more similar, 1 for equal sides. Invariant to isotropic scaling and
+  translation of x, and to invertible linear maps of y. Not differentiable where correlations tie.
+
+  Raises:
+    ValueError: for arrays that do not fit.
+  """
+  x, y = paired(x, y)
+  return projection_weighted(basis.prepare(x), basis.prepare(y))
+
+
+def linear_regression(x: chex.Array, y: chex.Array) -> chex.Array:
+  """R^2 of the least-squares prediction of y [N, D2] from x [N, D1], all of y together: [] in 0..1.
+
+  Not symmetric: how much of y x explains. Higher is more similar, 1 for equal sides. Invariant to
+  invertible linear maps of x, and to orthogonal maps, isotropic scaling and translation of y. In
+  sample: D1 / (N - 1) by chance. 0 where a side is constant.
+
+  Raises:
+    ValueError: for arrays that do not fit.
+  """
+  x, y = paired(x, y)
+  return explained(basis.prepare(x), basis.prepare(y))
+
+
+def _entry(function, compare, meaning, invariant, settings=None, **rest) -> Measure:
+  return Measure(
+      function, basis.prepare, compare, meaning, '0..1', invariant, settings or {}, **rest)
+
+
+_SPACE = ('orthogonal', 'scaling', 'translation', 'linear')
+MEASURES = {
+    'cca': _entry(cca, mean_correlation, 'mean canonical correlation; 1 for anything if D >= N',
+                  _SPACE),
+    'cca_squared': _entry(cca_squared, mean_square, 'mean squared canonical correlation', _SPACE),
+    'svcca': _entry(svcca, mean_correlation, 'mean canonical correlation of principal components',
+                    _SPACE[:3], {'components': None, 'variance': 0.99}),
+    'pwcca': _entry(pwcca, projection_weighted, 'canonical correlations weighted by share of x',
+                    ('scaling', 'translation'), symmetric=False, differentiable=False),
+    'linear_regression': _entry(linear_regression, explained,
+                                'share of the variance of y that x predicts', _SPACE[:3],
+                                symmetric=False),
+}

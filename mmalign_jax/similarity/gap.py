@@ -1,0 +1,174 @@
+"""Where two modalities lie in one space: the gap between them, alignment and uniformity.
+
+These need both sides in the same space. The gap does not ask which samples belong together; its
+null exchanges x_i and y_i at random, and asks whether the sides differ as distributions.
+"""
+
+import chex
+from flax import struct
+import jax
+import jax.numpy as jnp
+
+from mmalign_jax.similarity.basis import nuclear
+from mmalign_jax.similarity.blocks import row_blocks
+from mmalign_jax.similarity.measure import Measure, Rows, paired
+from mmalign_jax.similarity.preprocess import center, normalize
+
+
+@struct.dataclass
+class Gap:
+  """Gaussian 2-Wasserstein distance of two clouds and its parts, in units of the features: total []
+  = sqrt(centroids^2 + distribution^2), share [] = centroids^2 / total^2 (0 if total is 0)."""
+  centroids: chex.Array
+  distribution: chex.Array
+  total: chex.Array
+  share: chex.Array
+
+
+def prepare(z: chex.Array) -> Rows:
+  """The features as they are."""
+  return Rows(z)
+
+
+def between_centroids(x: Rows, y: Rows) -> chex.Array:
+  """|| mean x - mean y ||."""
+  return _root(jnp.sum(jnp.square(x.z.mean(axis=0) - y.z.mean(axis=0))))
+
+
+def of_centroids(x: Rows, y: Rows) -> chex.Array:
+  """The share of the squared total distance that lies between the centroids."""
+  return parts(x, y).share
+
+
+def of_distribution(x: Rows, y: Rows) -> chex.Array:
+  """The distance that is left once the centroids are put on each other."""
+  return parts(x, y).distribution
+
+
+def parts(x: Rows, y: Rows) -> Gap:
+  """W2^2 = || mean x - mean y ||^2 + tr(Sx) + tr(Sy) - 2 || Sx^(1/2) Sy^(1/2) ||_*."""
+  n, centroids = x.z.shape[0], between_centroids(x, y)
+  a, b = center(x.z), center(y.z)
+  roots = nuclear(jnp.dot(_factor(a), _factor(b).T, precision='highest'))
+  square = (jnp.sum(a * a) + jnp.sum(b * b) - 2 * roots) / n
+  rounding = 64 * jnp.finfo(square.dtype).eps * (jnp.sum(a * a) + jnp.sum(b * b)) / n
+  distribution = _root(jnp.where(square > rounding, square, 0))
+  total = _root(centroids**2 + distribution**2)
+  share = jnp.where(total > 0, centroids**2 / jnp.where(total > 0, total, 1) ** 2, 0.0)
+  return Gap(centroids, distribution, total, share)
+
+
+def _factor(z: chex.Array) -> chex.Array:
+  """F [min(N, D), D] with F^T F = z^T z; its rotation is a constant to derivatives."""
+  if z.shape[0] <= z.shape[1]:
+    return z
+  q, _ = jnp.linalg.qr(jax.lax.stop_gradient(z))
+  return jnp.dot(q.T, z, precision='highest')
+
+
+def _root(square: chex.Array) -> chex.Array:
+  """sqrt with gradient 0 at 0."""
+  return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def modality_gap(x: chex.Array, y: chex.Array) -> chex.Array:
+  """Distance of the centroids of x [N, D] and y [N, D] (Liang et al. 2022): [] >= 0.
+
+  In units of the features: 0..2 for rows of norm 1, as is usual (`normalize` first). Lower is
+  closer; 0 for equal sides. Invariant to translation and orthogonal maps of both sides together
+  only, and blind to the pairing.
+
+  Raises:
+    ValueError: widths differ, or arrays that do not fit.
+  """
+  x, y = paired(x, y, same_width=True)
+  return between_centroids(prepare(x), prepare(y))
+
+
+def modality_gap_parts(x: chex.Array, y: chex.Array) -> Gap:
+  """The gap between x [N, D] and y [N, D] split into centroids and the rest of the distribution.
+
+  The squared 2-Wasserstein distance between Gaussians of the same means and covariances (over N) is
+  a sum of the two: Dowson and Landau (1982). In units of the features; blind to the pairing.
+
+  Raises:
+    ValueError: widths differ, or arrays that do not fit.
+  """
+  x, y = paired(x, y, same_width=True)
+  return parts(prepare(x), prepare(y))
+
+
+def modality_gap_share(x: chex.Array, y: chex.Array) -> chex.Array:
+  """`modality_gap_parts(x, y).share` of x [N, D], y [N, D]: [] in 0..1, 0 for equal sides.
+
+  Lower: the sides differ less in where they lie than in how they spread. Invariances as
+  `modality_gap`, and one scaling of both sides.
+  """
+  return modality_gap_parts(x, y).share
+
+
+def distribution_gap(x: chex.Array, y: chex.Array) -> chex.Array:
+  """`modality_gap_parts(x, y).distribution` of x [N, D], y [N, D]: [] >= 0.
+
+  In units of the features; lower is closer. Invariant to translation of either side, and to
+  orthogonal maps of both together.
+  """
+  return modality_gap_parts(x, y).distribution
+
+
+def prepare_unit(z: chex.Array) -> Rows:
+  """Rows of norm 1."""
+  return Rows(normalize(z))
+
+
+def mean_square_distance(x: Rows, y: Rows) -> chex.Array:
+  """Mean of || x_i - y_i ||^2."""
+  return jnp.mean(jnp.sum(jnp.square(x.z - y.z), axis=1))
+
+
+def alignment(x: chex.Array, y: chex.Array) -> chex.Array:
+  """Mean || x_i - y_i ||^2 of paired rows of norm 1, x [N, D], y [N, D] (Wang and Isola 2020): [].
+
+  Range 0..4, lower is more similar, 0 for equal sides; 2 - 2 x the mean cosine. Rows are normalised
+  here. Invariant to the length of samples, and to an orthogonal map of both sides together.
+
+  Raises:
+    ValueError: widths differ, or arrays that do not fit.
+  """
+  x, y = paired(x, y, same_width=True)
+  return mean_square_distance(prepare_unit(x), prepare_unit(y))
+
+
+def uniformity(z: chex.Array, *, t: float = 2.0) -> chex.Array:
+  """log of the mean of exp(-t || z_i - z_j ||^2) over pairs i < j of rows of norm 1 (one side): [].
+
+  Wang and Isola (2020). Range -4 t..0, lower is more uniform on the sphere; 0 for rows that are all
+  equal. Rows are normalised here. In blocks: O(N D) memory.
+
+  Raises:
+    ValueError: for arrays that do not fit.
+  """
+  z, _ = paired(z, z)
+  z, n = normalize(z), z.shape[0]
+  def block(rows, index):
+    square = jnp.maximum(2 - 2 * jnp.dot(rows, z.T, precision='highest'), 0)
+    other = index[:, None] != jnp.arange(n)[None]
+    return jnp.sum(jnp.where(other, jnp.exp(-t * square), 0), axis=1)
+  return jnp.log(row_blocks(block, z).sum() / (n * (n - 1)))
+
+
+_GAP = dict(higher=False, best=None, same_width=True, null='sides')
+MEASURES = {
+    'modality_gap': Measure(modality_gap, prepare, between_centroids,
+                            'distance of the centroids, in units of the features', '0..',
+                            ('common',), **_GAP),
+    'modality_gap_share': Measure(modality_gap_share, prepare, of_centroids,
+                                  'share of the squared distance of the clouds that is between '
+                                  'centroids', '0..1', ('common',), **_GAP),
+    'distribution_gap': Measure(distribution_gap, prepare, of_distribution,
+                                'distance of the clouds once their centroids agree', '0..',
+                                ('translation', 'common'), **_GAP),
+    'alignment': Measure(alignment, prepare_unit, mean_square_distance,
+                         'mean squared distance of pairs, rows of norm 1', '0..4',
+                         ('rows', 'scaling', 'common'), higher=False, best=0.0, same_width=True),
+}

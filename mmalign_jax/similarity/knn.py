@@ -1,0 +1,135 @@
+"""Measures that compare nearest neighbours: mutual, Jaccard, cycle, LCS and edit-distance kNN.
+
+Samples are the last axis of every array, so that each step is one long vector operation.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from mmalign_jax.similarity.measure import Measure, paired
+from mmalign_jax.similarity.neighbors import Neighbors, search
+
+
+def matches(x: Neighbors, y: Neighbors) -> chex.Array:
+  """[k, N] bool: the neighbour in x's list is anywhere in y's list of the same sample."""
+  return jax.lax.map(lambda row: jnp.any(row[None] == y.lists, axis=0), x.lists)
+
+
+def mutual(x: Neighbors, y: Neighbors) -> chex.Array:
+  """Mean of |A and B| / k."""
+  return matches(x, y).mean(dtype=x.values.dtype)
+
+
+def jaccard(x: Neighbors, y: Neighbors) -> chex.Array:
+  """Mean of |A and B| / |A or B|."""
+  shared = matches(x, y).sum(axis=0)  # [N]
+  return jnp.mean(shared / (2 * x.lists.shape[0] - shared), dtype=x.values.dtype)
+
+
+def cycle(x: Neighbors, y: Neighbors) -> chex.Array:
+  """Share of samples that one of y's neighbours leads back to, in x's lists."""
+  own = jnp.arange(x.lists.shape[1], dtype=x.lists.dtype)
+  back = jax.lax.map(lambda row: jnp.any(x.lists[:, row] == own[None], axis=0), y.lists)
+  return jnp.any(back, axis=0).mean(dtype=x.values.dtype)
+
+
+def longest_common(x: Neighbors, y: Neighbors) -> chex.Array:
+  """Mean length of the longest common subsequence of the two ordered lists."""
+  def row(last, one):  # last [k + 1, N]: lengths for the first rows of x and any part of y
+    found = last[:-1] + (one[None] == y.lists)
+    best = jax.lax.cummax(jnp.maximum(last[1:], found), axis=0)
+    return jnp.concatenate([last[:1], best]), None
+  k, n = x.lists.shape
+  length, _ = jax.lax.scan(row, jnp.zeros((k + 1, n), jnp.int32), x.lists)
+  return length[-1].mean(dtype=x.values.dtype)
+
+
+def edit_similarity(x: Neighbors, y: Neighbors) -> chex.Array:
+  """1 - mean Levenshtein distance of the two ordered lists / k."""
+  k, n = x.lists.shape
+  steps = jnp.arange(k + 1, dtype=jnp.int32)[:, None]
+  def row(last, one):  # last [k + 1, N]: distances; an insertion costs one a step along y
+    changed = jnp.minimum(last[1:] + 1, last[:-1] + (one[None] != y.lists))
+    column = jnp.concatenate([last[:1] + 1, changed])
+    return steps + jax.lax.cummin(column - steps, axis=0), None
+  start = jnp.broadcast_to(steps, (k + 1, n))
+  distance, _ = jax.lax.scan(row, start, x.lists)
+  return 1 - distance[-1].mean(dtype=x.values.dtype) / k
+
+
+def mutual_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine') -> chex.Array:
+  """Mean share of the k nearest neighbours that x [N, D1] and y [N, D2] have in common: [].
+
+  Huh et al. (2024), arXiv 2405.07987. Range 0..1, higher is more similar, 1 for equal sides, about
+  k / (N - 1) by chance. Invariant to orthogonal maps and isotropic scaling of either side; with
+  'cosine' to the length of every sample, with 'euclidean' to translation. Piecewise constant: its
+  gradient is 0.
+
+  Args:
+    x, y: features of the same samples.
+    k: neighbours, in 1..N-1; the sample itself is none of them, ties go to the lower index.
+    metric: 'cosine', 'inner_product' or 'euclidean'.
+
+  Raises:
+    ValueError: k or metric out of range, or arrays that do not fit.
+  """
+  x, y = paired(x, y)
+  return mutual(search(x, k=k, metric=metric), search(y, k=k, metric=metric))
+
+
+def jaccard_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine') -> chex.Array:
+  """Mean of |A and B| / |A or B| over the neighbour sets of x [N, D1] and y [N, D2]: [] in 0..1.
+
+  Higher is more similar, 1 for equal sides. Arguments, invariances and errors as `mutual_knn`.
+  """
+  x, y = paired(x, y)
+  return jaccard(search(x, k=k, metric=metric), search(y, k=k, metric=metric))
+
+
+def cycle_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine') -> chex.Array:
+  """Share of samples i with a neighbour j in y that has i as a neighbour in x: [] in 0..1.
+
+  Higher is more similar. Not symmetric, and below 1 for equal sides where hubs leave a sample that
+  none of its neighbours has. Arguments, invariances and errors as `mutual_knn`.
+  """
+  x, y = paired(x, y)
+  return cycle(search(x, k=k, metric=metric), search(y, k=k, metric=metric))
+
+
+def lcs_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine') -> chex.Array:
+  """Mean length of the longest common subsequence of the ordered neighbour lists: [] in 0..k.
+
+  Higher is more similar, k for equal sides. Arguments, invariances and errors as `mutual_knn`.
+  """
+  x, y = paired(x, y)
+  return longest_common(search(x, k=k, metric=metric), search(y, k=k, metric=metric))
+
+
+def edit_distance_knn(x: chex.Array, y: chex.Array, *, k: int = 10,
+                      metric: str = 'cosine') -> chex.Array:
+  """1 - mean Levenshtein distance of the ordered neighbour lists / k: [] in 0..1.
+
+  A similarity: higher is more similar, 1 for equal sides. Arguments, invariances and errors as
+  `mutual_knn`.
+  """
+  x, y = paired(x, y)
+  return edit_similarity(search(x, k=k, metric=metric), search(y, k=k, metric=metric))
+
+
+def _entry(function, compare, meaning, range='0..1', **rest) -> Measure:
+  return Measure(function, search, compare, meaning, range, ('orthogonal', 'scaling', 'rows'),
+                 {'k': 10, 'metric': 'cosine'}, differentiable=False, **rest)
+
+
+MEASURES = {
+    'mutual_knn': _entry(mutual_knn, mutual, 'share of k neighbours in common'),
+    'jaccard_knn': _entry(jaccard_knn, jaccard, 'neighbours in common / in either list'),
+    'cycle_knn': _entry(cycle_knn, cycle, 'samples a neighbour in y leads back to in x',
+                        symmetric=False),
+    'lcs_knn': _entry(lcs_knn, longest_common,
+                      'length of the common subsequence of ordered lists', '0..k',
+                      best=lambda k, **_: float(k)),
+    'edit_distance_knn': _entry(edit_distance_knn, edit_similarity,
+                                '1 - edit distance of ordered lists / k'),
+}

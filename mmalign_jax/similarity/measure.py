@@ -1,0 +1,106 @@
+"""What a measure of similarity is: two halves, and what its number means.
+
+A measure of x [N, D1] and y [N, D2] is `compare(prepare(x), prepare(y))`. `prepare` holds all that
+one side alone decides (norms, neighbour lists, Gram matrices, bases): with it all pairs of layers,
+and thousands of permutations of the samples, cost only the comparison. Its result is a pytree, the
+*state* of a side, whose method `take(order)` gives the state of z[order] without computing it anew.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import chex
+from flax import struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# What a measure may not notice. 'orthogonal': x -> x Q of one side; 'scaling': x -> c x, c > 0;
+# 'translation': x -> x + row; 'linear': x -> x A, A invertible; 'rows': every sample scaled by a
+# factor of its own; 'common': one orthogonal map of both sides. Sample order is never noticed.
+INVARIANCES = ('orthogonal', 'scaling', 'translation', 'linear', 'rows', 'common')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Measure:
+  """A measure with what its number means; calling it calls `function`.
+
+  function(x, y, **settings) -> []; prepare(z, **settings) -> state; compare(state_x, state_y) ->
+  []. settings: names and defaults of its keyword arguments. higher: whether a higher value is more
+  similar. best: the best value there is, that of equal sides, None where there is none. range,
+  meaning: for people. invariant: which of INVARIANCES it has. null: what happens by chance, 'pairs'
+  (samples of one side permuted) or 'sides' (x_i and y_i exchanged at random). dense: holds N x N
+  entries at any N.
+  """
+  function: Callable[..., chex.Array]
+  prepare: Callable[..., chex.ArrayTree]
+  compare: Callable[..., chex.Array]
+  meaning: str
+  range: str
+  invariant: tuple[str, ...]
+  settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
+  higher: bool = True
+  best: float | Callable[..., float] | None = 1.0
+  least: int = 2
+  symmetric: bool = True
+  differentiable: bool = True
+  same_width: bool = False
+  dense: bool = False
+  null: str = 'pairs'
+
+  def __call__(self, x: chex.Array, y: chex.Array, **settings) -> chex.Array:
+    return self.function(x, y, **settings)
+
+  def best_value(self, **settings) -> float | None:
+    """The best value there is under these settings."""
+    return self.best(**{**self.settings, **settings}) if callable(self.best) else self.best
+
+
+@struct.dataclass
+class Rows:
+  """The plain state: prepared features z [N, ...], a sample a row."""
+  z: chex.Array
+
+  def take(self, order: chex.Array) -> 'Rows':
+    return Rows(self.z[order])
+
+
+def paired(x: chex.Array, y: chex.Array, *, least: int = 2,
+           same_width: bool = False) -> tuple[chex.Array, chex.Array]:
+  """x [N, D1] and y [N, D2] as floating-point arrays of one type, checked.
+
+  Raises:
+    ValueError: not two-dimensional, N differs or is below `least`, widths differ where they must
+      not, or (outside jit and vmap, where values can be seen) an entry that is not finite.
+  """
+  for name, z in (('x', x), ('y', y)):
+    if np.ndim(z) != 2:
+      raise ValueError(f'{name} has shape {np.shape(z)}; [samples, features] is needed')
+    if not np.shape(z)[1]:
+      raise ValueError(f'{name} has shape {np.shape(z)}: no features')
+  n = len(x)
+  if n != len(y):
+    raise ValueError(f'x has N={n} samples and y has N={len(y)}; both must be of the same samples')
+  if n < least:
+    raise ValueError(f'x and y have N={n} samples; this measure needs at least {least}')
+  if same_width and x.shape[1] != y.shape[1]:
+    raise ValueError(f'x has {x.shape[1]} features and y has {y.shape[1]}; this measure needs both '
+                     'in one space, of equal width')
+  dtype = jnp.promote_types(jnp.result_type(x, y), jnp.float32)
+  x, y = jnp.asarray(x, dtype), jnp.asarray(y, dtype)
+  for name, z in (('x', x), ('y', y)):
+    if not isinstance(z, jax.core.Tracer) and not np.isfinite(z).all():
+      i, j = np.argwhere(~np.isfinite(np.asarray(z)))[0]
+      raise ValueError(f'{name} is not finite: {z[i, j]} at sample {i}, feature {j} (from 0)')
+  return x, y
+
+
+def merged(*registries: Mapping[str, Measure]) -> dict[str, Measure]:
+  """One dict of all; a name may occur once."""
+  found: dict[str, Measure] = {}
+  for registry in registries:
+    twice = found.keys() & registry.keys()
+    if twice:
+      raise ValueError(f'measure {sorted(twice)[0]!r} is registered twice')
+    found |= registry
+  return found

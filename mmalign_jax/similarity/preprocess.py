@@ -1,0 +1,57 @@
+"""What is done to features before they are compared: pure functions of one side z [N, D]."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def center(z: chex.Array) -> chex.Array:
+  """Columns of z [N, D] with mean 0."""
+  return z - z.mean(axis=0, keepdims=True)
+
+
+def normalize(z: chex.Array) -> chex.Array:
+  """Rows of z [N, D] with Euclidean norm 1; a row of zeros stays."""
+  largest = jnp.max(jnp.abs(z), axis=1, keepdims=True)
+  z = z / jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1))  # squares stay in range
+  square = jnp.sum(z * z, axis=1, keepdims=True)
+  return z * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def standardize(z: chex.Array) -> chex.Array:
+  """Columns of z [N, D] with mean 0 and standard deviation 1 (over N); constant columns are 0."""
+  z = without_constants(z)
+  square = jnp.mean(z * z, axis=0, keepdims=True)
+  return z * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def clip(z: chex.Array, *, quantile: float = 0.95, by_sample: bool = True) -> chex.Array:
+  """Entries of z [N, D] held within +- a quantile of the absolute values.
+
+  The bound is the mean over samples of each sample's quantile (as Huh et al. 2024 do before
+  neighbours are sought), or with by_sample=False the quantile of all entries. One bound for all.
+
+  Raises:
+    ValueError: where quantile is not in 0..1.
+  """
+  if not 0 <= quantile <= 1:
+    raise ValueError(f'quantile={quantile} is outside 0..1')
+  size = jnp.abs(z)
+  bound = (jnp.quantile(size, quantile, axis=1).mean() if by_sample
+           else jnp.quantile(size, quantile))
+  return jnp.clip(z, -bound, bound)
+
+
+def without_constants(z: chex.Array) -> chex.Array:
+  """`center`, and what rounding leaves of a constant column is exactly 0."""
+  mean = z.mean(axis=0, keepdims=True)
+  z = z - mean
+  rounding = 64 * jnp.finfo(z.dtype).eps * jnp.abs(mean)
+  return jnp.where(jnp.max(jnp.abs(z), axis=0, keepdims=True) > rounding, z, 0)
+
+
+def scaled(z: chex.Array) -> tuple[chex.Array, chex.Array]:
+  """z over its largest absolute entry, and that entry []: squares of squares stay in range."""
+  largest = jnp.max(jnp.abs(z))
+  largest = jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1))
+  return z / largest, largest

@@ -1,0 +1,158 @@
+"""CKA with Gaussian (RBF) kernels k(a, b) = exp(-|a - b|^2 / (2 sigma^2)).
+
+HSIC does not notice a constant added to a kernel, so exp(.) - 1 is what is summed: at a large
+bandwidth, where the kernel is all ones but for rounding, its digits are kept. Up to DENSE samples a
+side holds its centred matrix; beyond, its features, and blocks of rows are made when needed.
+"""
+
+import chex
+from flax import struct
+import jax
+import jax.numpy as jnp
+
+from mmalign_jax.similarity.blocks import row_blocks
+from mmalign_jax.similarity.gram import Gram, centered, gram, ratio, u_centered
+from mmalign_jax.similarity.measure import Measure, paired
+from mmalign_jax.similarity.preprocess import center, scaled
+
+DENSE = 8192   # samples up to which an N x N matrix is held
+_SAMPLED = 4096  # samples that the median distance is taken over
+
+
+@struct.dataclass
+class Streamed:
+  """Features z [N, D] over sqrt(2) sigma, sums [N] over the rows of its kernel - 1, its norm []
+  and scale [] (1)."""
+  z: chex.Array
+  sums: chex.Array
+  norm: chex.Array
+  scale: chex.Array
+  debiased: bool = struct.field(pytree_node=False)
+
+  def take(self, order: chex.Array) -> 'Streamed':
+    return self.replace(z=self.z[order], sums=self.sums[order])
+
+
+Side = Gram | Streamed
+
+
+def prepare(z: chex.Array, *, sigma: chex.Numeric | None = None, fraction: chex.Numeric = 1.0,
+            debiased: bool = False) -> Side:
+  """The side z [N, D] with bandwidth `sigma`, or None for `fraction` of the median distance."""
+  for name, value in (('sigma', sigma), ('fraction', fraction)):
+    if value is not None and not isinstance(value, jax.core.Tracer) and not value > 0:
+      raise ValueError(f'{name}={value} must be above 0')
+  z, scale = scaled(center(z))
+  width = fraction * median_distance(z) if sigma is None else sigma / scale
+  width = jnp.asarray(width, z.dtype)
+  z = z / (jnp.sqrt(jnp.asarray(2, z.dtype)) * jnp.where(width > 0, width, 1))
+  if z.shape[0] > DENSE:
+    return _streamed(z, debiased)
+  matrix = jnp.expm1(-squared_distances(z))
+  matrix, scale = scaled(u_centered(matrix) if debiased else centered(matrix))
+  return gram(matrix, scale)
+
+
+def compare(x: Side, y: Side) -> chex.Array:
+  """<K, L> / (|K| |L|) of the centred kernels, 0 where a side is constant."""
+  return ratio(inner(x, y), x.norm, y.norm)
+
+
+def inner(x: Side, y: Side) -> chex.Array:
+  """<K, L> of the centred (debiased: U-centred) kernels, each over its scale."""
+  return (jnp.vdot(x.matrix, y.matrix, precision='highest') if isinstance(x, Gram)
+          else _streamed_inner(x, y))
+
+
+def squared_distances(z: chex.Array) -> chex.Array:
+  """|z_i - z_j|^2 [N, N] of centred z [N, D]; exactly 0 on the diagonal, never negative."""
+  product = jnp.dot(z, z.T, precision='highest')
+  squares = jnp.sum(z * z, axis=1)
+  distances = squares[:, None] + squares[None] - 2 * product
+  return jnp.where(jnp.eye(len(z), dtype=bool), 0, jnp.maximum(distances, 0))
+
+
+def median_distance(z: chex.Array) -> chex.Array:
+  """Median Euclidean distance [] over pairs of different samples of z [N, D].
+
+  Beyond 4,096 samples over every (N / 4096)-th of them, whatever their order.
+  """
+  z = center(z[jnp.arange(_SAMPLED) * z.shape[0] // _SAMPLED] if z.shape[0] > _SAMPLED else z)
+  i, j = jnp.triu_indices(z.shape[0], k=1)
+  square = jnp.median(squared_distances(z)[i, j])
+  return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def _streamed(z: chex.Array, debiased: bool) -> Streamed:
+  sums = row_blocks(lambda rows, index: _rows(z, rows, index).sum(axis=1), z)
+  side = Streamed(z, sums, *jnp.array([0, 1], z.dtype), debiased)
+  return side.replace(norm=inner(side, side))
+
+
+def _rows(z: chex.Array, rows: chex.Array, index: chex.Array) -> chex.Array:
+  """Rows [B, N] of the kernel - 1; 0 on the diagonal."""
+  squares = jnp.sum(z * z, axis=1)
+  product = jnp.dot(rows, z.T, precision='highest')
+  distances = squares[index][:, None] + squares[None] - 2 * product
+  own = index[:, None] == jnp.arange(z.shape[0])[None]
+  return jnp.where(own, 0, jnp.expm1(-jnp.maximum(distances, 0)))
+
+
+def _streamed_inner(x: Streamed, y: Streamed) -> chex.Array:
+  """<K, L> of the centred kernels from blocks of rows: the diagonal of kernel - 1 is 0."""
+  n = x.z.shape[0]
+  def block(rows, index):
+    return jnp.sum(_rows(x.z, rows, index) * _rows(y.z, y.z[index], index), axis=1)
+  mean_x, mean_y = x.sums.mean(), y.sums.mean()
+  product = row_blocks(block, x.z).sum()
+  cross = jnp.vdot(x.sums - mean_x, y.sums - mean_y, precision='highest')
+  if x.debiased:
+    return (product - 2 / (n - 2) * (cross + n * mean_x * mean_y)
+            + n * mean_x * n * mean_y / ((n - 1) * (n - 2)))
+  return product - 2 / n * cross - mean_x * mean_y
+
+
+def rbf_cka(x: chex.Array, y: chex.Array, *, sigma: chex.Numeric | None = None,
+            fraction: chex.Numeric = 1.0) -> chex.Array:
+  """Biased CKA of x [N, D1] and y [N, D2] with Gaussian kernels (Kornblith et al. 2019): [].
+
+  Range 0..1, higher is more similar, 1 for equal sides. Invariant to orthogonal maps and
+  translation of either side, and to isotropic scaling where the bandwidth follows the distances. 0
+  where a side is constant. A fixed sigma far above the distances gives linear CKA, far below them
+  about 1 for anything: hence the median by default.
+
+  Args:
+    x, y: features of the same samples.
+    sigma: bandwidth of both kernels, in units of the features; None for the median.
+    fraction: of the median distance between different samples of that side.
+
+  Raises:
+    ValueError: sigma or fraction not above 0, or arrays that do not fit.
+  """
+  x, y = paired(x, y)
+  return compare(*(prepare(z, sigma=sigma, fraction=fraction) for z in (x, y)))
+
+
+def debiased_rbf_cka(x: chex.Array, y: chex.Array, *, sigma: chex.Numeric | None = None,
+                     fraction: chex.Numeric = 1.0) -> chex.Array:
+  """`rbf_cka` from the unbiased HSIC: [] at most 1, about 0 for unrelated features.
+
+  Higher is more similar, 1 for equal sides. Arguments and invariances as `rbf_cka`.
+
+  Raises:
+    ValueError: N < 4, or arrays that do not fit.
+  """
+  x, y = paired(x, y, least=4)
+  return compare(*(prepare(z, sigma=sigma, fraction=fraction, debiased=True) for z in (x, y)))
+
+
+_MEANING = 'CKA of Gaussian kernels, bandwidth the median distance unless given'
+_SETTINGS = {'sigma': None, 'fraction': 1.0}
+MEASURES = {
+    'rbf_cka': Measure(
+        rbf_cka, prepare, compare, _MEANING, '0..1', ('orthogonal', 'scaling', 'translation'),
+        _SETTINGS),
+    'debiased_rbf_cka': Measure(
+        debiased_rbf_cka, prepare, compare, 'RBF CKA from the unbiased HSIC; about 0 by chance',
+        '..1', ('orthogonal', 'scaling', 'translation'), _SETTINGS | {'debiased': True}, least=4),
+}
