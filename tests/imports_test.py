@@ -12,7 +12,8 @@ PACKAGE = ROOT / 'mmalign_jax'
 LAYERS = [  # a module may import only from layers above its own, or from its own
     {'types'}, {'rng', 'losses', 'encoders', 'similarity', 'data.synthetic'},
     {'data.exact', 'objective', 'data.files', 'data.splits', 'checks'},
-    {'data.sources', 'data.tables', 'training.step'}, {'data.paired', 'training.evaluate'},
+    {'data.sources', 'data.tables', 'training.step'},
+    {'data.arrays', 'data.paired', 'training.evaluate'},
     {'training.sweep'}, {'training.parallel', 'training.study'}, {'training.writers'},
     {'training.loop', 'analysis'}, {'cli'}]
 PURE = ['types', 'rng', 'encoders', 'losses', 'objective', 'similarity', 'data.synthetic',
@@ -62,6 +63,15 @@ def test_the_pure_set_has_no_flags_files_or_devices(name):
 def test_the_package_imports_without_tensorflow_and_orbax():
   code = ('import sys\nfor name in ("tensorflow", "tensorflow_datasets", "torch"):\n'
           '  sys.modules[name] = None\nimport mmalign_jax\nprint(mmalign_jax.info_nce)')
+  found = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
+                         timeout=120, check=False)
+  assert found.returncode == 0, found.stderr
+
+
+def test_commands_load_only_what_they_need():
+  code = ('import sys\nfrom mmalign_jax.cli import generator, measure\n'
+          'slow = ("matplotlib", "xarray", "h5py", "scipy", "sklearn")\n'
+          'sys.exit(", ".join(name for name in slow if name in sys.modules) or 0)')
   found = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
                          timeout=120, check=False)
   assert found.returncode == 0, found.stderr

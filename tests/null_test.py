@@ -96,6 +96,13 @@ def test_the_gap_is_judged_by_exchanging_sides():
   assert float(apart.calibrated) == pytest.approx(float(apart.score - apart.null_mean))
 
 
+def test_a_score_that_is_not_a_number_is_not_significant():
+  (x,), (y,) = layers(3, 1)
+  broken = jax.jit(lambda x, y: calibrate(MEASURES['hsic'], x, y, key=KEY, permutations=9))
+  found = broken(1e30 * x, 1e30 * y)  # overflows float32
+  assert not np.isfinite(found.score) and float(found.p_value) == 1
+
+
 def test_a_measure_that_cannot_move_is_calibrated_to_zero():
   x, y = (jnp.float32(np.random.default_rng(i).normal(size=(8, 20))) for i in range(2))
   found = calibrate(MEASURES['cca'], x, y, key=KEY, permutations=19)  # D > N: 1 for anything

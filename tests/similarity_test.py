@@ -167,6 +167,11 @@ class TestEveryMeasure:
     given_ = {k: v for k, v in {'k': 2, 'at': 1}.items() if k in MEASURES[name].settings}
     assert np.isfinite(MEASURES[name](x, y, **given_))
 
+  def test_large_numbers_of_samples_can_be_traced(self, name):
+    # N^2 does not fit an i32 from N = 46,341 on
+    sides = [jax.ShapeDtypeStruct((50000, 8), jnp.float32)] * 2
+    assert jax.eval_shape(MEASURES[name], *sides).shape == ()
+
   def test_docstring_says_direction_range_and_invariances(self, name):
     text = MEASURES[name].function.__doc__.lower()
     assert 'higher' in text or 'lower' in text

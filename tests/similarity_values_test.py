@@ -460,3 +460,15 @@ def test_gap_module_is_blind_to_the_pairing():
   for name in gap.MEASURES:
     if name != 'alignment':
       assert value(name, x, y[order]) == pytest.approx(value(name, x, y), abs=1e-10)
+
+
+def test_gap_and_standardise_keep_their_digits_at_extreme_scales():
+  x, y = views(0, d2=5)
+  expected = similarity.modality_gap_parts(x, y)
+  for scale in (1e-30, 1e30):
+    with jax.enable_x64(False):
+      found = similarity.modality_gap_parts(np.float32(scale * x), np.float32(scale * y))
+      assert float(found.total) / scale == pytest.approx(float(expected.total), rel=1e-4)
+      assert float(found.share) == pytest.approx(float(expected.share), rel=1e-3)
+      np.testing.assert_allclose(similarity.standardize(np.float32(scale * x)), stats.zscore(x),
+                                 atol=1e-4)

@@ -2,18 +2,16 @@
 
 import pathlib
 
-import matplotlib
 from matplotlib.figure import Figure
 import numpy as np
 from scipy import special
 import xarray as xr
 
+from mmalign_jax.analysis import style
 from mmalign_jax.analysis.curves import STRENGTHS, Curve, curves
 
-ENCODERS = {1: ('#0072B2', 'o', '-'), 2: ('#D55E00', 's', '--')}  # Okabe, Ito: colour, mark, line
+ENCODERS = {1: (style.BLUE, 'o', '-'), 2: (style.ORANGE, 's', '--')}  # colour, mark, line
 MAX_PANELS = 12
-_STYLE = {'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False,
-          'svg.fonttype': 'none', 'svg.hashsalt': 'mmalign_jax', 'figure.dpi': 100}
 
 
 def draw_all(dataset: xr.Dataset, summary: list[dict], folder: pathlib.Path) -> list[pathlib.Path]:
@@ -26,9 +24,7 @@ def draw_all(dataset: xr.Dataset, summary: list[dict], folder: pathlib.Path) -> 
     drawn['best_lam'] = best_figure(summary, dataset)
   for name, figure in drawn.items():
     for suffix in ('png', 'svg'):
-      metadata = {'Date': None} if suffix == 'svg' else {}
-      with matplotlib.rc_context(_STYLE):
-        figure.savefig(folder / f'{name}.{suffix}', dpi=150, metadata=metadata)
+      style.save(figure, folder / f'{name}.{suffix}')
       figure.set_layout_engine('none')  # the layout is made: not twice
   return [folder / f'{name}.png' for name in drawn]
 
@@ -53,12 +49,6 @@ def _short(value) -> str:
   return f'{value:.3g}' if isinstance(value, float) else str(value)
 
 
-def _figure(width: float, height: float, **grid):
-  with matplotlib.rc_context(_STYLE):
-    figure = Figure(figsize=(width, height), layout='constrained')
-    return figure, figure.subplots(squeeze=False, **grid)
-
-
 def mean_band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Mean [L] over seeds [L, S] and the half width of its 95 % t interval."""
   n = np.isfinite(values).sum(axis=1)
@@ -73,7 +63,7 @@ def accuracy_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figu
   shown = list(groups.items())[:MAX_PANELS]
   columns = min(3, len(shown))
   rows = -(-len(shown) // columns)
-  figure, axes = _figure(max(4.5, 2.9 * columns), 0.5 + 2.3 * rows, nrows=rows, ncols=columns)
+  figure, axes = style.grid(max(4.5, 2.9 * columns), 0.5 + 2.3 * rows, nrows=rows, ncols=columns)
   for axis, (label, group) in zip(axes.flat, shown):
     for curve in group:
       _accuracy_line(axis, curve)
@@ -104,7 +94,7 @@ def _accuracy_line(axis, curve: Curve) -> None:
 
 def gain_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figure:
   """Heat map of accuracy minus accuracy at the lowest strength, in points: settings by strength."""
-  figure, axes = _figure(9, 1.6 + 0.34 * max(len(groups), 3), ncols=2, sharey=True)
+  figure, axes = style.grid(9, 1.6 + 0.34 * max(len(groups), 3), ncols=2, sharey=True)
   by_encoder = {e: [c for group in groups.values() for c in group if c.encoder == e]
                 for e in (1, 2)}
   gains = {e: 100 * np.stack([c.mean - c.mean[0] for c in own]) for e, own in by_encoder.items()}
@@ -128,7 +118,7 @@ def gain_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figure:
 
 def best_figure(summary: list[dict], dataset: xr.Dataset) -> Figure:
   """Best strength of each encoder against the setting, with its 95 % interval."""
-  figure, axes = _figure(6, 3.6)
+  figure, axes = style.grid(6, 3.6)
   axis = axes[0, 0]
   for encoder, (color, mark, line) in ENCODERS.items():
     own = [row for row in summary if row['encoder'] == encoder and row['best_lam'] is not None]
@@ -150,7 +140,7 @@ def best_figure(summary: list[dict], dataset: xr.Dataset) -> Figure:
 
 def cka_figure(groups: dict[str, list[Curve]]) -> Figure:
   """Accuracy against similarity of the two representations, a point per setting and strength."""
-  figure, axes = _figure(9, 3.8, ncols=2)
+  figure, axes = style.grid(9, 3.8, ncols=2)
   marks = 'osD^v<>PX*hp'
   for i, group in enumerate(groups.values()):
     for curve in group:

@@ -1,4 +1,4 @@
-"""Named arrays from files with keys: .npz, .h5, .mat, and the digits that scikit-learn carries.
+"""Named arrays from files: .npz, .h5, .mat, .safetensors, and the digits of scikit-learn.
 
 Every format, those of `tables` too, becomes the same thing, a `Raw`: one array per role (x1, x2,
 y, perhaps group), in one piece or as a given train and test part. Nothing in a file is ever
@@ -82,6 +82,12 @@ def digits() -> Store:
   return Store('digits', (*arrays, 'y'), {**arrays, 'y': bunch.target}.__getitem__)
 
 
+def npy(path: pathlib.Path) -> np.ndarray:
+  """The array of an .npy file; one that holds pickled objects is refused."""
+  with reading(path), open(path, 'rb') as file:
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
 def _npz(path: pathlib.Path) -> Store:
   def read(key: str) -> np.ndarray:
     with reading(f'{path}: {key!r}'), np.load(path, allow_pickle=False) as file:
@@ -128,7 +134,18 @@ def _plain(array) -> np.ndarray:
   return array
 
 
-STORES = {'.npz': _npz, '.h5': _h5, '.hdf5': _h5, '.mat': _mat}
+def _safetensors(path: pathlib.Path) -> Store:
+  import ml_dtypes  # gives NumPy bfloat16
+  import safetensors
+  def read(key: str) -> np.ndarray:
+    with reading(f'{path}: {key!r}'), safetensors.safe_open(path, framework='np') as file:
+      array = file.get_tensor(key)
+    return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array
+  with reading(path), safetensors.safe_open(path, framework='np') as file:
+    return Store(str(path), tuple(file.keys()), read)
+
+
+STORES = {'.npz': _npz, '.h5': _h5, '.hdf5': _h5, '.mat': _mat, '.safetensors': _safetensors}
 
 
 def from_store(store: Store, asked: dict[str, str]) -> Raw:

@@ -60,7 +60,7 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
 
   Args:
     data: 'digits' (no file needed; views left, right, top, bottom), or the path of an .npz, .h5,
-      .hdf5, .mat or .csv file, or of a folder with .npy or .csv files.
+      .hdf5, .mat, .safetensors or .csv file, or of a folder with .npy or .csv files.
     x1, x2: names of the views: key, variable, prefix of column names, or word in file names. '' is
       x1 and x2 (left and right for 'digits'). Both may name the same view.
     y: name of the label. '' is y; in csv files then label, then the last column.

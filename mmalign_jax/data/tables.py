@@ -80,6 +80,17 @@ def _text(table: Table, column: int) -> np.ndarray:
   return np.array([row[column] for row in table.cells], np.str_)
 
 
+def numbers(path: pathlib.Path) -> tuple[np.ndarray, str]:
+  """All columns of a csv file as [N, D] f64, NaN where a cell is empty; how line 1 was read.
+
+  Raises:
+    ValueError: rows of unequal length or a cell that is no number.
+  """
+  table = _table(path)
+  width = len(table.cells[0]) if table.cells else 0
+  return _floats(table, list(range(width))), _header_note(table)
+
+
 def from_csv(path: pathlib.Path, asked: dict[str, str]) -> files.Raw:
   """Views of one csv file, by the prefix of their column names.
 
@@ -225,7 +236,7 @@ def _read_part(paths: dict[str, pathlib.Path], notes: list[str]) -> files.Arrays
   """Arrays of one part by role; adds to `notes` what was assumed of each csv file."""
   tables = {role: _table(path) for role, path in paths.items() if path.suffix == '.csv'}
   notes.extend(map(_header_note, tables.values()))
-  arrays = {role: _npy(path) for role, path in paths.items() if path.suffix == '.npy'}
+  arrays = {role: files.npy(path) for role, path in paths.items() if path.suffix == '.npy'}
   if 'y' not in paths:
     arrays['y'] = _shared_label([tables.get(role) for role in ('x1', 'x2')], paths)
   for role, table in tables.items():
@@ -235,11 +246,6 @@ def _read_part(paths: dict[str, pathlib.Path], notes: list[str]) -> files.Arrays
     else:
       arrays[role] = _floats(table, list(range(width - ('y' not in paths))))
   return arrays
-
-
-def _npy(path: pathlib.Path) -> np.ndarray:
-  with files.reading(path), open(path, 'rb') as file:
-    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _shared_label(tables: list[Table | None], paths: dict[str, pathlib.Path]) -> np.ndarray:

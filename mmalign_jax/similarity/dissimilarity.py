@@ -46,7 +46,7 @@ def prepare(z: chex.Array, *, dissimilarity: str = 'euclidean',
     matrix = ranked(matrix)
   if comparison != 'cosine':
     n = matrix.shape[0]
-    matrix = without_diagonal(matrix - matrix.sum() / (n * (n - 1)))
+    matrix = without_diagonal(matrix - matrix.sum() / float(n * (n - 1)))
   return gram(matrix, scale)
 
 

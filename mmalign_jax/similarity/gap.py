@@ -1,7 +1,8 @@
 """Where two modalities lie in one space: the gap between them, alignment and uniformity.
 
 These need both sides in the same space. The gap does not ask which samples belong together; its
-null exchanges x_i and y_i at random, and asks whether the sides differ as distributions.
+null exchanges x_i and y_i at random, and asks whether the sides differ as distributions. Over
+layers the closest pair is the score, and p asks whether even that is farther apart than chance.
 """
 
 import chex
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from mmalign_jax.similarity.basis import nuclear
 from mmalign_jax.similarity.blocks import row_blocks
 from mmalign_jax.similarity.measure import Measure, Rows, paired
-from mmalign_jax.similarity.preprocess import center, normalize
+from mmalign_jax.similarity.preprocess import center, normalize, scaled
 
 
 @struct.dataclass
@@ -32,7 +33,8 @@ def prepare(z: chex.Array) -> Rows:
 
 def between_centroids(x: Rows, y: Rows) -> chex.Array:
   """|| mean x - mean y ||."""
-  return _root(jnp.sum(jnp.square(x.z.mean(axis=0) - y.z.mean(axis=0))))
+  apart, scale = scaled(x.z.mean(axis=0) - y.z.mean(axis=0))
+  return scale * _root(jnp.sum(apart * apart))
 
 
 def of_centroids(x: Rows, y: Rows) -> chex.Array:
@@ -47,15 +49,17 @@ def of_distribution(x: Rows, y: Rows) -> chex.Array:
 
 def parts(x: Rows, y: Rows) -> Gap:
   """W2^2 = || mean x - mean y ||^2 + tr(Sx) + tr(Sy) - 2 || Sx^(1/2) Sy^(1/2) ||_*."""
-  n, centroids = x.z.shape[0], between_centroids(x, y)
-  a, b = center(x.z), center(y.z)
+  n = x.z.shape[0]
+  z, scale = scaled(jnp.concatenate([x.z, y.z]))
+  x, y = Rows(z[:n]), Rows(z[n:])
+  centroids, a, b = between_centroids(x, y), center(x.z), center(y.z)
   roots = nuclear(jnp.dot(_factor(a), _factor(b).T, precision='highest'))
   square = (jnp.sum(a * a) + jnp.sum(b * b) - 2 * roots) / n
   rounding = 64 * jnp.finfo(square.dtype).eps * (jnp.sum(a * a) + jnp.sum(b * b)) / n
   distribution = _root(jnp.where(square > rounding, square, 0))
   total = _root(centroids**2 + distribution**2)
   share = jnp.where(total > 0, centroids**2 / jnp.where(total > 0, total, 1) ** 2, 0.0)
-  return Gap(centroids, distribution, total, share)
+  return Gap(scale * centroids, scale * distribution, scale * total, share)
 
 
 def _factor(z: chex.Array) -> chex.Array:
@@ -154,7 +158,7 @@ def uniformity(z: chex.Array, *, t: float = 2.0) -> chex.Array:
     square = jnp.maximum(2 - 2 * jnp.dot(rows, z.T, precision='highest'), 0)
     other = index[:, None] != jnp.arange(n)[None]
     return jnp.sum(jnp.where(other, jnp.exp(-t * square), 0), axis=1)
-  return jnp.log(row_blocks(block, z).sum() / (n * (n - 1)))
+  return jnp.log(row_blocks(block, z).sum() / float(n * (n - 1)))
 
 
 _GAP = dict(higher=False, best=None, same_width=True, null='sides')

@@ -49,7 +49,7 @@ def u_centered(matrix: chex.Array) -> chex.Array:
 
   Szekely and Rizzo (2014); <K, L> / (n (n - 3)) is the unbiased HSIC of Song et al. (2012).
   """
-  n = matrix.shape[0]
+  n = float(matrix.shape[0])  # n^2 does not fit an i32
   off = without_diagonal(matrix)
   rows = off.sum(axis=0, keepdims=True)
   moved = off - (rows + rows.T) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))

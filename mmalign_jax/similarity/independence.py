@@ -35,7 +35,7 @@ def compare(x: Side, y: Side) -> chex.Array:
   """<K, L> / (n - 1)^2, debiased / (n (n - 3)), in the units of the kernels."""
   inner = (linear if x.kernel == 'linear' else rbf).inner(x.made, y.made)
   pairs = x.n * (x.n - 3) if x.debiased else (x.n - 1) ** 2
-  return inner * x.made.scale * y.made.scale / pairs
+  return inner * x.made.scale * y.made.scale / float(pairs)
 
 
 def hsic(x: chex.Array, y: chex.Array, *, kernel: str = 'linear', debiased: bool = True,

@@ -58,10 +58,10 @@ def inner(x: Side, y: Side) -> chex.Array:
   column = lambda values: jnp.zeros(n, values.dtype).at[x.near.lists].add(values)
   through = jnp.vdot(column(ours), theirs.sum(axis=0), precision='highest')
   if x.debiased:
-    return (product.sum() + ours.sum() * theirs.sum() / ((n - 1) * (n - 2))
-            - 2 / (n - 2) * through)
+    pairs = float((n - 1) * (n - 2))
+    return product.sum() + ours.sum() * theirs.sum() / pairs - 2 / (n - 2) * through
   reverse = jnp.vdot(column(theirs), ours.sum(axis=0), precision='highest')
-  return product.sum() - (through + reverse) / n + ours.sum() * theirs.sum() / n**2
+  return product.sum() - (through + reverse) / n + ours.sum() * theirs.sum() / float(n)**2
 
 
 def compare(x: Side, y: Side) -> chex.Array:

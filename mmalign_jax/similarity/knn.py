@@ -37,9 +37,8 @@ def cycle(x: Neighbors, y: Neighbors) -> chex.Array:
 def longest_common(x: Neighbors, y: Neighbors) -> chex.Array:
   """Mean length of the longest common subsequence of the two ordered lists."""
   def row(last, one):  # last [k + 1, N]: lengths for the first rows of x and any part of y
-    found = last[:-1] + (one[None] == y.lists)
-    best = jax.lax.cummax(jnp.maximum(last[1:], found), axis=0)
-    return jnp.concatenate([last[:1], best]), None
+    found = jnp.maximum(last[1:], last[:-1] + (one[None] == y.lists))
+    return _running(jnp.maximum, jnp.concatenate([last[:1], found])), None
   k, n = x.lists.shape
   length, _ = jax.lax.scan(row, jnp.zeros((k + 1, n), jnp.int32), x.lists)
   return length[-1].mean(dtype=x.values.dtype)
@@ -52,10 +51,18 @@ def edit_similarity(x: Neighbors, y: Neighbors) -> chex.Array:
   def row(last, one):  # last [k + 1, N]: distances; an insertion costs one a step along y
     changed = jnp.minimum(last[1:] + 1, last[:-1] + (one[None] != y.lists))
     column = jnp.concatenate([last[:1] + 1, changed])
-    return steps + jax.lax.cummin(column - steps, axis=0), None
+    return steps + _running(jnp.minimum, column - steps), None
   start = jnp.broadcast_to(steps, (k + 1, n))
   distance, _ = jax.lax.scan(row, start, x.lists)
   return 1 - distance[-1].mean(dtype=x.values.dtype) / k
+
+
+def _running(best, rows: chex.Array) -> chex.Array:
+  """Running maximum or minimum over the first axis; a loop, since cummax is quadratic on a CPU."""
+  def step(last, row):
+    last = best(last, row)
+    return last, last
+  return jax.lax.scan(step, rows[0], rows)[1]
 
 
 def mutual_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine') -> chex.Array:

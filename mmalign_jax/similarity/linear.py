@@ -53,7 +53,7 @@ def inner(x: Side, y: Side) -> chex.Array:
   product = jnp.sum(jnp.square(jnp.dot(x.z.T, y.z, precision='highest')))
   if not x.debiased:
     return product
-  n = x.squares.shape[0]
+  n = float(x.squares.shape[0])  # n^2 does not fit an i32
   return (product - n / (n - 2) * jnp.vdot(x.squares, y.squares, precision='highest')
           + x.squares.sum() * y.squares.sum() / ((n - 1) * (n - 2)))
 

@@ -30,7 +30,7 @@ class Measure:
   similar. best: the best value there is, that of equal sides, None where there is none. range,
   meaning: for people. invariant: which of INVARIANCES it has. null: what happens by chance, 'pairs'
   (samples of one side permuted) or 'sides' (x_i and y_i exchanged at random). dense: holds N x N
-  entries at any N.
+  entries at any N. slow: where N is large, a comparison goes through all pairs of samples.
   """
   function: Callable[..., chex.Array]
   prepare: Callable[..., chex.ArrayTree]
@@ -46,6 +46,7 @@ class Measure:
   differentiable: bool = True
   same_width: bool = False
   dense: bool = False
+  slow: bool = False
   null: str = 'pairs'
 
   def __call__(self, x: chex.Array, y: chex.Array, **settings) -> chex.Array:

@@ -101,7 +101,8 @@ def _calibration(measure: Measure, pairs: Pairs, null: chex.Array, settings: dic
   score, mean = pairs.best, null.mean()
   larger = measure.higher or measure.null == 'sides'
   near = 8 * jnp.finfo(null.dtype).eps * jnp.abs(score)  # equal but for rounding
-  extreme = null >= score - near if larger else null <= score + near
+  # not null < score, rather than null >= score: a score that is not a number is never significant
+  extreme = ~(null < score - near) if larger else ~(null > score + near)
   calibrated, best = score - mean, measure.best_value(**settings)
   if best is not None:
     room = best - mean

@@ -21,6 +21,8 @@ def normalize(z: chex.Array) -> chex.Array:
 def standardize(z: chex.Array) -> chex.Array:
   """Columns of z [N, D] with mean 0 and standard deviation 1 (over N); constant columns are 0."""
   z = without_constants(z)
+  largest = jnp.max(jnp.abs(z), axis=0, keepdims=True)
+  z = z / jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1))  # squares stay in range
   square = jnp.mean(z * z, axis=0, keepdims=True)
   return z * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
 

@@ -9,6 +9,7 @@ import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmalign_jax.similarity.blocks import row_blocks
 from mmalign_jax.similarity.gram import Gram, centered, gram, ratio, u_centered
@@ -77,7 +78,9 @@ def median_distance(z: chex.Array) -> chex.Array:
 
   Beyond 4,096 samples over every (N / 4096)-th of them, whatever their order.
   """
-  z = center(z[jnp.arange(_SAMPLED) * z.shape[0] // _SAMPLED] if z.shape[0] > _SAMPLED else z)
+  if z.shape[0] > _SAMPLED:
+    z = z[np.arange(_SAMPLED) * z.shape[0] // _SAMPLED]
+  z = center(z)
   i, j = jnp.triu_indices(z.shape[0], k=1)
   square = jnp.median(squared_distances(z)[i, j])
   return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
@@ -100,7 +103,7 @@ def _rows(z: chex.Array, rows: chex.Array, index: chex.Array) -> chex.Array:
 
 def _streamed_inner(x: Streamed, y: Streamed) -> chex.Array:
   """<K, L> of the centred kernels from blocks of rows: the diagonal of kernel - 1 is 0."""
-  n = x.z.shape[0]
+  n = float(x.z.shape[0])
   def block(rows, index):
     return jnp.sum(_rows(x.z, rows, index) * _rows(y.z, y.z[index], index), axis=1)
   mean_x, mean_y = x.sums.mean(), y.sums.mean()
@@ -151,8 +154,9 @@ _SETTINGS = {'sigma': None, 'fraction': 1.0}
 MEASURES = {
     'rbf_cka': Measure(
         rbf_cka, prepare, compare, _MEANING, '0..1', ('orthogonal', 'scaling', 'translation'),
-        _SETTINGS),
+        _SETTINGS, slow=True),
     'debiased_rbf_cka': Measure(
         debiased_rbf_cka, prepare, compare, 'RBF CKA from the unbiased HSIC; about 0 by chance',
-        '..1', ('orthogonal', 'scaling', 'translation'), _SETTINGS | {'debiased': True}, least=4),
+        '..1', ('orthogonal', 'scaling', 'translation'), _SETTINGS | {'debiased': True}, least=4,
+        slow=True),
 }

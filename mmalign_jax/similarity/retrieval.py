@@ -103,7 +103,7 @@ def median_rank_yx(x: chex.Array, y: chex.Array) -> chex.Array:
 
 def _entry(function, compare, meaning, range, **rest) -> Measure:
   return Measure(function, prepare, compare, meaning, range, ('rows', 'scaling', 'common'),
-                 same_width=True, differentiable=False, symmetric=False, **rest)
+                 same_width=True, differentiable=False, symmetric=False, slow=True, **rest)
 
 
 _AT = {'at': 1}

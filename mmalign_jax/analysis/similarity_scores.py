@@ -1,0 +1,156 @@
+"""Scores of several measures on one pair of sides, with their nulls and intervals.
+
+XLA takes about a second to compile a measure. Where memory allows, all of them are one program:
+what they share (neighbour lists, Gram matrices) is then made once, and compiling costs half.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import math
+
+import jax
+import numpy as np
+
+from mmalign_jax import rng
+from mmalign_jax.similarity import Measure, bootstrap, calibrate, layer_pairs
+
+JOINT_ENTRIES = 1 << 24  # of the Gram matrices of all layers, up to which all is one program
+DENSE_SAMPLES = 8192     # up to which measures that hold N x N numbers are taken
+_SMALL = 1 << 26         # permuted pairs of samples, below which compiling costs more than running
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Score:
+  """The best value over layers, where it is (from 0), and all pairs of layers as matrix [L1, L2].
+
+  null [P]: values by chance, null_mean, null_q05 and null_q95 of them; calibrated and p_value as in
+  `similarity.Calibration`; None without permutations. interval: 95 %, None without resamples.
+  """
+  value: float
+  layers: tuple[int, int]
+  matrix: np.ndarray
+  null: np.ndarray | None = None
+  null_mean: float | None = None
+  null_q05: float | None = None
+  null_q95: float | None = None
+  calibrated: float | None = None
+  p_value: float | None = None
+  interval: tuple[float, float] | None = None
+
+  def finite(self) -> bool:
+    """Whether all numbers are."""
+    numbers = (self.value, self.null_mean, self.calibrated, *(self.interval or ()))
+    return all(number is None or math.isfinite(number) for number in numbers)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """What is done with every measure: P permutations, resamples (0 for none of either), seed in
+  0..2**32-1, and settings, of which each measure takes its own."""
+  permutations: int = 200
+  resamples: int = 0
+  seed: int = 0
+  settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
+
+  def of(self, measure: Measure) -> dict[str, object]:
+    """The settings that are this measure's."""
+    return {name: v for name, v in self.settings.items() if name in measure.settings}
+
+
+def obstacle(measure: Measure, n: int, widths: Sequence[int], plan: Plan) -> str | None:
+  """Why a measure cannot be taken of layers with these widths and N samples; None if it can."""
+  held = n // 2 if plan.resamples else n
+  samples = f'N={n}' + (f', of which a half is drawn: {held}' if plan.resamples else '')
+  k = {**measure.settings, **plan.of(measure)}.get('k')
+  if held < measure.least:
+    return f'needs at least {measure.least} samples, and {samples}'
+  if k is not None and k >= held:
+    return f'k={k} neighbours need k < N, and {samples}'
+  if measure.same_width and len(set(widths)) > 1:
+    return f'needs sides of equal width, and they have {" and ".join(map(str, widths))} features'
+  if measure.dense and n > DENSE_SAMPLES:
+    return f'holds N x N numbers, and N={n} is above {DENSE_SAMPLES}'
+  return None
+
+
+def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[np.ndarray],
+          plan: Plan, progress: Callable[[str], None] = lambda line: None,
+          ) -> tuple[dict[str, Score], dict[str, str]]:
+  """Every measure on all pairs of layers.
+
+  Args:
+    measures: entries of MEASURES by name.
+    x, y: layers, [N, D] each, all f32 or all f64 (which needs jax.enable_x64).
+    plan: see there.
+    progress: is told what comes next.
+
+  Returns:
+    Scores by name, all finite, and why the other measures have none.
+  """
+  entries = len(x[0]) ** 2 * (len(x) + len(y))
+  groups = ([dict(measures)] if entries <= JOINT_ENTRIES else
+            [{name: measure} for name, measure in measures.items()])
+  scores, refused = {}, {}
+  for i, group in enumerate(groups):
+    progress(f'{i + 1}/{len(groups)}: {", ".join(group)}')
+    found, said = _together(group, list(x), list(y), plan)
+    scores |= found
+    refused |= said
+  return scores, refused
+
+
+def _together(measures, x, y, plan) -> tuple[dict[str, Score], dict[str, str]]:
+  """One compiled program."""
+  refused = {}
+  def every(x, y, key, other):
+    made = {}
+    for name, measure in measures.items():
+      try:
+        made[name] = _one(measure, x, y, key, other, plan)
+      except ValueError as error:  # raised while it is traced, from shapes and settings
+        refused[name] = str(error)
+    return made
+  keys = jax.random.key(plan.seed), rng.stream(plan.seed, 'bootstrap')
+  try:
+    program = jax.jit(every).lower(x, y, *keys).compile(_options(x, y, plan))
+    made = jax.device_get(program(x, y, *keys))
+  except jax.errors.JaxRuntimeError as error:
+    raise ValueError(f'{", ".join(measures)}: {str(error).splitlines()[0]}') from error
+  scores = {name: _score(*made[name]) for name in measures if name in made}
+  for name, found in list(scores.items()):
+    if not found.finite():
+      largest = max(float(np.abs(z).max()) for z in (*x, *y))
+      refused[name] = (f'not finite: {found.value}; features as large as {largest:.3g} overflow '
+                       f'{x[0].dtype}, scale them down')
+      del scores[name]
+  return scores, refused
+
+
+def _one(measure: Measure, x, y, key, other, plan: Plan):
+  settings = plan.of(measure)
+  if plan.permutations:
+    found = calibrate(measure, x, y, key=key, permutations=plan.permutations, **settings)
+  else:
+    found = layer_pairs(measure, x, y, **settings)
+  drawn = (bootstrap(measure, x, y, key=other, resamples=plan.resamples, **settings)
+           if plan.resamples else None)
+  return found, drawn
+
+
+def _options(x, y, plan: Plan) -> dict[str, object] | None:
+  """Unoptimised code compiles in half the time, and a small problem hardly notices."""
+  work = len(x[0]) ** 2 * len(x) * len(y) * (1 + plan.permutations + plan.resamples)
+  small = work < _SMALL and jax.default_backend() == 'cpu'
+  return {'xla_backend_optimization_level': 0} if small else None
+
+
+def _score(found, drawn) -> Score:
+  interval = None if drawn is None else (float(drawn.low), float(drawn.high))
+  pairs = getattr(found, 'pairs', found)
+  place = dict(value=float(pairs.best), matrix=pairs.matrix, interval=interval,
+               layers=tuple(int(i) for i in pairs.index))
+  if pairs is found:
+    return Score(**place)
+  low, _, high = (float(q) for q in found.null_quantiles)
+  return Score(**place, null=found.null, null_mean=float(found.null_mean), null_q05=low,
+               null_q95=high, calibrated=float(found.calibrated), p_value=float(found.p_value))

@@ -1,0 +1,65 @@
+"""The `mmalign` command: studies, exact tables and measures from a shell, errors in one line.
+
+  mmalign sweep --config=configs/strength.py:quick --workdir=DIR
+  mmalign generator --name=bits --redundancy=4 --level=0 [--json]
+  mmalign measure X.npy Y.npy [--measures=linear_cka,mutual_knn|all] [--null=200] [--json]
+
+`mmalign generator --help` and `mmalign measure --help` list every option.
+"""
+
+import argparse
+import importlib
+import signal
+import sys
+from typing import Callable
+
+from mmalign_jax.cli.sweep import flag_error, locate, with_known_configs
+
+__all__ = ['COMMANDS', 'Parser', 'flag_error', 'guard', 'locate', 'main', 'with_known_configs']
+
+SAFE = 'stopped; every finished chunk is safe, and the same command continues from there'
+
+
+def main(argv: list[str] | None = None) -> int:
+  """Entry point of `mmalign`; returns the exit status."""
+  argv = sys.argv[1:] if argv is None else argv
+  if not argv or argv[0] in ('-h', '--help'):
+    print(__doc__)
+    return 0
+  name, *rest = argv
+  if name not in COMMANDS:
+    return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
+  return guard(lambda: COMMANDS[name](rest), stopped=SAFE if name == 'sweep' else 'stopped')
+
+
+def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
+  """Runs `function`; wrong input or an interruption ends in one line on standard error."""
+  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  try:
+    function()
+    return 0
+  except KeyboardInterrupt:
+    print(stopped, file=sys.stderr)
+    return 130
+  except (ValueError, OSError) as error:
+    print('error: ' + ' '.join(str(error).split()), file=sys.stderr)
+    return 2
+
+
+def _fail(message: str) -> None:
+  raise ValueError(message)
+
+
+class Parser(argparse.ArgumentParser):
+  """argparse whose errors are ValueErrors, for `guard`."""
+
+  def error(self, message: str):
+    raise ValueError(f'{self.prog}: {message}')
+
+
+def _command(name: str) -> Callable[[list[str]], None]:
+  """The function `run` of the module `name`, which is imported when it is called."""
+  return lambda argv: importlib.import_module(f'{__name__}.{name}').run(argv)
+
+
+COMMANDS = {name: _command(name) for name in ('sweep', 'generator', 'measure')}

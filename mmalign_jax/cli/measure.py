@@ -1,0 +1,133 @@
+"""mmalign measure: how similar two sets of features of the same samples are, and by chance."""
+
+import functools
+import json
+import os
+import sys
+
+import jax
+import numpy as np
+
+from mmalign_jax import similarity
+from mmalign_jax.analysis import similarity_report
+from mmalign_jax.analysis.similarity_report import Question, Side
+from mmalign_jax.analysis.similarity_scores import DENSE_SAMPLES, Score, obstacle, score
+from mmalign_jax.cli import request
+from mmalign_jax.cli.request import Request
+from mmalign_jax.data import arrays
+from mmalign_jax.similarity import Measure
+
+
+def run(argv: list[str]) -> None:
+  """Prints the measures of two files as a table or as JSON, and draws them if asked to."""
+  # Busy-waiting BLAS threads make small decompositions 200 times slower on a loaded machine. JAX
+  # loads that library when it first needs it, so this is in time.
+  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+  asked = request.parse(argv)
+  x, y = arrays.read(asked.x, 'X'), arrays.read(asked.y, 'Y')
+  _check_samples(x, y)
+  layered = len(x.layers) > 1 or len(y.layers) > 1
+  if asked.figure and not (asked.plan.permutations or layered):
+    raise ValueError(f'--figure={asked.figure}: without --null and layers there is nothing to draw')
+  notes = [*x.notes, *y.notes]
+  scores, measures, question = _answered(asked, x, y, notes)
+  for note in dict.fromkeys(notes):  # at the end: an error is one line
+    print(f'note: {note}', file=sys.stderr)
+  if asked.as_json:
+    print(json.dumps({name: _entry(s, layered) for name, s in scores.items()}, allow_nan=False))
+  else:
+    print(similarity_report.table(scores, measures, question))
+  if asked.figure:
+    from mmalign_jax.analysis import similarity_figures  # Matplotlib is slow to import
+    similarity_figures.draw(scores, measures, question, asked.figure)
+
+
+def _answered(asked: Request, x: arrays.Features, y: arrays.Features, notes: list[str]):
+  """Scores, their measures, and what was compared; adds to `notes`."""
+  sides = {'X': x, 'Y': y}
+  wide = any(z.dtype == np.float64 for side in sides.values() for z in side.layers)
+  with jax.enable_x64(wide):
+    x, y = (_prepared(side, name, asked.steps, wide) for name, side in sides.items())
+    measures = _possible(asked, x, y, notes)
+    scores, refused = score(measures, x, y, asked.plan, _progress)
+  _refuse(refused, asked, scores, notes)
+  described = (Side(s.where, s.names, tuple(z.shape[1] for z in s.layers)) for s in sides.values())
+  return scores, measures, Question(*described, len(x[0]), 'float64' if wide else 'float32',
+                                    tuple(asked.steps), asked.plan)
+
+
+def _progress(line: str) -> None:
+  if sys.stderr.isatty():
+    print(line, file=sys.stderr)
+
+
+# -- samples and measures --------------------------------------------------------------------------
+
+
+def _check_samples(x: arrays.Features, y: arrays.Features) -> None:
+  counts = [len(side.layers[0]) for side in (x, y)]
+  if counts[0] != counts[1]:
+    read = [f', read as {len(s.layers)} layers' if len(s.layers) > 1 else '' for s in (x, y)]
+    raise ValueError(f'X={x.where!r} has N={counts[0]} samples{read[0]}, and Y={y.where!r} has '
+                     f'N={counts[1]}{read[1]}; row i of both must be the same sample')
+  if counts[0] < 2:
+    raise ValueError(f'X={x.where!r} has N={counts[0]} sample; at least 2 are needed')
+
+
+def _prepared(side: arrays.Features, name: str, steps: dict, wide: bool) -> list[np.ndarray]:
+  """Layers after preprocessing, of one type; a constant one has no similarity to anything."""
+  @jax.jit
+  def preprocessed(z):
+    return functools.reduce(lambda z, step: step(z), steps.values(), z)
+  made = []
+  for label, z in zip(side.names, side.layers):
+    z = z.astype(np.float64 if wide else np.float32, copy=False)
+    z = np.asarray(preprocessed(z)) if steps else z
+    if (z == z[:1]).all():
+      which = f', layer {label!r}' if len(side.layers) > 1 else ''
+      raise ValueError(f'{name}={side.where!r}{which}: constant features'
+                       f'{" after preprocessing" if steps else ""}: all {len(z)} samples are equal')
+    made.append(z)
+  return made
+
+
+def _possible(asked: Request, x: list, y: list, notes: list[str]) -> dict[str, Measure]:
+  """The measures that can be taken here; one that was asked for by name and cannot is an error."""
+  plan, n, widths = asked.plan, len(x[0]), sorted({z.shape[1] for z in (*x, *y)})
+  found, left = {}, {}
+  for name in asked.names:
+    measure = similarity.MEASURES[name]
+    reason = obstacle(measure, n, widths, plan)
+    if not (reason or asked.named) and measure.slow and n > DENSE_SAMPLES and plan.permutations:
+      reason = f'each permutation goes through all pairs of N={n} samples; name it to have it'
+    if reason and 'k' in plan.settings and reason.startswith('k='):
+      raise ValueError(f'--{reason}')
+    left |= {name: reason} if reason else {}
+    found |= {} if reason else {name: measure}
+  _refuse(left, asked, found, notes)
+  unread = [f'--{s}' for s in plan.settings if all(s not in m.settings for m in found.values())]
+  notes += [f'{", ".join(unread)}: read by none of these measures'] if unread else []
+  return found
+
+
+def _refuse(reasons: dict[str, str], asked: Request, left: dict, notes: list[str]) -> None:
+  """Notes on measures that are left out; an error where they were named or none is left."""
+  for name, reason in reasons.items():
+    if asked.named or not left:
+      raise ValueError(f'measure {name!r}: {reason}')
+    notes.append(f'{name} left out: {reason}')
+
+
+# -- JSON ------------------------------------------------------------------------------------------
+
+_KEYS = ('value', 'null_mean', 'null_q95', 'calibrated', 'p_value')
+
+
+def _entry(score: Score, layered: bool) -> dict[str, object]:
+  """The numbers of one measure."""
+  entry = {name: getattr(score, name) for name in _KEYS}
+  if score.interval is not None:
+    entry['interval'] = list(score.interval)
+  if layered:
+    entry |= dict(zip(('layer_x', 'layer_y'), score.layers))
+  return entry

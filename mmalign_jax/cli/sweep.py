@@ -1,0 +1,56 @@
+"""mmalign sweep: a study, run by launch/sweep.py."""
+
+import pathlib
+import runpy
+import sys
+
+_PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+
+
+def run(argv: list[str]) -> None:
+  """Runs launch/sweep.py, wherever it was installed."""
+  sys.argv = ['mmalign sweep', *argv]
+  try:
+    runpy.run_path(str(locate('launch/sweep.py')), run_name='__main__')
+  except SystemExit as stop:
+    if stop.code:
+      sys.exit(stop.code)
+
+
+def locate(path: str) -> pathlib.Path:
+  """A file of the project by its path from the root: here, in the checkout, or in the package."""
+  for root in (pathlib.Path(), _PACKAGE.parent, _PACKAGE):
+    if (root / path).is_file():
+      return root / path
+  raise FileNotFoundError(f'{path}: no such file')
+
+
+def with_known_configs(argv: list[str]) -> list[str]:
+  """The arguments with the path of --config made to exist wherever the command is run."""
+  found = []
+  for i, argument in enumerate(argv):
+    prefix, value = '', argument
+    if argument.startswith(('--config=', '-config=')):
+      prefix, _, value = argument.partition('=')
+      prefix += '='
+    elif not (i and argv[i - 1] in ('--config', '-config')):
+      found.append(argument)
+      continue
+    path, colon, rest = value.partition(':')
+    found.append(prefix + str(locate(path)) + colon + rest)
+  return found
+
+
+def flag_error(error: Exception, argv: list[str]) -> str:
+  """One line for what absl or ml_collections says; an unknown setting lists the known ones."""
+  from mmalign_jax.training.study import defaults  # the other commands need no study
+  text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+  lines = text.strip().splitlines() or [type(error).__name__]
+  # A config file that raises comes with its whole traceback: what it said is the last line.
+  text = lines[-1].removeprefix('ValueError: ') if 'Traceback' in text else lines[0]
+  if isinstance(error, (AttributeError, KeyError)) and any('--config.' in a for a in argv):
+    asked = [a.partition('=')[0].removeprefix('--config.') for a in argv if '--config.' in a]
+    unknown = [name for name in asked if name not in defaults()]
+    if unknown:
+      return f'--config.{unknown[0]}: unknown setting; known: {", ".join(sorted(defaults()))}'
+  return text
