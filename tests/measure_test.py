@@ -229,7 +229,7 @@ def test_help_lists_every_option(capsys):
     (['x.npy', 'y.npy', '--measures=cka'], "measure 'cka' is unknown; known: "),
     (['x.npy', 'y.npy', '--measures=linear_cka,linear_cka'], "'linear_cka' occurs twice"),
     (['x.npy', 'y.npy', '--measures='], "measure '' is unknown"),
-    (['x.npy', 'narrow.npy', '--measures=hsic'], "measure 'modality_gap': needs sides of"),
+    (['x.npy', 'narrow.npy', '--measures=modality_gap'], "measure 'modality_gap': needs sides of"),
     (['three.npy', 'three.npy', '--measures=hsic'], 'needs at least 4 samples, and N=3'),
     (['huge.npy', 'y.npy', '--measures=hsic'], "measure 'hsic': not finite"),
     (['x.npy', 'y.npy', '--k=0'], '--k=0 must be at least 1'),

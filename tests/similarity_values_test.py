@@ -352,7 +352,6 @@ def test_blocks_and_tiles_equal_the_whole(monkeypatch):
   dense = [rbf.compare(*(rbf.prepare(z, debiased=d) for z in (x, y))) for d in (True, False)]
   ranks = retrieval.ranks(*(retrieval.prepare(z) for z in (x, y[:, :2])))
   even = similarity.uniformity(y)
-  monkeypatch.setattr(ours, 'WHOLE', 10)
   monkeypatch.setattr(ours, 'TILE', 16)
   monkeypatch.setattr(rbf, 'DENSE', 10)
   monkeypatch.setattr(blocks, 'BLOCK_ENTRIES', 70 * 16)
@@ -369,6 +368,13 @@ def test_blocks_and_tiles_equal_the_whole(monkeypatch):
   np.testing.assert_array_equal(
       retrieval.ranks(*(retrieval.prepare(z) for z in (x, y[:, :2]))), ranks)
   assert similarity.uniformity(y) == pytest.approx(float(even), abs=1e-12)
+
+
+def test_halved_squares_of_many_samples_find_the_same_neighbours():
+  x = np.random.default_rng(0).normal(size=(1500, 3))
+  found = ours.search(jnp.asarray(x), k=5, metric='euclidean')
+  expected = neighbors.NearestNeighbors(n_neighbors=5).fit(x).kneighbors(return_distance=False)
+  np.testing.assert_array_equal(found.lists.T, expected)
 
 
 def test_ties_go_to_the_lower_index():

@@ -1,8 +1,8 @@
 """Nearest neighbours of one side: exact, symmetric, and one tile of products at a time.
 
 By cosine, inner product or Euclidean distance; the sample itself is left out; ties go to the lower
-index. Beyond WHOLE samples the products of all pairs are made in tiles of TILE x TILE, each once: a
-tile serves its rows, and turned its columns. Memory: the features, O(k N) and a few tiles.
+index. The products of all pairs are made in tiles of at most TILE x TILE, each once: a tile serves
+its rows, and turned its columns. Memory: the features, O(k N) and a few tiles of 16 MiB.
 """
 
 import chex
@@ -14,8 +14,7 @@ import numpy as np
 from mmalign_jax.similarity.preprocess import center, normalize
 
 METRICS = ('cosine', 'inner_product', 'euclidean')
-WHOLE = 2048
-TILE = 1024
+TILE = 2048
 
 Found = tuple[chex.Array, chex.Array]  # values and indices [..., k], best first
 
@@ -47,28 +46,27 @@ def search(z: chex.Array, *, k: int = 10, metric: str = 'cosine',
   z = {'cosine': normalize, 'inner_product': lambda z: z, 'euclidean': center}[metric](z)
   squares = jnp.sum(z * z, axis=1) if metric == 'euclidean' else jnp.zeros(n, z.dtype)
   factor = 2 if metric == 'euclidean' else 1
-  size = n if n <= WHOLE else TILE
-  count = -(-n // size)
+  count = -(-n // TILE)
+  size = -(-n // count)
   filled = jnp.pad(z, ((0, count * size - n), (0, 0))).reshape(count, size, -1)
   squares = jnp.pad(squares, (0, count * size - n)).reshape(count, size)
   place = jnp.arange(count * size).reshape(count, size)
 
-  def nearness(i, j):  # [size, size] of tile i and tile j, symmetric in them
-    near = factor * jnp.dot(filled[i], filled[j].T, precision='highest')
-    near = near - (squares[i][:, None] + squares[j][None])
+  def nearness(i, j, product):  # [size, size] of strips i and j, symmetric in them
+    near = factor * product - (squares[i][:, None] + squares[j][None])
     row, column = place[i][:, None], place[j][None]
     allowed = (row < n) & (column < n) & (with_self | (row != column))
     return jnp.where(allowed, near, -jnp.inf)
 
-  values, lists = _tiled(nearness, count, size, k, z.dtype)
+  values, lists = _tiled(filled, nearness, k)
   return Neighbors(lists.reshape(-1, k)[:n].T, values.reshape(-1, k)[:n].T)
 
 
-def _tiled(nearness, count: int, size: int, k: int, dtype) -> Found:
-  """The k best of every row [count, size, k], from tiles (i, j), i <= j, in the order of
-  columns."""
+def _tiled(strips: chex.Array, nearness, k: int) -> Found:
+  """The k best of every row [count, size, k], from tiles (i, j), i <= j, by rising columns."""
+  count, size, _ = strips.shape
   if count == 1:
-    return jax.lax.top_k(nearness(0, 0), k)
+    return jax.lax.top_k(nearness(0, 0, _square(strips[0])), k)
   kept = min(k, size)
   def add(found: Found, row, tile, first) -> Found:
     values, index = jax.lax.top_k(tile, kept)
@@ -80,9 +78,25 @@ def _tiled(nearness, count: int, size: int, k: int, dtype) -> Found:
     return tuple(leaf.at[row].set(new) for leaf, new in zip(found, (values, index)))
   def step(found, pair):
     i, j = pair
-    tile = nearness(i, j)
-    found = add(found, i, tile, j)
-    return jax.lax.cond(i == j, lambda f: f, lambda f: add(f, j, tile.T, i), found), None
-  start = (jnp.full((count, size, k), -jnp.inf, dtype), jnp.zeros((count, size, k), jnp.int32))
+    def diagonal(found):
+      return add(found, i, nearness(i, i, _square(strips[i])), i)
+    def other(found):
+      tile = nearness(i, j, jnp.dot(strips[i], strips[j].T, precision='highest'))
+      return add(add(found, i, tile, j), j, tile.T, i)
+    return jax.lax.cond(i == j, diagonal, other, found), None
+  start = (jnp.full((count, size, k), -jnp.inf, strips.dtype),
+           jnp.zeros((count, size, k), jnp.int32))
   pairs = np.stack(np.triu_indices(count), axis=1).astype(np.int32)
   return jax.lax.scan(step, start, pairs)[0]
+
+
+def _square(z: chex.Array) -> chex.Array:
+  """z z^T [N, N]; of a large one three quarters are computed, and one is turned."""
+  dot = lambda a, b: jnp.dot(a, b.T, precision='highest')
+  half = z.shape[0] // 2
+  if half < 512:
+    return dot(z, z)
+  a, b = z[:half], z[half:]
+  across = dot(a, b)
+  return jnp.concatenate([jnp.concatenate([dot(a, a), across], axis=1),
+                          jnp.concatenate([across.T, dot(b, b)], axis=1)])
