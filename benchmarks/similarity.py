@@ -2,13 +2,15 @@
 
   python benchmarks/similarity.py [--n 4096] [--d 768] [--k 10] [--repeats 3]
   python benchmarks/similarity.py --scale [--n 50000] [--d 512]
+  python benchmarks/similarity.py --null [--n 1000] [--d 128]
 
 The alternative makes N x N products, a full argsort of each row and masks of N x N, and compares
 ordered lists one sample at a time, as rows of a NumPy array; it is written here from that
 description, on all cores. Beside it stand the same with plain Python lists, which index faster, and
 scikit-learn's brute-force neighbours. Ours is timed once compiled; the time to compile is printed,
 and the floor: the products of half of all pairs of both sides, at the measured rate of a product.
---scale prints time and peak memory of our own measures at a size where N x N does not fit.
+--scale prints time and peak memory of our own measures at a size where N x N does not fit; --null
+the time of 1,000 permutations, compilation included.
 """
 
 import argparse
@@ -20,7 +22,7 @@ import time
 import jax
 import numpy as np
 
-from mmalign_jax.similarity import MEASURES
+from mmalign_jax.similarity import MEASURES, calibrate
 
 
 def features(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
@@ -174,6 +176,24 @@ def scale(n: int, d: int, k: int) -> dict:
   return rows
 
 
+def null(n: int, d: int, k: int) -> dict:
+  x, y = (jax.device_put(z) for z in features(n, d))
+  rows = {}
+  for name in ('linear_cka', 'debiased_linear_cka', 'mutual_knn', 'cknna', 'rsa', 'rbf_cka'):
+    measure = MEASURES[name]
+    settings = {'k': k} if 'k' in measure.settings else {}
+    start = time.perf_counter()
+    made = jax.jit(lambda x, y: calibrate(measure, x, y, key=jax.random.key(0), permutations=1000,
+                                          **settings).null_mean)
+    made = made.lower(x, y).compile()
+    compiling = time.perf_counter() - start
+    seconds, _ = timed(made, x, y)
+    rows[name] = {'seconds': seconds, 'compile_seconds': compiling}
+    print(f'{name:22s} 1,000 permutations {seconds:5.2f} s, compiled in {compiling:.1f} s',
+          flush=True)
+  return rows
+
+
 def main() -> None:
   parser = argparse.ArgumentParser()
   parser.add_argument('--n', type=int)
@@ -181,12 +201,15 @@ def main() -> None:
   parser.add_argument('--k', type=int, default=10)
   parser.add_argument('--repeats', type=int, default=3)
   parser.add_argument('--scale', action='store_true')
+  parser.add_argument('--null', action='store_true')
   parser.add_argument('--json', help='file to write the numbers to')
   args = parser.parse_args()
-  n, d = args.n or (50000 if args.scale else 4096), args.d or (512 if args.scale else 768)
+  usual = (50000, 512) if args.scale else (1000, 128) if args.null else (4096, 768)
+  n, d = args.n or usual[0], args.d or usual[1]
   device = jax.devices()[0]
   print(f'N = {n}, D = {d}, k = {args.k}, {device.device_kind}, jax {jax.__version__}')
-  rows = scale(n, d, args.k) if args.scale else compare(n, d, args.k, args.repeats)
+  rows = (scale(n, d, args.k) if args.scale else null(n, d, args.k) if args.null else
+          compare(n, d, args.k, args.repeats))
   if args.json:
     with open(args.json, 'w', encoding='utf-8') as file:
       json.dump({'n': n, 'd': d, 'k': args.k, 'device': device.device_kind,

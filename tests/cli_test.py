@@ -41,6 +41,14 @@ def test_generator_table_names_units(capsys):
   assert 'mi_1              0.60000 nats' in text and 'task bits' in text
 
 
+def test_a_reader_that_leaves_early_is_no_error():
+  command = f'{sys.executable} -m mmalign_jax.cli generator --name=bits | true'
+  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+  found = subprocess.run(['bash', '-c', f'set -o pipefail; {command}'], env=environment, text=True,
+                         capture_output=True, timeout=120, check=False)
+  assert (found.returncode, found.stderr) == (0, '')
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['generator', '--redundancy=9'], 'redundancy=9 is outside 0..8'),
     (['generator', '--redundancy=x'], "invalid float value: 'x'"),

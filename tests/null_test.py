@@ -132,6 +132,11 @@ def test_independent_features_give_uniform_p_values_and_zero_calibrated_scores(n
   assert score.mean() > 10 * error  # while the raw score is not 0
 
 
+def test_a_name_is_no_measure():
+  with pytest.raises(ValueError, match="measure='rsa' must be an entry of similarity.MEASURES"):
+    calibrate('rsa', *layers(0, 1), key=KEY)
+
+
 @pytest.mark.parametrize('arguments, message', [
     ({'permutations': 0}, 'permutations=0 must be at least 1'),
     ({'k': 40}, 'k=40 neighbours need')])

@@ -397,6 +397,12 @@ def test_running_sums_equal_the_value_of_all_samples(sizes):
   assert float(minibatch.cka(sums, debiased=False)) == pytest.approx(.79181783, abs=6e-9)
 
 
+def test_a_batch_of_another_width_is_refused():
+  x, y = golden()
+  with pytest.raises(ValueError, match='y has 29 features; the first batch had 30'):
+    minibatch.update(minibatch.start(x, y), x, y[:, :-1])
+
+
 def test_minibatch_cka_is_the_ratio_of_summed_hsic():
   x, y = golden()
   batches = [(x[i:i + 60], y[i:i + 60]) for i in (0, 60, 120)]  # 20 samples are left out

@@ -9,6 +9,7 @@
 
 import argparse
 import importlib
+import os
 import signal
 import sys
 from typing import Callable
@@ -37,10 +38,14 @@ def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   try:
     function()
+    sys.stdout.flush()
     return 0
   except KeyboardInterrupt:
     print(stopped, file=sys.stderr)
     return 130
+  except BrokenPipeError:  # the reader, such as head, has seen enough
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
   except (ValueError, OSError) as error:
     print('error: ' + ' '.join(str(error).split()), file=sys.stderr)
     return 2

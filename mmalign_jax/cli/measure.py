@@ -29,7 +29,7 @@ def run(argv: list[str]) -> None:
   layered = len(x.layers) > 1 or len(y.layers) > 1
   if asked.figure and not (asked.plan.permutations or layered):
     raise ValueError(f'--figure={asked.figure}: without --null and layers there is nothing to draw')
-  notes = [*x.notes, *y.notes]
+  notes = [*x.notes, *y.notes, *_labels(x, y)]
   scores, measures, question = _answered(asked, x, y, notes)
   for note in dict.fromkeys(notes):  # at the end: an error is one line
     print(f'note: {note}', file=sys.stderr)
@@ -68,10 +68,20 @@ def _check_samples(x: arrays.Features, y: arrays.Features) -> None:
   counts = [len(side.layers[0]) for side in (x, y)]
   if counts[0] != counts[1]:
     read = [f', read as {len(s.layers)} layers' if len(s.layers) > 1 else '' for s in (x, y)]
+    remarks = ''.join(f' ({note})' for note in dict.fromkeys((*x.notes, *y.notes)))
     raise ValueError(f'X={x.where!r} has N={counts[0]} samples{read[0]}, and Y={y.where!r} has '
-                     f'N={counts[1]}{read[1]}; row i of both must be the same sample')
+                     f'N={counts[1]}{read[1]}; row i of both must be the same sample{remarks}')
   if counts[0] < 2:
     raise ValueError(f'X={x.where!r} has N={counts[0]} sample; at least 2 are needed')
+
+
+def _labels(x: arrays.Features, y: arrays.Features) -> list[str]:
+  """A remark where both sides end in the same column: an easy slip with csv files."""
+  last = [side.layers[0][:, -1] for side in (x, y)]
+  if x.where == y.where or min(len(side.layers[0][0]) for side in (x, y)) < 2:
+    return []
+  return (['X and Y end in the same column: labels? Every column counts as a feature']
+          if np.array_equal(*last) else [])
 
 
 def _prepared(side: arrays.Features, name: str, steps: dict, wide: bool) -> list[np.ndarray]:

@@ -18,6 +18,7 @@ DEFAULT = (
     'linear_cka', 'debiased_linear_cka', 'rbf_cka', 'cknna', 'mutual_knn', 'cycle_knn', 'lcs_knn',
     'edit_distance_knn', 'svcca', 'pwcca', 'procrustes', 'rsa', 'modality_gap')
 FIGURES = ('.png', '.pdf', '.svg')
+_MOST = 100_000  # permutations and resamples
 _SETTINGS = ('k', 'sigma', 'metric', 'at')
 
 DESCRIPTION = """\
@@ -26,6 +27,7 @@ How similar two sets of features of the same samples are, beside what chance giv
 X and Y are files with an array [samples, features]; row i of both is the same sample.
   FILE.npy, FILE.csv                      one array; .csv with or without a header
   FILE.npz:KEY, .h5, .mat, .safetensors   one of several arrays; a single one needs no KEY
+Every column is a feature: remove labels and ids first.
 An array [layers, samples, features] holds several layers, and so does a KEY with * or ?, as in
 FILE.npz:layer*; FILE.npy:INDEX (FILE.npz:KEY:INDEX) picks one, from 0. With several layers the
 score is the best over all pairs of them, and so is every score by chance.
@@ -102,6 +104,9 @@ def _plan(args: argparse.Namespace) -> Plan:
     value = getattr(args, name)
     if value is not None and value < least:
       raise ValueError(f'--{name}={value} must be at least {least}')
+  for name in ('null', 'bootstrap'):
+    if getattr(args, name) > _MOST:
+      raise ValueError(f'--{name}={getattr(args, name)} is above {_MOST}')
   if args.bootstrap == 1:
     raise ValueError('--bootstrap=1 must be 0 or at least 2')
   if not 0 <= args.seed < 2**32:

@@ -44,6 +44,10 @@ def read(spec: str, argument: str = 'x') -> Features:
     named = [(name, _numbers(array)) for name, array in found.items()]
     layers = named if len(named) > 1 else _layers(*named[0])
     _check_layers(layers)
+    if len(named) == 1 and named[0][1].ndim == 3:
+      notes += (f'{argument} has shape {named[0][1].shape}, read as {len(layers)} layers of '
+                f'{len(layers[0][1])} samples; if it is [samples, steps, features], average over '
+                'the steps first',)
   except (ValueError, OSError) as error:
     kind = OSError if isinstance(error, OSError) else ValueError
     raise kind(f'{argument}={spec!r}: {" ".join(str(error).split())}') from error

@@ -93,7 +93,8 @@ def pwcca(x: chex.Array, y: chex.Array) -> chex.Array:
 
   Canonical correlations weighted by how much of the centred x each canonical variable of x accounts
   for: not symmetric. Higher is more similar, 1 for equal sides. Invariant to isotropic scaling and
-  translation of x, and to invertible linear maps of y. Not differentiable where correlations tie.
+  translation of x, and to invertible linear maps of y. Not differentiable where correlations
+  tie, as they all do from D = N - 1 on.
 
   Raises:
     ValueError: for arrays that do not fit.

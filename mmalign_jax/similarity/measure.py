@@ -74,6 +74,7 @@ def paired(x: chex.Array, y: chex.Array, *, least: int = 2,
     ValueError: not two-dimensional, N differs or is below `least`, widths differ where they must
       not, or (outside jit and vmap, where values can be seen) an entry that is not finite.
   """
+  x, y = (np.asarray(z) if isinstance(z, (list, tuple)) else z for z in (x, y))
   for name, z in (('x', x), ('y', y)):
     if np.ndim(z) != 2:
       raise ValueError(f'{name} has shape {np.shape(z)}; [samples, features] is needed')

@@ -59,6 +59,9 @@ def update(sums: Sums, x: chex.Array, y: chex.Array) -> Sums:
     ValueError: for arrays that do not fit.
   """
   x, y = paired(x, y, least=1)
+  for name, z, shift in (('x', x, sums.shift_x), ('y', y, sums.shift_y)):
+    if z.shape[1:] != shift.shape:
+      raise ValueError(f'{name} has {z.shape[1]} features; the first batch had {shift.shape[0]}')
   more = _sums(x, y, sums.shift_x, sums.shift_y)
   added = jax.tree.map(jnp.add, sums, more)
   return added.replace(shift_x=sums.shift_x, shift_y=sums.shift_y)

@@ -113,6 +113,8 @@ def _calibration(measure: Measure, pairs: Pairs, null: chex.Array, settings: dic
 
 
 def _layers(measure: Measure, x: Layers, y: Layers) -> tuple[list, list]:
+  if not isinstance(measure, Measure):
+    raise ValueError(f'measure={measure!r} must be an entry of similarity.MEASURES')
   x, y = (list(side) if isinstance(side, Sequence) or np.ndim(side) == 3 else [side]
           for side in (x, y))
   if not x or not y:
