@@ -41,6 +41,19 @@ def test_generator_table_names_units(capsys):
   assert 'mi_1              0.60000 nats' in text and 'task bits' in text
 
 
+def test_an_interruption_waits_for_no_thread():
+  code = ('import sys, threading, time\nfrom mmalign_jax import cli\n'
+          'def interrupted(argv):\n'
+          '  threading.Thread(target=time.sleep, args=(60,)).start()\n'
+          '  raise KeyboardInterrupt\n'
+          'cli.COMMANDS["measure"] = interrupted\nsys.argv = ["mmalign", "measure"]\ncli.entry()')
+  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+  found = subprocess.run([sys.executable, '-c', code], env=environment, text=True, timeout=40,
+                         capture_output=True, check=False)
+  assert (found.returncode, found.stdout) == (130, '')
+  assert found.stderr == cli.STOPPED + '\n'
+
+
 def test_a_reader_that_leaves_early_is_no_error():
   command = f'{sys.executable} -m mmalign_jax.cli generator --name=bits | true'
   environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}

@@ -53,7 +53,8 @@ def _title(question: Question) -> str:
 
 
 def _named(axis, name: str, measure: Measure, said: str) -> None:
-  arrow = '' if measure.higher else ' (lower is more similar)'
+  arrow = ('' if measure.higher else ' (p: do X and Y lie apart?)' if measure.null == 'sides'
+           else ' (lower is more similar)')
   axis.set_title(f'{name}{arrow}\n{said}', fontsize=8)
 
 

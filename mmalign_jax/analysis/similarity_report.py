@@ -196,14 +196,11 @@ def _wrapped(term: str, text: str) -> list[str]:
 # -- remarks ---------------------------------------------------------------------------------------
 
 
-SUBSPACES = ('cca', 'cca_squared', 'svcca', 'pwcca', 'linear_regression')
-
-
 def _remarks(scores: Mapping[str, Score], measures: Mapping[str, Measure],
              question: Question) -> list[str]:
   """What a reader of these very numbers must know."""
   plan, found, spanned = question.plan, [], []
-  spans = [name for name in scores if name in SUBSPACES]
+  spans = [name for name in scores if measures[name].subspace]
   width = max(question.x.widths + question.y.widths)
   if spans and width >= question.n:
     found.append(f'{width} features for {question.n} samples: {", ".join(spans)} can fit anything '

@@ -13,9 +13,9 @@ import numpy as np
 
 from mmalign_jax import rng
 from mmalign_jax.similarity import Measure, bootstrap, calibrate, layer_pairs
+from mmalign_jax.similarity.rbf import DENSE
 
 JOINT_ENTRIES = 1 << 24  # of the Gram matrices of all layers, up to which all is one program
-DENSE_SAMPLES = 8192     # up to which measures that hold N x N numbers are taken
 _SMALL = 1 << 26         # permuted pairs of samples, below which compiling costs more than running
 
 
@@ -68,8 +68,8 @@ def obstacle(measure: Measure, n: int, widths: Sequence[int], plan: Plan) -> str
     return f'k={k} neighbours need k < N, and {samples}'
   if measure.same_width and len(set(widths)) > 1:
     return f'needs sides of equal width, and they have {" and ".join(map(str, widths))} features'
-  if measure.dense and n > DENSE_SAMPLES:
-    return f'holds N x N numbers, and N={n} is above {DENSE_SAMPLES}'
+  if measure.dense and n > DENSE:
+    return f'holds N x N numbers, and N={n} is above {DENSE}'
   return None
 
 

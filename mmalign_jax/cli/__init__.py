@@ -19,10 +19,24 @@ from mmalign_jax.cli.sweep import flag_error, locate, with_known_configs
 __all__ = ['COMMANDS', 'Parser', 'flag_error', 'guard', 'locate', 'main', 'with_known_configs']
 
 SAFE = 'stopped; every finished chunk is safe, and the same command continues from there'
+STOPPED = 'stopped; nothing was written, and the same command starts again'
+INTERRUPTED = 130  # exit status
+
+
+def entry() -> None:
+  """The process `mmalign`: `main`, and after an interruption an exit that waits for nothing.
+
+  XLA may still compile or compute in threads of its own, which a usual exit pulls the floor from.
+  """
+  status = main()
+  if status == INTERRUPTED:
+    sys.stderr.flush()
+    os._exit(status)
+  sys.exit(status)
 
 
 def main(argv: list[str] | None = None) -> int:
-  """Entry point of `mmalign`; returns the exit status."""
+  """Runs one command; returns the exit status."""
   argv = sys.argv[1:] if argv is None else argv
   if not argv or argv[0] in ('-h', '--help'):
     print(__doc__)
@@ -30,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
   name, *rest = argv
   if name not in COMMANDS:
     return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
-  return guard(lambda: COMMANDS[name](rest), stopped=SAFE if name == 'sweep' else 'stopped')
+  return guard(lambda: COMMANDS[name](rest), stopped=SAFE if name == 'sweep' else STOPPED)
 
 
 def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
@@ -42,7 +56,7 @@ def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
     return 0
   except KeyboardInterrupt:
     print(stopped, file=sys.stderr)
-    return 130
+    return INTERRUPTED
   except BrokenPipeError:  # the reader, such as head, has seen enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

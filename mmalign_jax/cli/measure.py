@@ -11,11 +11,12 @@ import numpy as np
 from mmalign_jax import similarity
 from mmalign_jax.analysis import similarity_report
 from mmalign_jax.analysis.similarity_report import Question, Side
-from mmalign_jax.analysis.similarity_scores import DENSE_SAMPLES, Score, obstacle, score
+from mmalign_jax.analysis.similarity_scores import Score, obstacle, score
 from mmalign_jax.cli import request
 from mmalign_jax.cli.request import Request
 from mmalign_jax.data import arrays
 from mmalign_jax.similarity import Measure
+from mmalign_jax.similarity.rbf import DENSE
 
 
 def run(argv: list[str]) -> None:
@@ -108,7 +109,7 @@ def _possible(asked: Request, x: list, y: list, notes: list[str]) -> dict[str, M
   for name in asked.names:
     measure = similarity.MEASURES[name]
     reason = obstacle(measure, n, widths, plan)
-    if not (reason or asked.named) and measure.slow and n > DENSE_SAMPLES and plan.permutations:
+    if not (reason or asked.named) and measure.slow and n > DENSE and plan.permutations:
       reason = f'each permutation goes through all pairs of N={n} samples; name it to have it'
     if reason and 'k' in plan.settings and reason.startswith('k='):
       raise ValueError(f'--{reason}')

@@ -119,7 +119,8 @@ def linear_regression(x: chex.Array, y: chex.Array) -> chex.Array:
 
 def _entry(function, compare, meaning, invariant, settings=None, **rest) -> Measure:
   return Measure(
-      function, basis.prepare, compare, meaning, '0..1', invariant, settings or {}, **rest)
+      function, basis.prepare, compare, meaning, '0..1', invariant, settings or {}, subspace=True,
+      **rest)
 
 
 _SPACE = ('orthogonal', 'scaling', 'translation', 'linear')

@@ -7,13 +7,12 @@ import jax.numpy as jnp
 
 from mmalign_jax.similarity.gram import Gram, cosine, gram, without_diagonal
 from mmalign_jax.similarity.measure import Measure, paired
-from mmalign_jax.similarity.preprocess import center, normalize, scaled
+from mmalign_jax.similarity.preprocess import center, normalize, root, scaled
 from mmalign_jax.similarity.rbf import squared_distances
 
 
 def _euclidean(z: chex.Array) -> chex.Array:
-  square = squared_distances(center(z))
-  return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+  return root(squared_distances(center(z)))
 
 
 def _cosine(z: chex.Array) -> chex.Array:

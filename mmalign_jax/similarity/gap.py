@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from mmalign_jax.similarity.basis import nuclear
 from mmalign_jax.similarity.blocks import row_blocks
 from mmalign_jax.similarity.measure import Measure, Rows, paired
-from mmalign_jax.similarity.preprocess import center, normalize, scaled
+from mmalign_jax.similarity.preprocess import center, normalize, root, scaled
 
 
 @struct.dataclass
@@ -34,7 +34,7 @@ def prepare(z: chex.Array) -> Rows:
 def between_centroids(x: Rows, y: Rows) -> chex.Array:
   """|| mean x - mean y ||."""
   apart, scale = scaled(x.z.mean(axis=0) - y.z.mean(axis=0))
-  return scale * _root(jnp.sum(apart * apart))
+  return scale * root(jnp.sum(apart * apart))
 
 
 def of_centroids(x: Rows, y: Rows) -> chex.Array:
@@ -56,8 +56,8 @@ def parts(x: Rows, y: Rows) -> Gap:
   roots = nuclear(jnp.dot(_factor(a), _factor(b).T, precision='highest'))
   square = (jnp.sum(a * a) + jnp.sum(b * b) - 2 * roots) / n
   rounding = 64 * jnp.finfo(square.dtype).eps * (jnp.sum(a * a) + jnp.sum(b * b)) / n
-  distribution = _root(jnp.where(square > rounding, square, 0))
-  total = _root(centroids**2 + distribution**2)
+  distribution = root(jnp.where(square > rounding, square, 0))
+  total = root(centroids**2 + distribution**2)
   share = jnp.where(total > 0, centroids**2 / jnp.where(total > 0, total, 1) ** 2, 0.0)
   return Gap(scale * centroids, scale * distribution, scale * total, share)
 
@@ -68,11 +68,6 @@ def _factor(z: chex.Array) -> chex.Array:
     return z
   q, _ = jnp.linalg.qr(jax.lax.stop_gradient(z))
   return jnp.dot(q.T, z, precision='highest')
-
-
-def _root(square: chex.Array) -> chex.Array:
-  """sqrt with gradient 0 at 0."""
-  return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
 
 
 def modality_gap(x: chex.Array, y: chex.Array) -> chex.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax.similarity.measure import Measure
-from mmalign_jax.similarity.null import Layers, _layers, layer_pairs
+from mmalign_jax.similarity.null import Layers, as_layers, layer_pairs
 
 RESAMPLES = 'random halves of the samples, pairs kept together, without replacement'
 
@@ -47,7 +47,7 @@ def bootstrap(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey, resa
     raise ValueError(f'resamples={resamples} must be at least 2')
   if not 0 < level < 1:
     raise ValueError(f'level={level} is not in (0, 1)')
-  x, y = _layers(measure, x, y)
+  x, y = as_layers(measure, x, y)
   n, m = len(x[0]), len(x[0]) // 2
   def half(key):
     kept = jax.random.permutation(key, n)[:m]

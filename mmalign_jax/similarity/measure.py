@@ -31,6 +31,7 @@ class Measure:
   meaning: for people. invariant: which of INVARIANCES it has. null: what happens by chance, 'pairs'
   (samples of one side permuted) or 'sides' (x_i and y_i exchanged at random). dense: holds N x N
   entries at any N. slow: where N is large, a comparison goes through all pairs of samples.
+  subspace: compares spans, so that D >= N features fit anything.
   """
   function: Callable[..., chex.Array]
   prepare: Callable[..., chex.ArrayTree]
@@ -47,6 +48,7 @@ class Measure:
   same_width: bool = False
   dense: bool = False
   slow: bool = False
+  subspace: bool = False
   null: str = 'pairs'
 
   def __call__(self, x: chex.Array, y: chex.Array, **settings) -> chex.Array:

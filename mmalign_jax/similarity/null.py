@@ -57,7 +57,7 @@ def layer_pairs(measure: Measure, x: Layers, y: Layers, **settings) -> Pairs:
   Raises:
     ValueError: as the measure itself.
   """
-  x, y = _layers(measure, x, y)
+  x, y = as_layers(measure, x, y)
   return _compared(measure, _prepared(measure, x, settings), _prepared(measure, y, settings))
 
 
@@ -80,7 +80,7 @@ def calibrate(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey,
   """
   if permutations < 1:
     raise ValueError(f'permutations={permutations} must be at least 1')
-  x, y = _layers(measure, x, y)
+  x, y = as_layers(measure, x, y)
   side_x, side_y = (_prepared(measure, side, settings) for side in (x, y))
   pairs = _compared(measure, side_x, side_y)
   keys, n = jax.random.split(key, permutations), len(x[0])
@@ -112,7 +112,12 @@ def _calibration(measure: Measure, pairs: Pairs, null: chex.Array, settings: dic
                      calibrated, (1 + extreme.sum()) / (1 + null.shape[0]))
 
 
-def _layers(measure: Measure, x: Layers, y: Layers) -> tuple[list, list]:
+def as_layers(measure: Measure, x: Layers, y: Layers) -> tuple[list, list]:
+  """Both sides as lists of layers [N, D], checked as the measure asks.
+
+  Raises:
+    ValueError: no entry of MEASURES, no layers, or arrays that do not fit (see `paired`).
+  """
   if not isinstance(measure, Measure):
     raise ValueError(f'measure={measure!r} must be an entry of similarity.MEASURES')
   x, y = (list(side) if isinstance(side, Sequence) or np.ndim(side) == 3 else [side]

@@ -52,6 +52,11 @@ def without_constants(z: chex.Array) -> chex.Array:
   return jnp.where(jnp.max(jnp.abs(z), axis=0, keepdims=True) > rounding, z, 0)
 
 
+def root(square: chex.Array) -> chex.Array:
+  """Square roots of any shape, 0 with gradient 0 where `square` is not above 0."""
+  return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+
+
 def scaled(z: chex.Array) -> tuple[chex.Array, chex.Array]:
   """z over its largest absolute entry, and that entry []: squares of squares stay in range."""
   largest = jnp.max(jnp.abs(z))

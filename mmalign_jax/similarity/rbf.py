@@ -14,7 +14,7 @@ import numpy as np
 from mmalign_jax.similarity.blocks import row_blocks
 from mmalign_jax.similarity.gram import Gram, centered, gram, ratio, u_centered
 from mmalign_jax.similarity.measure import Measure, paired
-from mmalign_jax.similarity.preprocess import center, scaled
+from mmalign_jax.similarity.preprocess import center, root, scaled
 
 DENSE = 8192   # samples up to which an N x N matrix is held
 _SAMPLED = 4096  # samples that the median distance is taken over
@@ -82,8 +82,7 @@ def median_distance(z: chex.Array) -> chex.Array:
     z = z[np.arange(_SAMPLED) * z.shape[0] // _SAMPLED]
   z = center(z)
   i, j = jnp.triu_indices(z.shape[0], k=1)
-  square = jnp.median(squared_distances(z)[i, j])
-  return jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+  return root(jnp.median(squared_distances(z)[i, j]))
 
 
 def _streamed(z: chex.Array, debiased: bool) -> Streamed:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from mmalign_jax.similarity import linear
 from mmalign_jax.similarity.basis import compact, nuclear, thin_svd
 from mmalign_jax.similarity.measure import Measure, Rows, paired
-from mmalign_jax.similarity.preprocess import scaled, without_constants
+from mmalign_jax.similarity.preprocess import root, scaled, without_constants
 
 
 def prepare(z: chex.Array, *, alpha: float = 1.0) -> Rows:
@@ -36,8 +36,8 @@ def similarity(x: Rows, y: Rows) -> chex.Array:
 def distance(x: Rows, y: Rows) -> chex.Array:
   """sqrt(2 - 2 cosine) = min over rotations of || x Q - y ||_F."""
   square = 2 - 2 * similarity(x, y)
-  apart = square > 32 * jnp.finfo(square.dtype).eps  # rounding of equal shapes
-  return jnp.where(apart, jnp.sqrt(jnp.where(apart, square, 1)), 0)
+  rounding = 32 * jnp.finfo(square.dtype).eps  # what is left of equal shapes
+  return root(jnp.where(square > rounding, square, 0))
 
 
 def angle(x: Rows, y: Rows) -> chex.Array:
