@@ -1,0 +1,3 @@
+"""What is shared, what is unique, what only appears together: decompositions of information."""
+from mmalign_jax.information.broja import broja
+from mmalign_jax.information.decomposition import ATOMS, Decomposition
