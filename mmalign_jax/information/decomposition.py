@@ -60,10 +60,11 @@ class Decomposition:
 
 def from_redundancy(redundancy: chex.Array, mi_1: chex.Array, mi_2: chex.Array,
                     mi_joint: chex.Array, **rest) -> Decomposition:
-  """The other three atoms by the three sums; all arguments [...] in nats."""
+  """The other three atoms by the three sums, at least 0; all arguments [...] in nats."""
+  positive = lambda atom: atom * (atom > 0)  # what is lost is rounding
   return Decomposition(
-      redundancy, mi_1 - redundancy, mi_2 - redundancy, mi_joint - mi_1 - mi_2 + redundancy,
-      mi_1, mi_2, mi_joint, **rest)
+      redundancy, positive(mi_1 - redundancy), positive(mi_2 - redundancy),
+      positive(mi_joint - mi_1 - mi_2 + redundancy), mi_1, mi_2, mi_joint, **rest)
 
 
 def checked_table(p: chex.Array, name: str = 'p') -> chex.Array:
@@ -91,7 +92,8 @@ def checked_table(p: chex.Array, name: str = 'p') -> chex.Array:
   total = p.sum(axis=(-3, -2, -1), keepdims=True)
   off = total.ravel()[np.abs(total - 1).argmax()]
   if abs(off - 1) > NEAR:
-    raise ValueError(f'{name} sums to {off:.6g}; probabilities sum to 1 (divide counts by their sum)')
+    raise ValueError(f'{name} sums to {off:.6g}; probabilities sum to 1 (divide counts by their '
+                     'sum)')
   if abs(off - 1) > EXACT:
     warnings.warn(f'{name} sums to {off:.9g} and was divided by it', stacklevel=3)
   return p / total

@@ -1,7 +1,7 @@
-"""Entropy and information of tables of probabilities, in nats: zero-safe, vmap-able, with gradients.
+"""Entropy and information of tables of probabilities, in nats: zero-safe, with gradients.
 
 An entry of zero adds nothing, and its gradient, which is infinite, is given as that of an entry
-that stays zero: 0. Corrections for the bias of counts are in `bias`.
+that stays zero: 0. Corrections for the bias of counts are in `counts`.
 """
 
 from collections.abc import Sequence

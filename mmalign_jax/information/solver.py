@@ -23,7 +23,10 @@ from jax.scipy.linalg import cho_solve
 from mmalign_jax.information.discrete import xlogx
 
 BOUNDARY = 0.99      # share of the way to the boundary that a step may go
-RIDGE = 1e-14        # on the scaled diagonal; grows a hundredfold where a factorisation fails
+RIDGE = 1e-14        # on the scaled diagonal; grows where a step fails
+TRIES = 40           # shortenings of a step by 15 %
+KEPT = 0.1           # of a pair marginal in one step
+STEPS = 300
 
 
 @struct.dataclass
@@ -56,7 +59,7 @@ class _State(NamedTuple):
   best: Solution
 
 
-def solve(p: chex.Array, tol: chex.Numeric, steps: int = 200) -> Solution:
+def solve(p: chex.Array, tol: chex.Numeric, steps: int = STEPS) -> Solution:
   """The optimum for a table p [n1, n2, C], to value - bound <= tol or until `steps` are spent."""
   chex.assert_rank(p, 3)
   problem, start = _start(p)
@@ -103,14 +106,15 @@ def _step(problem: _Problem, s: _State) -> _State:
   centring = jnp.clip(1 - s.length, 0.05, 0.5)  # a short step asks for a better centred point
   mu = centring * jnp.sum(s.mass * slack) / jnp.sum(problem.cell)
   da, db, dmass = _direction(problem, s, slack, r, mu)
-  failed = ~(jnp.isfinite(da).all() & jnp.isfinite(db).all())
-  da, db, dmass = (jnp.where(failed, 0, d) for d in (da, db, dmass))
-  length = _length(problem, s, slack, mu, da, db, dmass)
+  solved = jnp.isfinite(da).all() & jnp.isfinite(db).all()
+  da, db, dmass = (jnp.where(solved, d, 0) for d in (da, db, dmass))
+  length = jnp.where(solved, _length(problem, s, slack, mu, da, db, dmass), 0)
   a, b, mass = s.a + length * da, s.b + length * db, s.mass + length * dmass
   slack, r = _conditional(problem, a, b)
   best = _better(problem, s.best, a, b, slack, mass[..., None] * r)
-  ridge = jnp.where(failed, 100 * s.ridge, s.ridge)
-  return _State(s.step + 1, a, b, mass, ridge, jnp.where(failed, 0.5, length), best)
+  # Where the optimal Q falls apart into blocks, multipliers may drift, and the matrix is singular.
+  ridge = jnp.where(length > 0, jnp.maximum(s.ridge / 10, RIDGE), 1000 * s.ridge)
+  return _State(s.step + 1, a, b, mass, ridge, length, best)
 
 
 def _conditional(problem: _Problem, a: chex.Array, b: chex.Array) -> tuple[chex.Array, chex.Array]:
@@ -131,7 +135,7 @@ def _direction(problem: _Problem, s: _State, slack, r, mu):
   eye = jnp.eye(c, dtype=r.dtype)
   q = s.mass[..., None] * r
   curved = s.mass * (1 / slack - 1)
-  block = q[..., None] * eye + (curved[..., None] * r)[..., None] * r[..., None, :]
+  block = q[..., None] * eye[None, None] + (curved[..., None] * r)[..., None] * r[..., None, :]
   side_1, scale_1 = _scaled(block.sum(axis=1), problem.free_1, s.ridge)
   side_2, scale_2 = _scaled(block.sum(axis=0), problem.free_2, s.ridge)
   cross = block * scale_1[:, None, :, None] * scale_2[None, :, None, :]  # [n1, n2, C, C]
@@ -179,23 +183,36 @@ def _inverse_cholesky(m: chex.Array) -> chex.Array:
 
 
 def _length(problem: _Problem, s: _State, slack, mu, da, db, dmass) -> chex.Array:
-  """How far to go [] in 0..1: mass and slack stay above zero, the residual does not grow."""
-  def residual(length):
+  """How far to go [] in 0..1, 0 where nothing helps.
+
+  Mass and slack stay above zero, no pair marginal falls to nothing (from where a Newton step in
+  logarithms would leap), and the residual, relative to what is asked for, does not grow.
+  """
+  chi = lambda q, m: jnp.sum(jnp.where(m > 0, (q - m)**2 / jnp.where(m > 0, m, 1), 0))
+  kept = lambda q, m, old: jnp.all(q >= KEPT * jnp.minimum(m, old))
+  def at(length):
     t, r = _conditional(problem, s.a + length * da, s.b + length * db)
     mass = s.mass + length * dmass
     q = mass[..., None] * r
-    parts = (problem.m1 - q.sum(axis=1), problem.m2 - q.sum(axis=0),
-             jnp.where(problem.cell, mass * t - mu, 0))
-    inside = jnp.all((t > (1 - BOUNDARY) * slack) | ~problem.cell)
-    return jnp.where(inside, sum(jnp.sum(part**2) for part in parts), jnp.inf)
+    return t, mass, q.sum(axis=1), q.sum(axis=0)
+  def residual(t, mass, q_1, q_2):
+    return chi(q_1, problem.m1) + chi(q_2, problem.m2) + jnp.sum(
+        jnp.where(problem.cell, mass * t - mu, 0)**2) / mu
   shrinking = dmass < 0
   longest = jnp.min(jnp.where(shrinking, s.mass / jnp.where(shrinking, -dmass, 1), jnp.inf))
-  before = residual(jnp.zeros_like(longest))
+  now = at(jnp.zeros_like(longest))
+  before = residual(*now)
   def too_long(carry):
     length, tries = carry
-    return (residual(length) > before * (1 - 0.01 * length)) & (tries < 60)
+    t, _, q_1, q_2 = there = at(length)
+    inside = (jnp.all((t > (1 - BOUNDARY) * slack) | ~problem.cell)
+              & kept(q_1, problem.m1, now[2]) & kept(q_2, problem.m2, now[3]))
+    better = residual(*there) <= before * (1 - 0.01 * length)
+    return ~(inside & better) & (tries < TRIES)
   start = (jnp.minimum(1.0, BOUNDARY * longest), jnp.zeros((), jnp.int32))
-  return jax.lax.while_loop(too_long, lambda carry: (0.85 * carry[0], carry[1] + 1), start)[0]
+  length, tries = jax.lax.while_loop(
+      too_long, lambda carry: (0.85 * carry[0], carry[1] + 1), start)
+  return jnp.where(tries < TRIES, length, 0)
 
 
 # -- the certificate -------------------------------------------------------------------------------
