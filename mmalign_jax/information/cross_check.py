@@ -1,0 +1,94 @@
+"""Other estimators of the same informations, beside those of the cells, and where they disagree.
+
+Cells lose information; nearest neighbours need few dimensions; a classifier gives a lower bound.
+Where they agree the atoms can be trusted; where they do not, the flag says which way.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+
+from mmalign_jax.information.classifier import held_out
+from mmalign_jax.information.nearest import ksg, ross
+from mmalign_jax.information.quantise import COMPONENTS
+
+NAMES = ('mi_1', 'mi_2', 'mi_joint')
+CLEAR = 0.05  # nats: a smaller difference is not worth a flag
+NEIGHBORS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+  """One information in nats: of the cells (bias-corrected), by nearest neighbours on principal
+  components (None where features are categories), and the lower bound of a held-out classifier with
+  its standard error; flag: what disagrees, None where nothing does."""
+  cells: float
+  nearest: float | None
+  classifier: float
+  classifier_error: float
+  flag: str | None
+
+
+def cross_check(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, cells: Mapping[str, float], *,
+                continuous: np.ndarray | None = None, categories: bool = False,
+                seed: int = 0) -> dict[str, Check]:
+  """Checks of I(X1;Y), I(X2;Y), I(X1,X2;Y) by name.
+
+  Args:
+    x1, x2: [N, D] features; where `categories`, [N, 1] codes of them.
+    y: [N] class labels, of quantiles where the label is continuous.
+    cells: what the cells gave, in nats, by the names of NAMES.
+    continuous: [N] the label itself where it is a number; then neighbours are those of KSG.
+    categories: whether features are codes without order.
+    seed: of the classifier's folds.
+
+  Raises:
+    ValueError: as the estimators.
+  """
+  sides = [_one_hot(x) if categories else np.asarray(x, np.float64) for x in (x1, x2)]
+  found = {}
+  for name, x in zip(NAMES, (*sides, np.concatenate(sides, axis=1))):
+    bound = held_out(x, y, seed)
+    near = None if categories else _nearest(sides, name, y, continuous)
+    found[name] = Check(float(cells[name]), near, float(bound.value), float(bound.error),
+                        _flag(cells[name], near, float(bound.value), float(bound.error)))
+  return found
+
+
+def _one_hot(codes: np.ndarray) -> np.ndarray:
+  return (codes.reshape(len(codes), 1) == np.unique(codes)[None]).astype(np.float64)
+
+
+def _nearest(sides, name: str, y: np.ndarray, continuous: np.ndarray | None) -> float:
+  chosen = {'mi_1': sides[:1], 'mi_2': sides[1:], 'mi_joint': sides}[name]
+  z = np.concatenate([_components(x) for x in chosen], axis=1)
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore', UserWarning)  # of repeated values and single samples
+    if continuous is None:
+      return ross(z, y, k=NEIGHBORS)
+    return ksg(z, _scaled(continuous[:, None]), k=NEIGHBORS)
+
+
+def _components(x: np.ndarray) -> np.ndarray:
+  """The first principal components [N, <= 5] of standardised columns, largest of unit variance."""
+  u, s, _ = np.linalg.svd(_scaled(x), full_matrices=False)
+  z = (u * s)[:, :COMPONENTS]
+  return z / max(float(z.std(axis=0).max()), 1e-300)
+
+
+def _scaled(x: np.ndarray) -> np.ndarray:
+  spread = x.std(axis=0)
+  return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)
+
+
+def _flag(cells: float, near: float | None, bound: float, error: float) -> str | None:
+  missing = bound - 2 * error - cells
+  if missing > CLEAR:
+    return f'the cells lose at least {missing:.2f} nats that a classifier finds'
+  if near is not None and near - cells > max(CLEAR, abs(cells) / 4):
+    return f'nearest neighbours find {near - cells:.2f} nats more than the cells'
+  if near is not None and cells - max(near, bound) > max(CLEAR, abs(cells) / 4):
+    return f'the cells claim {cells - max(near, bound):.2f} nats that neither of the others finds'
+  return None
