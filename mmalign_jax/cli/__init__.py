@@ -1,26 +1,31 @@
-"""The `mmalign` command: studies, exact tables and measures from a shell, errors in one line.
+"""The `mmalign` command: studies, tables, measures, decompositions; errors in one line.
 
   mmalign sweep --config=configs/strength.py:quick --workdir=DIR
   mmalign generator --name=bits --redundancy=4 --level=0 [--json]
   mmalign measure X.npy Y.npy [--measures=linear_cka,mutual_knn|all] [--null=200] [--json]
+  mmalign decompose --x1=X1.npy --x2=X2.npy --y=Y.npy [--null=200] [--json]
+  mmalign decompose --table=JOINT.npy [--method=broja|imin|mmi] [--json]
 
-`mmalign generator --help` and `mmalign measure --help` list every option.
+`mmalign COMMAND --help` lists every option.
 """
 
 import argparse
 import importlib
 import os
+import pathlib
 import signal
 import sys
 from typing import Callable
 
 from mmalign_jax.cli.sweep import flag_error, locate, with_known_configs
 
-__all__ = ['COMMANDS', 'Parser', 'flag_error', 'guard', 'locate', 'main', 'with_known_configs']
+__all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'locate', 'main',
+           'with_known_configs']
 
 SAFE = 'stopped; every finished chunk is safe, and the same command continues from there'
 STOPPED = 'stopped; nothing was written, and the same command starts again'
 INTERRUPTED = 130  # exit status
+FIGURES = ('.png', '.pdf', '.svg')
 
 
 def entry() -> None:
@@ -76,9 +81,21 @@ class Parser(argparse.ArgumentParser):
     raise ValueError(f'{self.prog}: {message}')
 
 
+def figure_path(text: str | None) -> pathlib.Path | None:
+  """A file that can be drawn; better found out before than after the work."""
+  if text is None:
+    return None
+  path = pathlib.Path(text).expanduser()
+  if path.suffix.lower() not in FIGURES:
+    raise ValueError(f'--figure={text} must end in {", ".join(FIGURES)}')
+  if not path.parent.is_dir():
+    raise FileNotFoundError(f'--figure={text}: no folder {str(path.parent)!r}')
+  return path
+
+
 def _command(name: str) -> Callable[[list[str]], None]:
   """The function `run` of the module `name`, which is imported when it is called."""
   return lambda argv: importlib.import_module(f'{__name__}.{name}').run(argv)
 
 
-COMMANDS = {name: _command(name) for name in ('sweep', 'generator', 'measure')}
+COMMANDS = {name: _command(name) for name in ('sweep', 'generator', 'measure', 'decompose')}

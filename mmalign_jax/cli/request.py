@@ -9,7 +9,7 @@ import pathlib
 
 from mmalign_jax import similarity
 from mmalign_jax.analysis.similarity_scores import Plan
-from mmalign_jax.cli import Parser
+from mmalign_jax.cli import Parser, figure_path
 from mmalign_jax.similarity import preprocess
 from mmalign_jax.similarity.neighbors import METRICS
 from mmalign_jax.types import lookup
@@ -17,7 +17,6 @@ from mmalign_jax.types import lookup
 DEFAULT = (
     'linear_cka', 'debiased_linear_cka', 'rbf_cka', 'cknna', 'mutual_knn', 'cycle_knn', 'lcs_knn',
     'edit_distance_knn', 'svcca', 'pwcca', 'procrustes', 'rsa', 'modality_gap')
-FIGURES = ('.png', '.pdf', '.svg')
 _MOST = 100_000  # permutations and resamples
 _SETTINGS = ('k', 'sigma', 'metric', 'at')
 
@@ -68,7 +67,7 @@ def parse(argv: list[str]) -> Request:
   """
   args = _arguments(argv)
   return Request(args.x, args.y, tuple(_names(args.measures)), args.measures not in (None, 'all'),
-                 _steps(args), _plan(args), args.json, _figure(args.figure))
+                 _steps(args), _plan(args), args.json, figure_path(args.figure))
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -155,15 +154,3 @@ def _steps(args: argparse.Namespace) -> dict[str, Callable]:
   if args.normalize:
     steps['normalised'] = preprocess.normalize
   return steps
-
-
-def _figure(text: str | None) -> pathlib.Path | None:
-  """A file that can be drawn; better found out before than after the work."""
-  if text is None:
-    return None
-  path = pathlib.Path(text).expanduser()
-  if path.suffix.lower() not in FIGURES:
-    raise ValueError(f'--figure={text} must end in {", ".join(FIGURES)}')
-  if not path.parent.is_dir():
-    raise FileNotFoundError(f'--figure={text}: no folder {str(path.parent)!r}')
-  return path

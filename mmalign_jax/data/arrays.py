@@ -4,6 +4,7 @@ One array [N, D], or several layers of the same N samples: an array [L, N, D], o
 a pattern. Nothing in a file is ever executed: pickled objects are refused.
 """
 
+import contextlib
 import dataclasses
 import fnmatch
 import pathlib
@@ -38,20 +39,49 @@ def read(spec: str, argument: str = 'x') -> Features:
     OSError: no such file.
     ValueError: one line that names the argument and its value, for anything else that does not fit.
   """
-  try:
+  with named(argument, spec):
     path, key = _parts(spec)
     found, notes = _arrays(path, key)
-    named = [(name, _numbers(array)) for name, array in found.items()]
-    layers = named if len(named) > 1 else _layers(*named[0])
+    every = [(name, _numbers(array)) for name, array in found.items()]
+    layers = every if len(every) > 1 else _layers(*every[0])
     _check_layers(layers)
-    if len(named) == 1 and named[0][1].ndim == 3:
-      notes += (f'{argument} has shape {named[0][1].shape}, read as {len(layers)} layers of '
+    if len(every) == 1 and every[0][1].ndim == 3:
+      notes += (f'{argument} has shape {every[0][1].shape}, read as {len(layers)} layers of '
                 f'{len(layers[0][1])} samples; if it is [samples, steps, features], average over '
                 'the steps first',)
+  return Features(spec, tuple(name for name, _ in layers), tuple(z for _, z in layers), notes)
+
+
+def single(spec: str, argument: str, kind: str = 'numbers') -> tuple[np.ndarray, tuple[str, ...]]:
+  """One array of any shape as it is in the file, and notes for the user.
+
+  Args:
+    spec: as in `read`, without layers.
+    argument: what an error message calls it.
+    kind: 'label' takes the only column of a csv file as text.
+
+  Raises:
+    OSError, ValueError: as `read`; more than one array.
+  """
+  with named(argument, spec):
+    path, key = _parts(spec)
+    if kind == 'label' and path.suffix.lower() == '.csv':
+      array, note = tables.column(path)
+      return array, (note,)
+    found, notes = _arrays(path, key)
+    if len(found) > 1:
+      raise ValueError(f'{len(found)} arrays fit: {files.listing(found)}; one is needed')
+    return next(iter(found.values())), notes
+
+
+@contextlib.contextmanager
+def named(argument: str, spec: str):
+  """ValueErrors and OSErrors within, in one line that names the argument and its value."""
+  try:
+    yield
   except (ValueError, OSError) as error:
     kind = OSError if isinstance(error, OSError) else ValueError
     raise kind(f'{argument}={spec!r}: {" ".join(str(error).split())}') from error
-  return Features(spec, tuple(name for name, _ in layers), tuple(z for _, z in layers), notes)
 
 
 # -- files -----------------------------------------------------------------------------------------

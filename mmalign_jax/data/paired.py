@@ -82,7 +82,7 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
     raise ValueError(f'split_seed: {split_seed!r} is not in 0..2**32-1')
   raw = read_raw(data, x1=x1, x2=x2, y=y, group=group)
   arrays, n_train = _joined(raw)
-  label = _label(arrays['y'], task, _where(raw, 'y'))
+  label = read_label(arrays['y'], task, _where(raw, 'y'))
   codes = np.unique(arrays['group'], return_inverse=True)[1] if 'group' in arrays else None
   if n_train is None:
     train, test = splits.split(label.values, label.classes, codes, test_fraction, split_seed)
@@ -143,7 +143,7 @@ def _joined(raw: files.Raw) -> tuple[files.Arrays, int | None]:
   """All rows, train before test, by role; and the number of training rows of a given split."""
   parts = []
   for part, arrays in raw.parts.items():
-    parts.append({role: (_matrix if role in ('x1', 'x2') else _vector)(
+    parts.append({role: (matrix if role in ('x1', 'x2') else vector)(
         array, _where(raw, role, part)) for role, array in arrays.items()})
     for role, array in parts[-1].items():
       if len(array) != len(parts[-1]['x1']):
@@ -157,8 +157,8 @@ def _joined(raw: files.Raw) -> tuple[files.Arrays, int | None]:
   return joined, len(parts[0]['x1']) if len(parts) == 2 else None
 
 
-def _matrix(array: np.ndarray, where: str) -> np.ndarray:
-  """A view as finite f64 [N, D]."""
+def matrix(array: np.ndarray, where: str) -> np.ndarray:
+  """A view as finite f64 [N, D]; ValueErrors begin with `where`."""
   array = np.asarray(array)
   if array.dtype.kind not in 'biuf':
     raise ValueError(f'{where}: not real numbers but {array.dtype}')
@@ -176,8 +176,8 @@ def _matrix(array: np.ndarray, where: str) -> np.ndarray:
   return array
 
 
-def _vector(array: np.ndarray, where: str) -> np.ndarray:
-  """Labels or ids as finite numbers or non-empty text [N]."""
+def vector(array: np.ndarray, where: str) -> np.ndarray:
+  """Labels or ids as finite numbers or non-empty text [N]; ValueErrors begin with `where`."""
   array = np.asarray(array)
   if array.ndim == 2 and 1 in array.shape:
     array = array.ravel()
@@ -201,7 +201,7 @@ def _vector(array: np.ndarray, where: str) -> np.ndarray:
 # -- labels --------------------------------------------------------------------------------------
 
 
-def _label(y: np.ndarray, task: str, where: str) -> Label:
+def read_label(y: np.ndarray, task: str, where: str) -> Label:
   """Codes in sorted order of the classes (of the numbers, where all are), or plain numbers."""
   y = files.to_numbers(y)
   if task == 'l1' and y.dtype.kind == 'U':

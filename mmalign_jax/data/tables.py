@@ -91,6 +91,18 @@ def numbers(path: pathlib.Path) -> tuple[np.ndarray, str]:
   return _floats(table, list(range(width))), _header_note(table)
 
 
+def column(path: pathlib.Path) -> tuple[np.ndarray, str]:
+  """The only column of a csv file as text [N]; how line 1 was read.
+
+  Raises:
+    ValueError: more than one column, or rows of unequal length.
+  """
+  table = _table(path)
+  if len(table.cells[0]) != 1:
+    raise ValueError(f'{len(table.cells[0])} columns; a label is one')
+  return _text(table, 0), _header_note(table)
+
+
 def from_csv(path: pathlib.Path, asked: dict[str, str]) -> files.Raw:
   """Views of one csv file, by the prefix of their column names.
 

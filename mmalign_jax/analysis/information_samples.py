@@ -1,0 +1,119 @@
+"""Atoms of real samples: features to cells, cells to atoms, and other estimators beside."""
+
+import dataclasses
+import warnings
+
+import numpy as np
+
+from mmalign_jax.information import cross_check as checks
+from mmalign_jax.information import quantise
+from mmalign_jax.information.decomposition import ATOMS
+from mmalign_jax.information.estimate import Estimate, check_size, estimate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Label:
+  """codes [N] of classes or quantiles; names of the classes; numbers [N] where it is no class."""
+  codes: np.ndarray
+  names: tuple[str, ...]
+  numbers: np.ndarray | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Question:
+  """Two sides x1 [N, D1], x2 [N, D2] of the same samples, their names, and a label."""
+  name_1: str
+  name_2: str
+  x1: np.ndarray
+  x2: np.ndarray
+  label: Label
+
+  @property
+  def name(self) -> str:
+    return f'{self.name_1},{self.name_2}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+  """cells of each side by its name, None for the rule; how: see `quantise`; null, bootstrap: draws,
+  0 for none; check: whether other estimators are asked; seed; workers: threads."""
+  cells: dict[str, int] | None = None
+  how: str = 'auto'
+  null: int = 200
+  bootstrap: int = 200
+  check: bool = True
+  seed: int = 0
+  workers: int = 1
+
+
+def answer(question: Question, plan: Plan) -> dict[str, object]:
+  """What `mmalign decompose` prints of samples, in nats, JSON-ready, and `notes` for the user.
+
+  Raises:
+    ValueError: too few samples (says how many are needed), one class, or a `how` that does not fit.
+  """
+  y, sides = question.label.codes, {question.name_1: question.x1, question.name_2: question.x2}
+  classes = int(y.max()) + 1
+  asked = _asked(plan, sides, len(y), classes)
+  check_size(len(y), (*asked, classes))
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore', UserWarning)  # of k-means with fewer distinct points than cells
+    made = [quantise.quantise(x, k, how=plan.how, seed=plan.seed)
+            for x, k in zip(sides.values(), asked)]
+  codes, hows = zip(*made)
+  found = estimate(*codes, y, null=plan.null, bootstrap=plan.bootstrap, seed=plan.seed,
+                   workers=plan.workers)
+  entry = {name: dataclasses.asdict(found.atoms[name]) for name in ATOMS}
+  entry |= {name: getattr(found, name) for name in checks.NAMES}
+  entry |= {'gap': found.gap, 'units': found.units, 'method': found.method, 'n': found.n,
+            'cells': list(found.cells), 'quantised': list(hows), 'entropy': found.entropy}
+  entry['cross_check'] = _checked(question, codes, hows, found, plan) if plan.check else None
+  entry['notes'] = _notes(found, plan)
+  return entry
+
+
+def _asked(plan: Plan, sides: dict[str, np.ndarray], n: int, classes: int) -> list[int]:
+  """Cells to make of each side."""
+  if plan.cells:
+    return [plan.cells[name] for name in sides]
+  return [quantise.cells_for(n, classes)] * 2
+
+
+def _checked(question: Question, codes, hows, found: Estimate, plan: Plan) -> dict[str, dict]:
+  categories = all(how == 'categories' for how in hows)
+  sides = [code[:, None] for code in codes] if categories else [question.x1, question.x2]
+  made = checks.cross_check(*sides, question.label.codes,
+                            {name: getattr(found, name) for name in checks.NAMES},
+                            continuous=question.label.numbers, categories=categories,
+                            seed=plan.seed)
+  return {name: dataclasses.asdict(check) for name, check in made.items()}
+
+
+def _notes(found: Estimate, plan: Plan) -> list[str]:
+  least = int(np.ceil(len(ATOMS) / 0.05)) - 1
+  few = 0 < plan.null < least
+  return [f'--null={plan.null}: below {least} permutations no atom can be called present'] * few
+
+
+def binned(y: np.ndarray, cells: int) -> tuple[Label, str]:
+  """A label of numbers [N], cut at its quantiles into `cells` classes, and a remark on it.
+
+  Raises:
+    ValueError: all values equal.
+  """
+  codes = quantise.quantiles(y, cells)
+  if not codes.max():
+    raise ValueError('the label has one value only')
+  edges = ', '.join(f'{edge:.4g}' for edge in np.quantile(y, np.arange(1, cells) / cells))
+  names = tuple(f'quantile {k + 1}' for k in range(int(codes.max()) + 1))
+  return Label(codes, names, np.asarray(y, np.float64)), (
+      f'the label is a number: cut at its quantiles {edges} into {len(names)} classes')
+
+
+def joined(sides: list[np.ndarray]) -> np.ndarray:
+  """[N, D] of several sides, each brought to the same total variance."""
+  parts = []
+  for x in sides:
+    spread = x.std(axis=0)
+    parts.append((x - x.mean(axis=0)) / np.where(spread > 0, spread, 1) / np.sqrt(x.shape[1]))
+  return np.concatenate(parts, axis=1)
