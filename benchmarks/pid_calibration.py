@@ -2,7 +2,8 @@
 
   python benchmarks/pid_calibration.py independent   # x1, x2, y independent, 20 cells a side
   python benchmarks/pid_calibration.py atoms         # the `atoms` generator, exact atoms known
-  python benchmarks/pid_calibration.py table         # both as Markdown
+  python benchmarks/pid_calibration.py table         # both as Markdown, atom by atom
+  python benchmarks/pid_calibration.py summary       # the same in short
 
 Every draw is a line of benchmarks/results/pid_calibration/NAME.jsonl as soon as it is made; the
 same command goes on after a stop. Draws are seeded by what they are, never chosen.
@@ -43,21 +44,24 @@ def atoms(dominant: str, others: float, n: int, draw: int) -> dict:
                   null=99, bootstrap=200, seed=draw)
 
 
-CASES = {
-    'independent': (independent, 200, list(itertools.product((2, 10), (138, 1000, 5000)))),
-    'atoms': (atoms, 100, [(atom, others, n) for others, n in (
-        (0.1, 2000), (0.1, 500), (0.1, 10000), (0.0, 2000)) for atom in ATOMS]),
+CASES = {  # function, and how many draws of each case
+    'independent': (independent, {
+        case: 200 for case in itertools.product((2, 10), (138, 1000, 5000))}),
+    'atoms': (atoms, {
+        (atom, others, n): draws for others, n, draws in (
+            (0.1, 2000, 100), (0.1, 500, 100), (0.1, 10000, 40), (0.0, 2000, 25))
+        for atom in ATOMS}),
 }
 
 
 def run(name: str) -> None:
-  make, draws, cases = CASES[name]
+  make, cases = CASES[name]
   path = RESULTS / f'{name}.jsonl'
   path.parent.mkdir(parents=True, exist_ok=True)
   done = {(*row['case'], row['draw']) for row in read(name)}
   with open(path, 'a', encoding='utf-8') as file:
-    for draw, case in itertools.product(range(draws), cases):  # all cases fill up together
-      if (*case, draw) in done:
+    for draw, case in itertools.product(range(max(cases.values())), cases):  # all fill up together
+      if draw >= cases[case] or (*case, draw) in done:
         continue
       found = make(*case, draw)
       row = {'case': case, 'draw': draw, 'model': found.shares is not None, **{
@@ -103,9 +107,51 @@ def table() -> None:
             f'{present[:, k].mean():.0%} |')
 
 
+def summary() -> None:
+  print('| classes, n, draws | plug-in R, U1, U2, S | corrected ± standard error | present: each | '
+        'any |')
+  print('|---|---|---|---|---|')
+  for case, rows in grouped('independent'):
+    raw, value, _, present = columns(rows)
+    error = value.std(axis=0, ddof=1) / np.sqrt(len(rows))
+    means = ', '.join(f'{v:+.4f} ± {e:.4f}' for v, e in zip(value.mean(axis=0), error))
+    print(f'| {case[0]}, {case[1]}, {len(rows)} | '
+          f'{", ".join(f"{v:.3f}" for v in raw.mean(axis=0))} | {means} | '
+          f'{", ".join(f"{v:.1%}" for v in present.mean(axis=0))} | '
+          f'{present.any(axis=1).mean():.1%} |')
+  print('\n| n, others, draws | named | rms error of the dominant atom: plug-in, corrected | of '
+        'the others | intervals that cover | others called present |')
+  print('|---|---|---|---|---|---|')
+  kinds = dict.fromkeys((n, others) for _, others, n in CASES['atoms'][1])
+  for n, others in kinds:
+    some = [(case, rows) for case, rows in grouped('atoms') if case[1:] == (others, n)]
+    if not some:
+      continue
+    raws, values, covers, named, false = [], [], [], [], []
+    for (dominant, _, _), rows in some:
+      raw, value, interval, present = columns(rows)
+      first = np.array(ATOMS) == dominant
+      exact = np.where(first, 0.5, others)
+      raws.append([(raw - exact)[:, first], (raw - exact)[:, ~first]])
+      values.append([(value - exact)[:, first], (value - exact)[:, ~first]])
+      covers.append(((interval[..., 0] <= exact) & (exact <= interval[..., 1])).ravel())
+      named.append((value.argmax(axis=1) == first.argmax()) & present[:, first.argmax()])
+      false.append(present[:, ~first].ravel())
+    rms = lambda parts, k: np.sqrt(np.mean(np.concatenate([p[k].ravel() for p in parts]) ** 2))
+    print(f'| {n}, {others}, {sum(map(len, named))} | {np.concatenate(named).mean():.0%} | '
+          f'{rms(raws, 0):.3f}, {rms(values, 0):.3f} | {rms(raws, 1):.3f}, {rms(values, 1):.3f} | '
+          f'{np.concatenate(covers).mean():.1%} | {np.concatenate(false).mean():.0%} |')
+
+
+def columns(rows: list[dict]):
+  """Plug-in [D, 4], corrected [D, 4], intervals [D, 4, 2], whether present [D, 4]."""
+  take = lambda field: np.array([row[field] for row in rows])
+  return take('raw'), take('value'), take('interval'), take('verdict') == PRESENT
+
+
 def grouped(name: str):
   rows = read(name)
-  for case in CASES[name][2]:
+  for case in CASES[name][1]:
     some = [row for row in rows if tuple(row['case']) == tuple(case)]
     if some:
       yield case, some
@@ -113,6 +159,6 @@ def grouped(name: str):
 
 if __name__ == '__main__':
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('what', choices=(*CASES, 'table'))
+  parser.add_argument('what', choices=(*CASES, 'table', 'summary'))
   what = parser.parse_args().what
-  table() if what == 'table' else run(what)
+  {'table': table, 'summary': summary}.get(what, lambda: run(what))()

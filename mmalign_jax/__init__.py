@@ -1,6 +1,6 @@
 """Multimodal representation alignment: when it emerges, and how strongly to ask for it."""
 
-from mmalign_jax import similarity
+from mmalign_jax import information, similarity
 from mmalign_jax.data import exact, synthetic
 from mmalign_jax.losses import cross_entropy, info_nce, l1
 from mmalign_jax.training.step import init_state, train_step
@@ -9,4 +9,4 @@ from mmalign_jax.types import Batch, Hyper, Spec, TrainState
 
 __all__ = [
     'Batch', 'Hyper', 'Spec', 'TrainState', 'cross_entropy', 'exact', 'grid', 'info_nce',
-    'init_state', 'l1', 'run_sweep', 'similarity', 'synthetic', 'train_step']
+    'information', 'init_state', 'l1', 'run_sweep', 'similarity', 'synthetic', 'train_step']

@@ -28,7 +28,8 @@ def test_generator_prints_the_exact_numbers(capsys, redundancy, mi_1, mi_2, accu
   assert cli.main(command) == 0
   found = json.loads(capsys.readouterr().out)
   assert set(found) == {'mi_joint', 'mi_1', 'mi_2', 'mi_1_2', 'bayes_accuracy_1',
-                        'bayes_accuracy_2', 'bayes_accuracy', 'shared', 'unique_1', 'unique_2'}
+                        'bayes_accuracy_2', 'bayes_accuracy', 'shared', 'unique_1', 'unique_2',
+                        'pid_redundancy', 'pid_unique_1', 'pid_unique_2', 'pid_synergy'}
   expected = dict(mi_1=mi_1, mi_2=mi_2, bayes_accuracy_1=accuracy_1, bayes_accuracy_2=accuracy_2,
                   mi_joint=1.15884, mi_1_2=5.54518, bayes_accuracy=.9063, shared=redundancy)
   for name, value in expected.items():
@@ -39,6 +40,7 @@ def test_generator_table_names_units(capsys):
   assert cli.main(['generator', '--name=atoms', '--redundancy=0.2', '--unique_1=0.4']) == 0
   text = capsys.readouterr().out
   assert 'mi_1              0.60000 nats' in text and 'task bits' in text
+  assert 'pid_unique_1      0.40000 nats' in text
 
 
 def test_an_interruption_waits_for_no_thread():

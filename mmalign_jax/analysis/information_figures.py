@@ -30,11 +30,10 @@ def draw(answers: Mapping[str, Mapping], path: pathlib.Path) -> None:
   for axis in axes.flat[len(answers):]:
     axis.set_axis_off()
   units = next(iter(answers.values()))['units']
-  key = ('; orange: corrected, 95 % interval; ring: plug-in; grey: 0 to 95 % of what the plug-in '
-         'is by chance' if samples else '')
-  figure.supxlabel(f'{units}{key}' if columns > 1 or not samples else
-                   f'{units}; orange: corrected, 95 % interval;\nring: plug-in; grey: plug-in by '
-                   'chance, to its 95 % quantile', fontsize=8)
+  gap = '\n' if columns == 1 else ' '
+  key = (f'; orange: corrected with its 95 % interval, filled where present;{gap}blue ring: plug-in; '
+         'grey: plug-in by chance, to its 95 % quantile' if samples else '')
+  figure.supxlabel(f'{units}{key}', fontsize=8)
   style.save(figure, path)
 
 

@@ -66,7 +66,7 @@ def _atoms(entry: Mapping) -> list[str]:
                  _number(found['raw'])])
     if chance:
       rows[-1] += [_number(found['null_mean']), _number(found['null_q95']),
-                   f'{found["p_value"]:.2g}', found['verdict']]
+                   _p_value(found['p_value'], entry['permutations']), found['verdict']]
   return _aligned(rows, left=(0, len(rows[0]) - 1) if chance else (0,))
 
 
@@ -88,6 +88,11 @@ def _checks(entry: Mapping) -> list[str]:
 
 def _in_units(flag: str, units: str) -> str:
   return flag if units == 'nats' else f'{flag} (1 nat = {_PER_NAT:.3f} bits)'
+
+
+def _p_value(p: float, permutations: int) -> str:
+  """No permutation reached it: the smallest p that so many can give."""
+  return ('<= ' if p * (1 + permutations) < 1.5 else '') + f'{p:.2g}'
 
 
 def _number(value: float) -> str:

@@ -66,7 +66,8 @@ def answer(question: Question, plan: Plan) -> dict[str, object]:
   entry = {name: dataclasses.asdict(found.atoms[name]) for name in ATOMS}
   entry |= {name: getattr(found, name) for name in checks.NAMES}
   entry |= {'gap': found.gap, 'units': found.units, 'method': found.method, 'n': found.n,
-            'cells': list(found.cells), 'quantised': list(hows), 'entropy': found.entropy}
+            'cells': list(found.cells), 'quantised': list(hows), 'entropy': found.entropy,
+            'permutations': plan.null, 'resamples': plan.bootstrap}
   entry['cross_check'] = _checked(question, codes, hows, found, plan) if plan.check else None
   entry['notes'] = _notes(found, plan)
   return entry

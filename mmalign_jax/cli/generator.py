@@ -1,15 +1,16 @@
-"""mmalign generator: what is exactly known of a generator's setting."""
+"""mmalign generator: what is exactly known of a generator's setting, its atoms included."""
 
 import json
 
 from mmalign_jax import checks
 from mmalign_jax.cli import Parser
-from mmalign_jax.data import exact, synthetic
+from mmalign_jax.data import exact, joint, synthetic
+from mmalign_jax.information import ATOMS
 from mmalign_jax.types import Hyper, Spec, lookup
 
 
 def run(argv: list[str]) -> None:
-  """Prints the exact information (nats) and Bayes accuracies of a generator's setting."""
+  """Prints the exact information and atoms (nats) and Bayes accuracies of a generator's setting."""
   args = _arguments(argv)
   made = lookup(synthetic.GENERATORS, args.pop('name'), 'generator')
   as_json, given = args.pop('json'), {k: v for k, v in args.items() if v is not None}
@@ -21,8 +22,10 @@ def run(argv: list[str]) -> None:
   given.setdefault('redundancy', 4 if name == 'bits' else 0.3)
   hyper = Hyper(**given)
   checks.check(Spec(generator=name), hyper)
-  known = {k: v.item() for k, v in
-           vars(exact.information(made, made.tables(Spec()), hyper)).items()}
+  tables = made.tables(Spec())
+  known = {k: v.item() for k, v in vars(exact.information(made, tables, hyper)).items()}
+  atoms = joint.decomposition(made, tables, hyper).atoms()
+  known |= {f'pid_{atom}': value.item() for atom, value in zip(ATOMS, atoms)}
   print(json.dumps(known) if as_json else _table(name, given, known))
 
 
@@ -42,6 +45,6 @@ def _arguments(argv: list[str]) -> dict:
 
 def _table(name: str, given: dict, known: dict) -> str:
   setting = ', '.join(f'{k} {v:g}' for k, v in given.items())
-  rows = [(k, f'{v:.5f} nats' if k.startswith('mi') else f'{v:.5f}' if 'accuracy' in k
+  rows = [(k, f'{v:.5f} nats' if k.startswith(('mi', 'pid')) else f'{v:.5f}' if 'accuracy' in k
            else f'{v} task bits') for k, v in known.items()]
   return '\n'.join([f'{name}: {setting}', *(f'  {k:<18}{v}' for k, v in rows)])

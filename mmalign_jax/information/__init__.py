@@ -1,7 +1,15 @@
 """What is shared, what is unique, what only appears together: decompositions of information."""
 
+from mmalign_jax.information import counts, cross_check, discrete, nearest, quantise
+from mmalign_jax.information.batch import BatchEstimate, BatchSpec, batch
 from mmalign_jax.information.broja import broja
+from mmalign_jax.information.classifier import held_out
 from mmalign_jax.information.decomposition import ATOMS, Decomposition
 from mmalign_jax.information.estimate import Estimate, estimate
+from mmalign_jax.information.gaussian import gaussian
+from mmalign_jax.information.lattice import METHODS, imin, mmi
 
-__all__ = ['ATOMS', 'Decomposition', 'Estimate', 'broja', 'estimate']
+__all__ = [
+    'ATOMS', 'BatchEstimate', 'BatchSpec', 'Decomposition', 'Estimate', 'METHODS', 'batch', 'broja',
+    'counts', 'cross_check', 'discrete', 'estimate', 'gaussian', 'held_out', 'imin', 'mmi',
+    'nearest', 'quantise']
