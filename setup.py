@@ -21,8 +21,9 @@ setup(
         'safetensors>=0.4', 'xarray>=2025.1', 'zarr>=3.0', 'matplotlib>=3.9', 'tqdm>=4.66',
     ],
     extras_require={
-        'test': ['pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6.100', 'ruff>=0.9'],
-        'bench': ['torch>=2.5'],
+        'test': ['pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6.100', 'ruff>=0.9',
+                 'cvxpy>=1.5', 'clarabel>=0.9'],
+        'bench': ['torch>=2.5', 'cvxpy>=1.5', 'clarabel>=0.9', 'dit>=2.3'],
         'cuda12': ['jax[cuda12]>=0.10,<0.13'],
         'tpu': ['jax[tpu]>=0.10,<0.13'],
     },

@@ -19,10 +19,10 @@ def sample(n=400, shape=(4, 5, 3), seed=0) -> Sample:
 
 
 def test_the_rule_for_cells():
-  assert quantise.cells_for(2000, 10) == 6  # 6 * 6 * 10 * 5 = 1800
-  assert quantise.cells_for(2199, 2) == 14
+  assert quantise.cells_for(2000, 10) == 14  # 14 * 14 * 10 = 1960
+  assert quantise.cells_for(300, 2) == 12
   assert quantise.cells_for(10**6, 2) == 20 and quantise.cells_for(30, 10) == 2
-  assert quantise.cells_for(1000, 2, other=10) == 10
+  assert quantise.cells_for(1000, 10, other=10) == 10
   assert quantise.samples_needed(20, 8, 10) == 100
 
 

@@ -101,7 +101,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   add('--units', default='nats', choices=('nats', 'bits'), help='(nats)')
   add('--tol', type=float, default=1e-6, help='largest gap of a table that is accepted (1e-6 nats)')
   add('--cells', metavar='K', help='cells of every side, or one number a side: 8,6; by default so '
-      'many that the table has five samples an entry, 2 to 20')
+      'many that the table has a sample an entry, 2 to 20')
   add('--quantise', default='auto', choices=QUANTISE, help='auto: categories where at most 20 rows '
       'are distinct, quantiles of a single column, else kmeans on 5 principal components')
   add('--label_cells', type=int, default=4, metavar='K',

@@ -59,9 +59,10 @@ def broja(p: chex.Array, *, tol: float = TOLERANCE) -> Decomposition:
 
 def staged(x) -> bool:
   """Whether x is being traced by jit, within whatever vmap or grad: it then stands for no array."""
+  traced = isinstance(x, jax.core.Tracer)
   while isinstance(x, jax.core.Tracer):
     x = x.val if hasattr(x, 'val') else x.primal
-  return not isinstance(x, (jax.Array, np.ndarray, list, tuple))
+  return traced and not isinstance(x, (jax.Array, np.ndarray))
 
 
 # jit here, and not at the edge, since the float64 of this function is its own affair.
@@ -81,13 +82,21 @@ def _one(p: chex.Array, tol: chex.Numeric, steps: int) -> Decomposition:
   moved = lambda m, price: jnp.sum((m - jax.lax.stop_gradient(m)) * jnp.where(m > 0, price, 0))
   value = best.value + moved(m1, best.a) + moved(m2, best.b)  # by the envelope theorem
   mi_1, mi_2, mi_joint = discrete.three(p)
+  mi_1, mi_2 = _above(mi_1), _above(mi_2)
+  mi_joint = mi_joint + _above(jax.lax.stop_gradient(jnp.maximum(mi_1, mi_2) - mi_joint))
   least = value + discrete.entropy(p.sum(axis=(0, 1)))  # I_Q(X1,X2;Y)
   redundancy = mi_1 + mi_2 - least
   # What rounding may not do: no atom is negative.
   redundancy = jnp.clip(redundancy, jnp.maximum(0, mi_1 + mi_2 - mi_joint),
                         jnp.minimum(mi_1, mi_2))
-  return from_redundancy(redundancy, mi_1, mi_2, mi_joint, method='broja', q=best.q,
+  found = from_redundancy(redundancy, mi_1, mi_2, mi_joint, method='broja', q=best.q,
                          gap=jnp.maximum(best.value - best.bound, 0))
+  return found.replace(synergy=_above(found.synergy))
+
+
+def _above(x: chex.Array) -> chex.Array:
+  """x, 0 where rounding made it negative, with the gradient of x."""
+  return x - jnp.minimum(0, jax.lax.stop_gradient(x))
 
 
 def broja_many(p: chex.Array, *, tol: float = 1e-5) -> np.ndarray:

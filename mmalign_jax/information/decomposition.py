@@ -20,7 +20,7 @@ import numpy as np
 
 ATOMS = ('redundancy', 'unique_1', 'unique_2', 'synergy')
 NEAR = 1e-3     # a sum this close to 1 is a rounded table
-EXACT = 1e-12   # and this close needs no remark
+EXACT = 1e-6    # and this close, as in float32, needs no remark
 
 
 @struct.dataclass

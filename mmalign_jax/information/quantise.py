@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-SAMPLES_PER_ENTRY = 5   # of the table x1 x x2 x y, on average
+SAMPLES_PER_ENTRY = 1   # of the table x1 x x2 x y, on average: what the corrections still bear
 SAMPLES_PER_CELL = 5    # of either side or of the label: below this nothing can be said
 MOST_CELLS = 20
 COMPONENTS = 5          # principal components that k-means sees
@@ -16,7 +16,7 @@ HOW = ('auto', 'kmeans', 'quantiles', 'categories')
 
 
 def cells_for(n: int, classes: int, other: int | None = None) -> int:
-  """Number of cells of a side: five samples for each entry of the table, 2 to 20 cells.
+  """Number of cells of a side: a sample for each entry of the table on average, 2 to 20 cells.
 
   Args:
     n: samples.

@@ -5,11 +5,12 @@ With m1 = P(x1, y) and m2 = P(x2, y) the problem, and its Lagrange dual, are
   min  sum q log (q / q(x1, x2))            s.t.  sum_x2 q = m1,  sum_x1 q = m2,  q >= 0
   max  sum m1 a + sum m2 b                  s.t.  logsumexp_y (a(x1, y) + b(x2, y)) <= 0
 
-since a cell (x1, x2) enters through a function that is homogeneous of degree one. At the optimum
-q(x1, x2, y) = s r with a mass s(x1, x2) and r = softmax_y(a + b): a primal-dual method moves a, b
-and s along s t = mu, t = -logsumexp > 0. A Newton step is one C x C block a cell; eliminating the
-blocks of x1 leaves one matrix of size n2 C. Any a, b with t >= 0 bound the optimum from below and
-any feasible q from above: the difference is the certificate. Float64 is needed.
+A primal-dual method moves q, a, b and z >= 0 along log (q / q(x1, x2)) = a + b + z, q z = mu: the
+logarithms of the entropy are tame under a barrier on q (Nesterov and Nemirovskii 1994), while as
+functions of a and b alone they are exponentials, where Newton's steps overshoot. A Newton step is
+one C x C block a cell; eliminating the blocks of x1 leaves one matrix of size n2 C. Any a, b of the
+dual bound the optimum from below and any feasible q from above: the difference is the certificate.
+Float64 is needed.
 """
 
 from typing import NamedTuple
@@ -22,10 +23,11 @@ from jax.scipy.linalg import cho_solve
 
 from mmalign_jax.information.discrete import xlogx
 
+FLOOR = 0.1          # share of the tolerance below which q z in all need not go
 BOUNDARY = 0.99      # share of the way to the boundary that a step may go
-RIDGE = 1e-14        # on the scaled diagonal; grows where a step fails
-TRIES = 40           # shortenings of a step by 15 %
-KEPT = 0.1           # of a pair marginal in one step
+RIDGE = 1e-14        # on the scaled diagonal; grows a hundredfold where a factorisation fails
+TINY = 1e-30         # a marginal below it is left out of the steps, not out of the certificate
+NEVER = -200.0       # and its multiplier
 STEPS = 300
 
 
@@ -43,17 +45,17 @@ class Solution:
 class _Problem(NamedTuple):
   m1: chex.Array   # [n1, C]
   m2: chex.Array   # [n2, C]
-  on: chex.Array   # [n1, n2, C]: entries that can be above zero
-  cell: chex.Array  # [n1, n2]: cells with such an entry
-  free_1: chex.Array  # [n1, C]: multipliers that matter
+  on: chex.Array   # [n1, n2, C]: entries that move
+  free_1: chex.Array  # [n1, C]: multipliers that move
   free_2: chex.Array  # [n2, C]: the same, less one for each y, since a + c(y), b - c(y) are one
 
 
 class _State(NamedTuple):
   step: chex.Array
+  q: chex.Array
+  z: chex.Array
   a: chex.Array
   b: chex.Array
-  mass: chex.Array
   ridge: chex.Array
   length: chex.Array
   best: Solution
@@ -64,7 +66,7 @@ def solve(p: chex.Array, tol: chex.Numeric, steps: int = STEPS) -> Solution:
   chex.assert_rank(p, 3)
   problem, start = _start(p)
   unfinished = lambda s: (s.step < steps) & (s.best.value - s.best.bound > tol)
-  return jax.lax.while_loop(unfinished, lambda s: _step(problem, s), start).best
+  return jax.lax.while_loop(unfinished, lambda s: _step(problem, s, tol), start).best
 
 
 def objective(q: chex.Array) -> chex.Array:
@@ -76,85 +78,94 @@ def objective(q: chex.Array) -> chex.Array:
 
 
 def _start(p: chex.Array) -> tuple[_Problem, _State]:
-  """a = log p(y|x1) / 2, b = log p(y|x2) / 2: feasible, by the inequality of Cauchy and Schwarz."""
+  """q = p(x1|y) p(x2|y) p(y), strictly inside, and a = log p(y|x1) / 2, b = log p(y|x2) / 2."""
   m1, m2 = p.sum(axis=1), p.sum(axis=0)
-  on = (m1[:, None] > 0) & (m2[None] > 0)
-  cell = on.any(axis=-1)
+  on = (m1[:, None] > TINY) & (m2[None] > TINY)
   pinned = jnp.arange(m2.shape[0])[:, None] == jnp.argmax(m2, axis=0)[None]
-  problem = _Problem(m1, m2, on, cell, m1 > 0, (m2 > 0) & ~pinned)
+  problem = _Problem(m1, m2, on, on.any(axis=1), on.any(axis=0) & ~pinned)
   given_1, given_2 = (_log(m) - _log(m.sum(axis=1))[:, None] for m in (m1, m2))
-  a, b = given_1 / 2 - 0.5, given_2 / 2
-  mass = jnp.where(cell, m1.sum(axis=1)[:, None] * m2.sum(axis=1)[None], 0)
+  a = jnp.where(m1 > TINY, given_1 / 2 - 0.5, NEVER)
+  b = jnp.where(m2 > TINY, given_2 / 2, NEVER)
+  q = jnp.where(on, m1[:, None] * _share(m2, m1.sum(axis=0)[None])[None], 0)
   # Two bounds need no work: -H(Y|X1) and -H(Y|X2). They, and P itself, often are the optimum.
   by_1, by_2 = objective(m1), objective(m2)
   first = by_1 > by_2
   best = Solution(p, objective(p), jnp.maximum(by_1, by_2),
                   jnp.where(first, given_1, 0), jnp.where(first, 0, given_2))
+  mu = (best.value - best.bound) / jnp.sum(on)
   one = jnp.ones((), p.dtype)
-  return problem, _State(jnp.zeros((), jnp.int32), a, b, mass, RIDGE * one, 0.5 * one, best)
+  return problem, _State(jnp.zeros((), jnp.int32), q, jnp.where(on, mu / _safe(q), 0), a, b,
+                         RIDGE * one, 0.0 * one, best)
 
 
 def _log(x: chex.Array) -> chex.Array:
-  return jnp.log(jnp.where(x > 0, x, 1))
+  return jnp.log(_safe(x))
+
+
+def _safe(x: chex.Array) -> chex.Array:
+  return jnp.where(x > 0, x, 1)
+
+
+def _share(part: chex.Array, whole: chex.Array) -> chex.Array:
+  return jnp.where(whole > 0, part / _safe(whole), 0)
 
 
 # -- one Newton step -------------------------------------------------------------------------------
 
 
-def _step(problem: _Problem, s: _State) -> _State:
-  slack, r = _conditional(problem, s.a, s.b)
-  centring = jnp.clip(1 - s.length, 0.05, 0.5)  # a short step asks for a better centred point
-  mu = centring * jnp.sum(s.mass * slack) / jnp.sum(problem.cell)
-  da, db, dmass = _direction(problem, s, slack, r, mu)
-  solved = jnp.isfinite(da).all() & jnp.isfinite(db).all()
-  da, db, dmass = (jnp.where(solved, d, 0) for d in (da, db, dmass))
-  length = jnp.where(solved, _length(problem, s, slack, mu, da, db, dmass), 0)
-  a, b, mass = s.a + length * da, s.b + length * db, s.mass + length * dmass
-  slack, r = _conditional(problem, a, b)
-  best = _better(problem, s.best, a, b, slack, mass[..., None] * r)
-  # Where the optimal Q falls apart into blocks, multipliers may drift, and the matrix is singular.
-  ridge = jnp.where(length > 0, jnp.maximum(s.ridge / 10, RIDGE), 1000 * s.ridge)
-  return _State(s.step + 1, a, b, mass, ridge, length, best)
+def _step(problem: _Problem, s: _State, tol: chex.Numeric) -> _State:
+  count = jnp.sum(problem.on)
+  centring = jnp.clip(1 - s.length, 0.02, 0.8)  # a short step asks for a better centred point
+  mu = jnp.maximum(centring * jnp.sum(s.q * s.z), FLOOR * tol) / count
+  da, db, dq, dz = _direction(problem, s, mu)
+  failed = ~(jnp.isfinite(da).all() & jnp.isfinite(db).all() & jnp.isfinite(dq).all())
+  length = jnp.where(failed, 0, jnp.minimum(_longest(s.q, dq), _longest(s.z, dz)))
+  moved = lambda x, d: jnp.where(failed, x, x + length * d)
+  a, b = moved(s.a, da), moved(s.b, db)
+  q = feasible(moved(s.q, dq), problem.m1, problem.m2)
+  best = _better(problem, s.best, a, b, q)
+  ridge = jnp.where(failed, 100 * s.ridge, s.ridge)
+  return _State(s.step + 1, jnp.where(problem.on, q, 0), moved(s.z, dz), a, b, ridge, length, best)
 
 
-def _conditional(problem: _Problem, a: chex.Array, b: chex.Array) -> tuple[chex.Array, chex.Array]:
-  """slack t = -logsumexp_y(a + b) [n1, n2] (1 where no cell) and r = softmax_y [n1, n2, C]."""
-  v = jnp.where(problem.on, a[:, None] + b[None], -jnp.inf)
-  top = jnp.where(problem.cell, jnp.max(v, axis=-1), 0)
-  e = jnp.exp(v - top[..., None])
-  total = jnp.where(problem.cell, e.sum(axis=-1), 1)
-  return jnp.where(problem.cell, -top - jnp.log(total), 1.0), e / total[..., None]
+def _longest(x: chex.Array, d: chex.Array) -> chex.Array:
+  """How far to go [] in 0..1 such that x stays above zero."""
+  shrinking = d < 0
+  return jnp.minimum(1, BOUNDARY * jnp.min(jnp.where(shrinking, x / jnp.where(shrinking, -d, 1),
+                                                     jnp.inf)))
 
 
-def _direction(problem: _Problem, s: _State, slack, r, mu):
-  """da [n1, C], db [n2, C], dmass [n1, n2]: Newton's step towards mass * slack = mu.
+def _direction(problem: _Problem, s: _State, mu: chex.Array):
+  """da [n1, C], db [n2, C], dq, dz [n1, n2, C]: Newton's step towards q z = mu.
 
-  Block of a cell: mass (diag r - r r^T) + mass / slack r r^T. Rows are scaled to a unit diagonal.
+  The inverse Hessian of a cell is diag d + d d^T / rest, d = q / (1 + z), rest = sum q z / (1 + z).
+  Rows are scaled to a unit diagonal.
   """
-  n1, n2, c = r.shape
-  eye = jnp.eye(c, dtype=r.dtype)
-  q = s.mass[..., None] * r
-  curved = s.mass * (1 / slack - 1)
-  block = q[..., None] * eye[None, None] + (curved[..., None] * r)[..., None] * r[..., None, :]
+  n1, n2, c = s.q.shape
+  eye = jnp.eye(c, dtype=s.q.dtype)
+  d = s.q / (1 + s.z)
+  rest = _safe(jnp.sum(d * s.z, axis=-1, keepdims=True))
+  through = lambda v: d * (v + jnp.sum(d * v, axis=-1, keepdims=True) / rest)
+  block = d[..., None] * eye[None, None] + (d / rest)[..., None] * d[..., None, :]
   side_1, scale_1 = _scaled(block.sum(axis=1), problem.free_1, s.ridge)
   side_2, scale_2 = _scaled(block.sum(axis=0), problem.free_2, s.ridge)
   cross = block * scale_1[:, None, :, None] * scale_2[None, :, None, :]  # [n1, n2, C, C]
   root = _inverse_cholesky(side_1)  # [n1, C, C]
   half = jnp.matmul(root, cross.transpose(0, 2, 1, 3).reshape(n1, c, n2 * c), precision='highest')
   half = half.reshape(n1 * c, n2 * c)
-  diagonal = jnp.eye(n2, dtype=r.dtype)[:, None, :, None] * side_2[:, :, None, :]
+  diagonal = jnp.eye(n2, dtype=d.dtype)[:, None, :, None] * side_2[:, :, None, :]
   schur = diagonal.reshape(n2 * c, n2 * c) - jnp.dot(half.T, half, precision='highest')
-  # The right-hand side: what the marginals lack.
-  pull = (mu / slack)[..., None] * r
-  lack_1 = (problem.m1 - pull.sum(axis=1)) * scale_1
-  lack_2 = (problem.m2 - pull.sum(axis=0)) * scale_2
+  error = _log(s.q) - _log(s.q.sum(axis=-1))[..., None] - s.a[:, None] - s.b[None]
+  error = jnp.where(problem.on, error - mu / _safe(s.q), 0)
+  first = s.q - through(error)
+  lack_1 = (problem.m1 - first.sum(axis=1)) * scale_1
+  lack_2 = (problem.m2 - first.sum(axis=0)) * scale_2
   u = jnp.matmul(root, lack_1[..., None], precision='highest').reshape(-1)
   db = cho_solve((jnp.linalg.cholesky(schur), True), lack_2.reshape(-1) - half.T @ u)
   da = jnp.matmul(root.mT, (u - half @ db).reshape(n1, c, 1), precision='highest')[..., 0]
   da, db = da * scale_1, db.reshape(n2, c) * scale_2
-  drift = jnp.sum(r * (da[:, None] + db[None]), axis=-1)
-  dmass = jnp.where(problem.cell, mu / slack - s.mass + s.mass / slack * drift, 0)
-  return da, db, dmass
+  dq = through(jnp.where(problem.on, da[:, None] + db[None], 0) - error)
+  return da, db, dq, jnp.where(problem.on, (mu - s.z * dq) / _safe(s.q) - s.z, 0)
 
 
 def _scaled(blocks: chex.Array, free: chex.Array, ridge: chex.Array):
@@ -182,49 +193,20 @@ def _inverse_cholesky(m: chex.Array) -> chex.Array:
   return jax.lax.fori_loop(0, c, eliminate, pair)[..., c:]
 
 
-def _length(problem: _Problem, s: _State, slack, mu, da, db, dmass) -> chex.Array:
-  """How far to go [] in 0..1, 0 where nothing helps.
-
-  Mass and slack stay above zero, no pair marginal falls to nothing (from where a Newton step in
-  logarithms would leap), and the residual, relative to what is asked for, does not grow.
-  """
-  chi = lambda q, m: jnp.sum(jnp.where(m > 0, (q - m)**2 / jnp.where(m > 0, m, 1), 0))
-  kept = lambda q, m, old: jnp.all(q >= KEPT * jnp.minimum(m, old))
-  def at(length):
-    t, r = _conditional(problem, s.a + length * da, s.b + length * db)
-    mass = s.mass + length * dmass
-    q = mass[..., None] * r
-    return t, mass, q.sum(axis=1), q.sum(axis=0)
-  def residual(t, mass, q_1, q_2):
-    return chi(q_1, problem.m1) + chi(q_2, problem.m2) + jnp.sum(
-        jnp.where(problem.cell, mass * t - mu, 0)**2) / mu
-  shrinking = dmass < 0
-  longest = jnp.min(jnp.where(shrinking, s.mass / jnp.where(shrinking, -dmass, 1), jnp.inf))
-  now = at(jnp.zeros_like(longest))
-  before = residual(*now)
-  def too_long(carry):
-    length, tries = carry
-    t, _, q_1, q_2 = there = at(length)
-    inside = (jnp.all((t > (1 - BOUNDARY) * slack) | ~problem.cell)
-              & kept(q_1, problem.m1, now[2]) & kept(q_2, problem.m2, now[3]))
-    better = residual(*there) <= before * (1 - 0.01 * length)
-    return ~(inside & better) & (tries < TRIES)
-  start = (jnp.minimum(1.0, BOUNDARY * longest), jnp.zeros((), jnp.int32))
-  length, tries = jax.lax.while_loop(
-      too_long, lambda carry: (0.85 * carry[0], carry[1] + 1), start)
-  return jnp.where(tries < TRIES, length, 0)
-
-
 # -- the certificate -------------------------------------------------------------------------------
 
 
-def _better(problem: _Problem, best: Solution, a, b, slack, q) -> Solution:
-  """The tighter of the old and the new bounds."""
-  tight = jnp.min(jnp.where(problem.cell, slack, jnp.inf), axis=1)
+def _better(problem: _Problem, best: Solution, a, b, q) -> Solution:
+  """The tighter of the old and the new bounds; q is feasible."""
+  some_1, some_2 = problem.m1 > 0, problem.m2 > 0
+  v = jnp.where(some_1[:, None] & some_2[None], a[:, None] + b[None], -jnp.inf)
+  top = jnp.max(v, axis=-1)
+  cell = jnp.isfinite(top)
+  slack = -top - jnp.log(jnp.sum(jnp.exp(v - jnp.where(cell, top, 0)[..., None]), axis=-1))
+  tight = jnp.min(jnp.where(cell, slack, jnp.inf), axis=1)
   a = a + jnp.where(jnp.isfinite(tight), tight, 0)[:, None]
-  bound = jnp.sum(jnp.where(problem.m1 > 0, problem.m1 * a, 0)) + jnp.sum(
-      jnp.where(problem.m2 > 0, problem.m2 * b, 0))
-  q = feasible(q, problem.m1, problem.m2)
+  bound = jnp.sum(jnp.where(some_1, problem.m1 * a, 0)) + jnp.sum(
+      jnp.where(some_2, problem.m2 * b, 0))
   value = objective(q)
   higher, lower = bound > best.bound, value < best.value
   return Solution(jnp.where(lower, q, best.q), jnp.where(lower, value, best.value),
@@ -238,10 +220,9 @@ def feasible(q: chex.Array, m1: chex.Array, m2: chex.Array) -> chex.Array:
   Two sweeps of proportional fitting, then the rounding of Altschuler, Weed and Rigollet (2017,
   arXiv 1705.09634): scale down what is too much and spread what lacks.
   """
-  share = lambda part, whole: jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), 0)
   for most in (jnp.inf, jnp.inf, 1.0):
-    q = q * jnp.minimum(most, share(m1, q.sum(axis=1)))[:, None]
-    q = q * jnp.minimum(most, share(m2, q.sum(axis=0)))[None]
+    q = q * jnp.minimum(most, _share(m1, q.sum(axis=1)))[:, None]
+    q = q * jnp.minimum(most, _share(m2, q.sum(axis=0)))[None]
   lack_1 = jnp.maximum(m1 - q.sum(axis=1), 0)
   lack_2 = jnp.maximum(m2 - q.sum(axis=0), 0)
-  return q + lack_1[:, None] * share(lack_2, lack_2.sum(axis=0)[None])[None]
+  return q + lack_1[:, None] * _share(lack_2, lack_2.sum(axis=0)[None])[None]
