@@ -31,8 +31,8 @@ def draw(answers: Mapping[str, Mapping], path: pathlib.Path) -> None:
     axis.set_axis_off()
   units = next(iter(answers.values()))['units']
   gap = '\n' if columns == 1 else ' '
-  key = (f'; orange: corrected with its 95 % interval, filled where present;{gap}blue ring: plug-in; '
-         'grey: plug-in by chance, to its 95 % quantile' if samples else '')
+  key = (f'; orange: corrected with its 95 % interval, filled where present;{gap}blue ring: '
+         'plug-in; grey: plug-in by chance, to its 95 % quantile' if samples else '')
   figure.supxlabel(f'{units}{key}', fontsize=8)
   style.save(figure, path)
 

@@ -84,8 +84,8 @@ def information(q: chex.Array) -> chex.Array:
 
 
 def score(pair: Pair, log_p1: chex.Array, log_p2: chex.Array, y: chex.Array,
-          sweeps: int) -> chex.Array:
-  """-H_Q(Y|X1,X2) by the labels: a(x1_i, y_i) + b(x2_i, y_i) [m] in nats, a and b its multipliers.
+          sweeps: int) -> tuple[chex.Array, chex.Array]:
+  """-H_Q(Y|X1,X2) by labels: a(x1_i, y_i) + b(x2_i, y_i), a and b its multipliers; and q itself.
 
   A log score of p(y|x) is what the plug-in -H(Y|X) becomes when its derivative is weighed by labels
   in place of p(y|x): right on average even where p is off, to first order. Here the same is done to
@@ -97,11 +97,16 @@ def score(pair: Pair, log_p1: chex.Array, log_p2: chex.Array, y: chex.Array,
     log_p1, log_p2: [m, C] log p(y|x), not below -16 or so: projections divide by squares.
     y: [m] i32, labels of the rows.
     sweeps: of Sinkhorn.
+
+  Returns:
+    The score [m], and I_Q(X1;Y), I_Q(X2;Y), I_Q(X1,X2;Y) [3] of q, all in nats.
   """
   log_a = log_kernel(pair, log_p1, log_p2)
-  value = lambda m1, m2: solver.objective(couple(log_a, m1, m2, sweeps))
-  a, b = jax.grad(value, (0, 1))(*marginals(log_p1, log_p2))
-  return jnp.take_along_axis(a + b, y[:, None], axis=1)[:, 0]
+  def value(m1, m2):
+    q = couple(log_a, m1, m2, sweeps)
+    return solver.objective(q), q
+  (a, b), q = jax.grad(value, (0, 1), has_aux=True)(*marginals(log_p1, log_p2))
+  return (jnp.take_along_axis(a + b, y[:, None], axis=1)[:, 0], jnp.stack(discrete.three(q)))
 
 
 def over_blocks(of: Callable, size: int, *rows: chex.Array):

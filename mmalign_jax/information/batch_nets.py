@@ -72,23 +72,24 @@ def fit(loss: Callable[[PyTree, chex.Array], chex.Array],
   tx = optax.adamw(optax.cosine_decay_schedule(learning_rate, every * checks),
                    weight_decay=weight_decay)
 
-  def step(carry, i):
-    params, state = carry
+  def step(i, training):
+    params, state = training
     slope = jax.tree.map(lambda g: jnp.where(jnp.isfinite(g), g, 0), jax.grad(loss)(params, i))
     updates, state = tx.update(slope, state, params)
-    return (optax.apply_updates(params, updates), state), None
+    return optax.apply_updates(params, updates), state
 
-  def stretch(carry, i):
+  def stretch(i, carry):
     training, best, least = carry
-    training, _ = jax.lax.scan(step, training, i * every + jnp.arange(every))
     values = validate(training[0])
     better = [value < old for value, old in zip(values, least)]
     keep = lambda better, new, old: jax.tree.map(lambda a, b: jnp.where(better, a, b), new, old)
     best = tuple(map(keep, better, training[0], best))
-    return (training, best, tuple(map(keep, better, values, least))), None
+    end = jnp.where(i < checks, (i + 1) * every, 0)  # nothing follows the last check
+    training = jax.lax.fori_loop(i * every, end, step, training)
+    return training, best, tuple(map(keep, better, values, least))
 
-  start = ((params, tx.init(params)), params, tuple(validate(params)))
-  return jax.lax.scan(stretch, start, jnp.arange(checks))[0][1]
+  start = ((params, tx.init(params)), params, (jnp.inf,) * len(params))
+  return jax.lax.fori_loop(0, checks + 1, stretch, start)[1]
 
 
 def log_posterior(prior: chex.Array, scale: chex.Numeric, gain: chex.Array) -> chex.Array:

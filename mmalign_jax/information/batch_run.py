@@ -13,7 +13,7 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.information import batch_coupling, batch_nets, discrete
+from mmalign_jax.information import batch_coupling, batch_nets
 from mmalign_jax.types import Key
 
 _LEAST = -16.0  # of log p(y|x): no label costs more, and squares of rounding errors are float32
@@ -102,16 +102,13 @@ def run(x1: chex.Array, x2: chex.Array, y: chex.Array, key: Key, *, n_classes: i
   pair = coupling(*log_ps[:2], key_pair, spec)
   labels = y[cuts.test]
   log_p1, log_p2, log_p12 = (log_p[cuts.test] for log_p in log_ps)
-  of_q = batch_coupling.over_blocks(
-      lambda *sides: jnp.stack(discrete.three(batch_coupling.coupled(pair, *sides, spec.sweeps))),
-      spec.pairs, log_p1, log_p2).mean(axis=0)
-  union = batch_coupling.over_blocks(
+  union, of_q = batch_coupling.over_blocks(
       lambda *rows: batch_coupling.score(pair, *rows, spec.sweeps), spec.pairs, log_p1, log_p2,
-      labels).ravel()
+      labels)
   log_prior = jnp.log(jnp.bincount(labels, length=n_classes) / len(labels))[labels]
   gained = [-batch_nets.cross_entropy(log_p, labels) for log_p in (log_p1, log_p2, log_p12)]
-  scores = jnp.stack([*gained, union], axis=1) - log_prior[:, None]
-  return Run(scores, of_q, scale, pair, log_p1, log_p2)
+  scores = jnp.stack([*gained, union.ravel()], axis=1) - log_prior[:, None]
+  return Run(scores, of_q.mean(axis=0), scale, pair, log_p1, log_p2)
 
 
 def discriminate(x1, x2, y, key: Key, n_classes: int, spec: BatchSpec):
@@ -136,10 +133,11 @@ def discriminate(x1, x2, y, key: Key, n_classes: int, spec: BatchSpec):
       lambda nets: losses(nets, cuts.stop), start, steps=spec.steps, checks=spec.checks,
       learning_rate=spec.learning_rate, weight_decay=spec.weight_decay)
   gains = [batch_nets.apply(*both) for both in zip(nets, sources)]
-  scale = [batch_nets.calibrated(prior, gain[cuts.stop], y[cuts.stop]) for gain in gains]
+  scale = jax.vmap(batch_nets.calibrated, (None, 0, None))(
+      prior, jnp.stack([gain[cuts.stop] for gain in gains]), y[cuts.stop])
   log_ps = [jnp.maximum(batch_nets.log_posterior(prior, *both), _LEAST)
             for both in zip(scale, gains)]
-  return log_ps, jnp.stack(scale)
+  return log_ps, scale
 
 
 def coupling(log_p1, log_p2, key: Key, spec: BatchSpec) -> batch_coupling.Pair:
