@@ -57,7 +57,7 @@ def informed(pair, log_p1, log_p2, sweeps: int):
   return batch_coupling.information(batch_coupling.coupled(pair, log_p1, log_p2, sweeps))
 
 
-scored = jax.jit(batch_coupling.score, static_argnums=4)
+scored = jax.jit(lambda *given: batch_coupling.score(*given)[0], static_argnums=4)
 slope = jax.jit(jax.grad(informed), static_argnums=3)
 
 
@@ -174,7 +174,9 @@ def test_versions_trained_side_by_side_are_those_trained_alone():
   for k in (0, 2):
     one = alone(x1, x2, labels[k], KEY)
     for name in ('scores', 'of_q', 'log_p1', 'scale'):
-      np.testing.assert_allclose(getattr(together, name)[k], getattr(one, name), atol=1e-5)
+      # a score divides by the marginals of rare labels, in float32
+      close = 2e-4 if name == 'scores' else 1e-5
+      np.testing.assert_allclose(getattr(together, name)[k], getattr(one, name), atol=close)
 
 
 # -- the coupling ----------------------------------------------------------------------------------
