@@ -90,17 +90,20 @@ def unit_norm(z: chex.Array) -> chex.Array:
   return (z * jax.lax.rsqrt(jnp.sum(z * z, axis=0, keepdims=True) + EPS)).T
 
 
-def init(key: Key, modules: tuple[nn.Module, nn.Module], x1_width: int, x2_width: int) -> PyTree:
-  """Parameters of both sides, PyTorch's default: uniform within 1 / sqrt(fan in), biases too.
+def init(key: Key, modules: tuple[nn.Module, ...], *widths: int) -> PyTree:
+  """Parameters of one side or both, PyTorch's default: uniform within 1 / sqrt(fan in), biases too.
 
   All are cut from one draw, since each draw of its own adds a third of a second to the compilation.
+
+  Args:
+    widths: of the input of each module.
 
   Returns:
     {'side_1': params, 'side_2': params} for `modules[i].apply`.
   """
   shapes = {
       f'side_{i + 1}': jax.eval_shape(m.init, key, jax.ShapeDtypeStruct((2, width), jnp.float32))
-      for i, (m, width) in enumerate(zip(modules, (x1_width, x2_width)))}
+      for i, (m, width) in enumerate(zip(modules, widths, strict=True))}
   leaves = traverse_util.flatten_dict(shapes)
   noise = jax.random.uniform(
       key, (sum(math.prod(s.shape) for s in leaves.values()),), minval=-1.0, maxval=1.0)

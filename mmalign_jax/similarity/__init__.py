@@ -16,7 +16,8 @@ from mmalign_jax.similarity.least_squares import pls
 from mmalign_jax.similarity.linear import debiased_linear_cka, linear_cka, rv_coefficient
 from mmalign_jax.similarity.measure import Measure, merged
 from mmalign_jax.similarity.minibatch import minibatch_cka
-from mmalign_jax.similarity.null import Calibration, Pairs, calibrate, layer_pairs
+from mmalign_jax.similarity.null import (
+    Calibration, Pairs, calibrate, calibration, layer_pairs)
 from mmalign_jax.similarity.preprocess import center, clip, normalize, standardize
 from mmalign_jax.similarity.rbf import debiased_rbf_cka, rbf_cka
 from mmalign_jax.similarity.retrieval import (
@@ -31,7 +32,7 @@ MEASURES = merged(
 
 __all__ = [
     'Calibration', 'Interval', 'MEASURES', 'Measure', 'Pairs', 'alignment', 'angular',
-    'bootstrap', 'bures', 'calibrate', 'cca', 'cca_squared', 'center', 'cknna', 'clip',
+    'bootstrap', 'bures', 'calibrate', 'calibration', 'cca', 'cca_squared', 'center', 'cknna', 'clip',
     'covariance_distance', 'cycle_knn', 'debiased_linear_cka', 'debiased_rbf_cka',
     'distribution_gap', 'edit_distance_knn', 'effective_rank', 'hsic', 'jaccard_knn',
     'layer_pairs', 'lcs_knn', 'linear_cka', 'linear_regression', 'median_rank_xy',

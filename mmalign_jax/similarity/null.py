@@ -94,10 +94,24 @@ def calibrate(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey,
     def chance(key):
       order = jax.random.permutation(key, n)
       return _compared(measure, side_x, [state.take(order) for state in side_y]).best
-  return _calibration(measure, pairs, jax.lax.map(chance, keys), settings)
+  return calibration(measure, pairs.matrix, jax.lax.map(chance, keys), **settings)
 
 
-def _calibration(measure: Measure, pairs: Pairs, null: chex.Array, settings: dict) -> Calibration:
+def calibration(measure: Measure, matrix: chex.Array, null: chex.Array, **settings) -> Calibration:
+  """Joins the values of all pairs of layers with a null of their best.
+
+  `calibrate` of single pairs of layers under one key, joined here, equals `calibrate` of all of
+  them: the best over pairs is taken within each permutation.
+
+  Args:
+    measure: an entry of MEASURES.
+    matrix: [L1, L2] of scores.
+    null: [P] best values over pairs under permutation, or [L1, L2, P] those of every pair.
+    **settings: of the measure.
+  """
+  if null.ndim == 3:
+    null = (jnp.max if measure.higher else jnp.min)(null, axis=(0, 1))
+  pairs = _best(measure, matrix)
   score, mean = pairs.best, null.mean()
   larger = measure.higher or measure.null == 'sides'
   near = 8 * jnp.finfo(null.dtype).eps * jnp.abs(score)  # equal but for rounding
@@ -144,6 +158,10 @@ def _compared(measure: Measure, x: list, y: list) -> Pairs:
     matrix = jax.vmap(rows, (0, None))(stack(x), stack(y))
   else:
     matrix = jnp.stack([jnp.stack([measure.compare(a, b) for b in y]) for a in x])
+  return _best(measure, matrix)
+
+
+def _best(measure: Measure, matrix: chex.Array) -> Pairs:
   flat = jnp.argmax(matrix) if measure.higher else jnp.argmin(matrix)
   index = jnp.stack(jnp.unravel_index(flat, matrix.shape)).astype(jnp.int32)
   return Pairs(matrix, matrix.ravel()[flat], index)

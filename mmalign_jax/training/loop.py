@@ -1,6 +1,5 @@
 """Runs a study in a folder: what is finished stays, and the same call continues."""
 
-import importlib.metadata
 import os
 import pathlib
 import threading
@@ -12,11 +11,10 @@ from tqdm import tqdm
 from mmalign_jax.training import parallel, writers
 from mmalign_jax.training.study import Study
 from mmalign_jax.training.sweep import chunk_size, run_chunks
+from mmalign_jax.training.versions import versions
 
 if TYPE_CHECKING:
   import xarray as xr
-
-_PACKAGES = ('mmalign_jax', 'jax', 'jaxlib', 'flax', 'optax', 'numpy')
 
 
 def run_study(study: Study, workdir: str | os.PathLike, *, progress: bool = True) -> 'xr.Dataset':
@@ -70,13 +68,3 @@ def _train(study: Study, wanted: np.ndarray, chunks: writers.Chunks, progress: b
                         workers=workers, place=plan.place, done=done):
       pass
 
-
-def versions() -> dict[str, str]:
-  """Versions of the packages that decide the numbers."""
-  found = {}
-  for name in _PACKAGES:
-    try:
-      found[name] = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-      found[name] = 'not installed'
-  return found

@@ -7,11 +7,11 @@ import optax
 
 from mmalign_jax import objective
 from mmalign_jax.objective import Metrics
-from mmalign_jax.types import Batch, Hyper, Key, Spec, TrainState
+from mmalign_jax.types import Batch, Hyper, Key, PyTree, Spec, TrainState
 
 
 def optimizer(spec: Spec) -> optax.GradientTransformation:
-  """Clipping and Adam's moments; the learning rate and the decay are traced, so `train_step` adds
+  """Clipping and Adam's moments; the learning rate and the decay are traced, so `descend` adds
   them (AdamW, Loshchilov and Hutter 2019)."""
   return optax.chain(optax.clip_by_global_norm(spec.clip_norm), optax.scale_by_adam())
 
@@ -40,7 +40,12 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec,
   progress = state.step.astype(jnp.float32) / spec.steps
   grads, metrics = jax.grad(objective.objective, has_aux=True)(
       state.params, hyper, batch, progress, spec=spec, n_outputs=n_outputs)
+  return descend(state, grads, hyper, spec=spec), metrics
+
+
+def descend(state: TrainState, grads: PyTree, hyper: Hyper, *, spec: Spec) -> TrainState:
+  """The state after an AdamW step along `grads`, at the cell's own rate and decay."""
   updates, opt_state = optimizer(spec).update(grads, state.opt_state)
   rate, decay = hyper.learning_rate, hyper.weight_decay
   params = jax.tree.map(lambda p, u: p - rate * (u + decay * p), state.params, updates)
-  return TrainState(state.step + 1, params, opt_state), metrics
+  return TrainState(state.step + 1, params, opt_state)

@@ -1,15 +1,14 @@
 """Results on disk: finished chunks that survive any interruption, and the data set made of them."""
 
-import fcntl
 import json
 import os
 import pathlib
 import shutil
-from typing import TYPE_CHECKING, Any
-import zipfile
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmalign_jax.training import folder
 from mmalign_jax.training.evaluate import Cell
 from mmalign_jax.training.study import Study
 
@@ -49,21 +48,9 @@ class Chunks:
     ValueError: the folder holds results of another configuration, or another run is using it.
   """
 
-  def __init__(self, workdir: str | os.PathLike, study: Study):
+  def __init__(self, workdir: str | os.PathLike, study: Study, lock: str = 'chunks/.lock'):
     self.folder = pathlib.Path(workdir) / 'chunks'
-    self.total = study.n_cells
-    path = pathlib.Path(workdir) / 'config.json'
-    wanted = json.loads(json.dumps(study.settings, default=float))
-    if path.exists():
-      refuse_other(path, wanted)
-    self.folder.mkdir(parents=True, exist_ok=True)
-    self._lock = open(self.folder / '.lock', 'w')
-    try:
-      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-      raise ValueError(f'{workdir}: another run is using this folder') from None
-    if not path.exists():
-      write_whole(path, json.dumps(wanted, indent=1).encode())
+    self._lock = folder.claim(workdir, study.settings, lock)
 
   def close(self) -> None:
     """Lets another run use the folder."""
@@ -71,13 +58,8 @@ class Chunks:
 
   def read(self) -> dict[str, np.ndarray]:
     """{'cell': [W] numbers, name: [W, ...]} of every cell on disk; damaged files do not count."""
-    found = []
-    for path in sorted(self.folder.glob('*.npz')):
-      try:
-        with np.load(path, allow_pickle=False) as data:
-          found.append({name: data[name] for name in ('cell', *_VARIABLES)})
-      except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        path.unlink()  # to be computed again
+    loaded = (folder.load(path, ('cell', *_VARIABLES)) for path in sorted(self.folder.glob('*.npz')))
+    found = [part for part in loaded if part is not None]
     if not found:
       return {'cell': np.zeros(0, int)}
     joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
@@ -90,42 +72,8 @@ class Chunks:
     Raises:
       OSError: one line that says what is safe.
     """
-    path = self.folder / f'{index[0]:08d}_{index[-1]:08d}.npz'
-    try:
-      with open(path.with_suffix('.part'), 'wb') as file:
-        np.savez(file, cell=index, **{name: get(cells) for name, (get, *_) in _VARIABLES.items()})
-        file.flush()
-        os.fsync(file.fileno())
-      os.replace(path.with_suffix('.part'), path)
-    except OSError as error:
-      path.with_suffix('.part').unlink(missing_ok=True)
-      raise OSError(
-          f'{path}: {error.strerror or error}; the chunks before it are safe, and the same command '
-          'continues from them') from error
-
-
-def refuse_other(path: pathlib.Path, wanted: dict[str, Any]) -> None:
-  """Raises ValueError where the configuration in `path` is not `wanted`, saying how they differ."""
-  try:
-    there = json.loads(path.read_text())
-  except ValueError:
-    raise ValueError(f'{path}: damaged; remove it only if the folder is empty of results') from None
-  differ = [f'{name}: {there.get(name)!r} there, {wanted.get(name)!r} now'
-            for name in sorted(set(there) | set(wanted)) if there.get(name) != wanted.get(name)]
-  if differ:
-    more = f'; and {len(differ) - 3} more' if len(differ) > 3 else ''
-    raise ValueError(f'{path.parent} holds another configuration ({"; ".join(differ[:3])}{more}); '
-                     'choose another workdir')
-
-
-def write_whole(path: pathlib.Path, content: bytes) -> None:
-  """Writes a file so that a reader sees all of it or nothing."""
-  part = path.with_name(path.name + '.part')
-  with open(part, 'wb') as file:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(part, path)
+    folder.save(self.folder / f'{index[0]:08d}_{index[-1]:08d}.npz',
+                {'cell': index, **{name: get(cells) for name, (get, *_) in _VARIABLES.items()}})
 
 
 def to_dataset(study: Study, values: dict[str, np.ndarray],

@@ -1,0 +1,76 @@
+"""How similar the representations of two encoders are, over all pairs of their layers."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmalign_jax import rng, similarity
+from mmalign_jax.similarity import Measure
+
+
+def settings_of(measure: Measure, neighbors: int) -> dict[str, object]:
+  """Keyword arguments of a measure: those that count neighbours take `neighbors`."""
+  return {'k': neighbors} if 'k' in measure.settings else {}
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(name: str, neighbors: int, permutations: int):
+  """jit of (x [R, N, D], y [R, N, D'], seed) -> scores [R] and their nulls [R, permutations].
+
+  Rows are L2-normalised first, as published. The permutations depend on the seed alone, so nulls
+  of several layers, depths or tasks belong together entry by entry.
+  """
+  measure = similarity.MEASURES[name]
+  settings = settings_of(measure, neighbors)
+
+  def pair(x, y, seed):
+    found = similarity.calibrate(
+        measure, similarity.normalize(x), similarity.normalize(y), key=rng.stream(seed, 'null'),
+        permutations=permutations, **settings)
+    return found.score, found.null
+
+  return jax.jit(jax.vmap(pair, in_axes=(0, 0, None)))
+
+
+def agreement(x: chex.Array, y: chex.Array, *, name: str, neighbors: int, permutations: int,
+              seed: int) -> tuple[np.ndarray, np.ndarray]:
+  """One measure of all pairs of layers, beside the permutation null of the best of them.
+
+  Layers go through one at a time, so that one compilation serves encoders of every depth.
+
+  Args:
+    x, y: [R, L1, N, D] and [R, L2, N, D'], the layers of R encoders of either side.
+    name: in `similarity.MEASURES`. neighbors: for those that count them. seed: of permutations.
+
+  Returns:
+    scores [R, L1, L2], and the best under each permutation [R, permutations].
+  """
+  measure, one = similarity.MEASURES[name], compiled(name, neighbors, permutations)
+  best = np.maximum if measure.higher else np.minimum
+  scores, null = [], None
+  for i in range(x.shape[1]):
+    for j in range(y.shape[1]):
+      score, chance = jax.device_get(one(x[:, i], y[:, j], np.uint32(seed)))
+      scores.append(score)
+      null = chance if null is None else best(null, chance)
+  return np.stack(scores, axis=1).reshape(len(x), x.shape[1], y.shape[1]), null
+
+
+def calibrated(name: str, neighbors: int, scores: np.ndarray,
+               null: np.ndarray) -> dict[str, np.ndarray]:
+  """What is reported of scores [R, L1, L2] with null [R, P]: arrays [R] by the end of their name.
+
+  '': the best over layers; _calibrated, _p_value, _null_mean: see `similarity.Calibration`;
+  _layer_1, _layer_2: where the best is, from 1.
+  """
+  measure = similarity.MEASURES[name]
+  settings = settings_of(measure, neighbors)
+  found = jax.vmap(lambda m, c: similarity.calibration(measure, m, c, **settings))(
+      jnp.asarray(scores), jnp.asarray(null))
+  layer = np.asarray(found.pairs.index) + 1
+  return {'': np.asarray(found.score), '_calibrated': np.asarray(found.calibrated),
+          '_p_value': np.asarray(found.p_value), '_null_mean': np.asarray(found.null_mean),
+          '_layer_1': layer[:, 0], '_layer_2': layer[:, 1]}

@@ -1,0 +1,164 @@
+"""Encoders trained alone, one modality at a time, kept at their best epoch (arXiv 2502.16282).
+
+A *unit* is the encoders of one side that share depth, transform and seed and differ in the task (or
+in learning rate and decay): their inputs and batches are the same, so they are read once for all,
+and the first layer of all is one product. A unit is one compiled program for each depth.
+"""
+
+import dataclasses
+import functools
+
+import chex
+from flax import struct
+import jax
+from jax.flatten_util import ravel_pytree
+import jax.numpy as jnp
+
+from mmalign_jax import encoders, losses, rng
+from mmalign_jax.data.sources import SOURCES, Source
+from mmalign_jax.training.evaluate import Score, score
+from mmalign_jax.training.step import descend, optimizer
+from mmalign_jax.types import Hyper, PyTree, Spec, Test, TrainState, lookup
+
+OWN = ('redundancy', 'unique_1', 'unique_2', 'synergy', 'learning_rate', 'weight_decay')
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+  """Static settings of one side's training: hashable, one compile each.
+
+  spec: depth, width, batch_size, clip_norm, and max_train training samples. side: 1 or 2. epochs:
+  over the training samples, validated after each on n_validation further ones.
+  """
+  spec: Spec
+  side: int
+  epochs: int
+  n_validation: int
+
+  @property
+  def steps(self) -> int:
+    return self.epochs * (self.spec.max_train // self.spec.batch_size)
+
+
+@struct.dataclass
+class Trained:
+  """An encoder and its head at the epoch of best validation accuracy.
+
+  params: for `encoders.Side.apply`. score: on the test set (exact for generators). best_epoch [] i32
+  from 1; validation [E] accuracy after every epoch. diverged []: a parameter was not finite at the
+  end (the best epoch is then one before).
+  """
+  params: chex.ArrayTree
+  score: Score
+  best_epoch: chex.Array
+  validation: chex.Array
+  diverged: chex.Array
+
+
+def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
+  """Trains one encoder on its own task loss; no term sees the other side.
+
+  Args:
+    hyper: traced settings, scalars.
+    tables: constants of the generator.
+    protocol: static settings.
+  """
+  spec, side = protocol.spec, protocol.side
+  source = lookup(SOURCES, spec.generator, 'generator')
+  module = encoders.Side(spec, source.n_outputs(tables))
+  test = source.test(tables, hyper, side)
+  draws = source.draw(
+      tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train + protocol.n_validation)
+  rows = draws.row_1 if side == 1 else draws.row_2
+  held_out = occurrences(test, rows[spec.max_train:], draws.y[spec.max_train:])
+  params = encoders.init(
+      rng.stream(hyper.seed, f'init_{side}'), (module,), test.x.shape[1])['side_1']
+  order = rng.stream(hyper.seed, f'order_{side}')
+  n_batches = spec.max_train // spec.batch_size
+
+  def epoch(carry, e):
+    state, best, best_accuracy, best_epoch = carry
+    i = rng.permute(jax.random.fold_in(order, e), jnp.arange(n_batches * spec.batch_size),
+                    spec.max_train)
+    x = source.inputs(tables, hyper, rows[i], rows[i])[side - 1]
+    batches = x.reshape(n_batches, spec.batch_size, -1), draws.y[i].reshape(n_batches, -1)
+    state, _ = jax.lax.scan(
+        lambda state, batch: (step(state, hyper, *batch, module=module, spec=spec), None),
+        state, batches)
+    accuracy = validate(state.params, held_out, module=module)
+    better = accuracy > best_accuracy
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, best)
+    return (state, best, jnp.where(better, accuracy, best_accuracy),
+            jnp.where(better, e + 1, best_epoch)), accuracy
+
+  state = TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
+  start = (state, params, jnp.float32(-1), jnp.int32(0))
+  (state, best, _, best_epoch), validation = jax.lax.scan(
+      epoch, start, jnp.arange(protocol.epochs))
+  return Trained(
+      best, score(module.apply(best, test.x).prediction, test, spec=spec), best_epoch, validation,
+      ~finite(state.params))
+
+
+def step(state: TrainState, hyper: Hyper, x: chex.Array, y: chex.Array, *,
+         module: encoders.Side, spec: Spec) -> TrainState:
+  """One AdamW step on the task loss of x [B, D], y [B]."""
+  task = lookup(losses.TASKS, spec.task, 'task')
+  grads = jax.grad(lambda p: jnp.mean(task(module.apply(p, x).prediction, y)))(state.params)
+  return descend(state, grads, hyper, spec=spec)
+
+
+def occurrences(test: Test, rows: chex.Array, y: chex.Array) -> Test:
+  """Samples (rows [N] of the enumerated inputs, y [N]) as shares [M, C] of each input and class:
+  accuracy on them needs each input once, however often it was drawn."""
+  shares = jnp.zeros_like(test.target).at[rows, y].add(1 / rows.shape[0])
+  return test.replace(target=shares)
+
+
+def validate(params: PyTree, held_out: Test, *, module: encoders.Side) -> chex.Array:
+  """Accuracy [] on the samples that `occurrences` counted; -1 where a parameter is not finite."""
+  guess = jnp.argmax(module.apply(params, held_out.x).prediction, axis=1)
+  hit = jax.nn.one_hot(guess, held_out.target.shape[1]) * held_out.target
+  return jnp.where(finite(params), jnp.sum(hit), -1)
+
+
+def finite(params: PyTree) -> chex.Array:
+  """[] bool: no parameter is infinite or NaN."""
+  return jnp.all(jnp.isfinite(ravel_pytree(params)[0]))
+
+
+def layers(params: PyTree, hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> chex.Array:
+  """Every hidden representation [L, N, width] of the cell's spec.n_align test pairs, its own side.
+
+  The pairs depend on the seed alone, so encoders of both sides and any depth see the same ones.
+  """
+  spec, side = protocol.spec, protocol.side
+  source = lookup(SOURCES, spec.generator, 'generator')
+  x = source.pairs(tables, hyper, rng.stream(hyper.seed, 'test'), spec.n_align)[side - 1]
+  module = encoders.Side(spec, source.n_outputs(tables))
+  return jnp.stack(module.apply(params, x).layers)
+
+
+def unit_axes() -> Hyper:
+  """in_axes of a unit's Hyper: `OWN` fields [R], the others shared scalars."""
+  return Hyper(**{name: 0 if name in OWN else None for name in vars(Hyper())})
+
+
+@functools.lru_cache(maxsize=64)
+def compiled(protocol: Protocol, grouped: bool = False, thorough: bool = True):
+  """jit of a unit: (hyper, `OWN` fields [R], tables) -> Trained of [R]; of G units, every field with
+  a leading G, where `grouped`, which keeps an accelerator busy (on a CPU it doubles the time).
+
+  Not `thorough` compiles in half the time to code several times slower: for a few steps only.
+  """
+  run = jax.vmap(functools.partial(train_alone, protocol=protocol), in_axes=(unit_axes(), None))
+  return jax.jit(
+      jax.vmap(run, in_axes=(0, None)) if grouped else run,
+      compiler_options=None if thorough else {'xla_backend_optimization_level': 0})
+
+
+@functools.lru_cache(maxsize=64)
+def compiled_layers(protocol: Protocol):
+  """jit of `layers` for a unit: (params [R, ...], hyper, tables) -> [R, L, N, width]."""
+  return jax.jit(jax.vmap(
+      functools.partial(layers, protocol=protocol), in_axes=(0, unit_axes(), None)))

@@ -1,0 +1,164 @@
+"""The emergence study's files: what is kept of a unit, and the data set made of all of them."""
+
+import functools
+import hashlib
+import json
+import os
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from flax import traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.training import agreement, folder
+from mmalign_jax.training.alone import Trained, unit_axes
+from mmalign_jax.training.emergence import DIMENSIONS, Emergence, Unit
+from mmalign_jax.training.versions import versions
+
+if TYPE_CHECKING:
+  import xarray as xr
+
+_SCORES = {  # name: (long name, units)
+    'accuracy': ('test accuracy', '1'), 'cross_entropy': ('test cross-entropy', 'nats'),
+    'information': ('mutual information of prediction and label', 'nats'),
+    'best_epoch': ('epoch of best validation accuracy', 'epochs'),
+    'diverged': ('a parameter became infinite or NaN', '1'),
+    'ceiling': ('Bayes accuracy', '1'), 'mi': ('I(X;Y)', 'nats')}
+_SIMILARITY = {
+    '': 'best over pairs of layers', '_calibrated': '0 at chance, 1 at best',
+    '_p_value': 'permutation p-value of the best over layers',
+    '_null_mean': 'mean under permutation, best over layers inside',
+    '_layer_1': 'layer of encoder 1 where it is best, from 1',
+    '_layer_2': 'layer of encoder 2 where it is best, from 1'}
+_AXES = {
+    'unique': ('task bits of 8 not shared', 'bits'),
+    'transform_depth': ('depth of the random transform', 'layers'),
+    'depth': ('depth of the encoder', 'layers'), 'seed': ('random seed', '1')}
+
+
+def to_arrays(trained: Trained, unit: Unit) -> folder.Arrays:
+  """A trained unit as flat arrays [R, ...]."""
+  score = trained.score
+  params = traverse_util.flatten_dict(trained.params, sep='/')
+  return {
+      **{f'params/{name}': value for name, value in params.items()},
+      'accuracy': score.accuracy, 'cross_entropy': score.task_loss,
+      'information': score.information, 'best_epoch': trained.best_epoch,
+      'validation': trained.validation, 'diverged': trained.diverged,
+      'learning_rate': np.float32(unit.learning_rate),
+      'weight_decay': np.float32(unit.weight_decay)}
+
+
+def measure_folder(plan: Emergence, workdir: str | os.PathLike, name: str) -> pathlib.Path:
+  """Where a measure's values lie; another setting of it has another folder."""
+  settings = json.dumps({k: v for k, v in plan.measured.items() if k != 'measures'})
+  return (pathlib.Path(workdir) / 'similarity'
+          / f'{name}_{hashlib.sha256(settings.encode()).hexdigest()[:8]}')
+
+
+def to_dataset(plan: Emergence, workdir: pathlib.Path, unit_of: Any) -> 'xr.Dataset':
+  """Every cell, with DIMENSIONS first; what belongs to an encoder of side 1 is that of the given
+  depth, repeated over the transform depths that it does not know of.
+
+  Args:
+    unit_of: (side, transform_depth, depth, seed) -> Unit.
+
+  Raises:
+    OSError: a file cannot be read back.
+  """
+  import xarray as xr
+  data = {}
+  for side in (1, 2):
+    data |= _encoders(plan, workdir, functools.partial(unit_of, side), side)
+  for name in plan.measured['measures']:
+    data |= _similarities(plan, workdir, functools.partial(unit_of, 2), name)
+  coords = {name: (name, np.asarray(plan.axes[name]), dict(zip(('long_name', 'units'), text)))
+            for name, text in _AXES.items()}
+  if len(plan.settings['untransformed_depth']) > 1:
+    coords['untransformed_depth'] = ('untransformed_depth', np.asarray(
+        plan.settings['untransformed_depth']), {'long_name': 'depth of encoder 1', 'units': 'layers'})
+  settings = plan.settings | plan.measured
+  return xr.Dataset(data, coords, {
+      'name': plan.name, 'configuration': json.dumps(settings), 'versions': json.dumps(versions()),
+      'measures': json.dumps(plan.measured['measures']),
+      'tuning': (workdir / 'tuning.json').read_text()})
+
+
+def _over_cells(plan: Emergence, get: Any) -> dict[str, np.ndarray]:
+  """{name: [unique, transform_depth, depth, seed, ...]} of get(transform_depth, depth, seed)."""
+  axes = [plan.axes[name] for name in DIMENSIONS[1:]]
+  found = [[[get(t, d, s) for s in axes[2]] for d in axes[1]] for t in axes[0]]
+  return {name: np.stack([np.stack([np.stack([cell[name] for cell in row], axis=1)
+                                    for row in rows], axis=1) for rows in found], axis=1)
+          for name in found[0][0][0]}
+
+
+def _encoders(plan: Emergence, workdir: pathlib.Path, unit_of: Any, side: int) -> dict:
+  @functools.lru_cache(maxsize=None)
+  def one(transform, depth, seed):
+    unit = unit_of(transform, depth, seed)
+    arrays = read(workdir / 'encoders' / f'{unit.name}.npz', unit)
+    kept = {k: v for k, v in arrays.items() if not k.startswith(('params/', 'learning', 'weight'))}
+    return kept | bounds(plan, unit)
+
+  untouched = len(plan.transforms(side)) == 1 and side == 1
+  values = _over_cells(plan, lambda t, d, s: one(plan.transforms(1)[0] if untouched else t, d, s))
+  rates = {name: [getattr(unit_of(plan.transforms(side)[0], d, plan.axes['seed'][0]), name)
+                  for d in plan.axes['depth']] for name in ('learning_rate', 'weight_decay')}
+  history = values.pop('validation')
+  return {
+      **{f'{name}_{side}': (DIMENSIONS, value, {
+          'long_name': f'{_SCORES[name][0]} of encoder {side}', 'units': _SCORES[name][1]})
+         for name, value in values.items()},
+      f'validation_{side}': ((*DIMENSIONS, f'epoch_{side}'), history, {
+          'long_name': f'validation accuracy of encoder {side} by epoch', 'units': '1'}),
+      **{f'{name}_{side}': ('depth', value, {
+          'long_name': f'{name.replace("_", " ")} of encoder {side}, chosen on validation',
+          'units': '1'}) for name, value in rates.items()}}
+
+
+def bounds(plan: Emergence, unit: Unit) -> dict[str, np.ndarray]:
+  """Bayes accuracy and I(X;Y) of the unit's side, [R] by `unique`."""
+  source = SOURCES[plan.spec.generator]
+  known = jax.vmap(source.bounds, in_axes=(None, unit_axes()))(
+      plan.tables, jax.tree.map(jnp.asarray, plan.hyper(unit)))
+  return {'ceiling': np.asarray(getattr(known, f'accuracy_{unit.side}')),
+          'mi': np.asarray(getattr(known, f'mi_{unit.side}'))}
+
+
+def _similarities(plan: Emergence, workdir: pathlib.Path, unit_of: Any, name: str) -> dict:
+  neighbors, depths = plan.measured['neighbors'], plan.settings['untransformed_depth']
+  lone = len(depths) == 1
+
+  def one(transform, depth, seed):
+    unit = unit_of(transform, depth, seed)
+    arrays = read(measure_folder(plan, workdir, name) / f'{unit.name}.npz', unit)
+    by_depth = [agreement.calibrated(name, neighbors, arrays[f'scores_{d}'], arrays[f'null_{d}'])
+                | {'_null': arrays[f'null_{d}']} for d in depths]
+    return by_depth[0] if lone else {
+        end: np.stack([found[end] for found in by_depth], axis=1) for end in by_depth[0]}
+
+  dims = DIMENSIONS if lone else (*DIMENSIONS, 'untransformed_depth')
+  label = name.replace('_', ' ')
+  data = {}
+  for end, value in _over_cells(plan, one).items():
+    own = (*dims, 'permutation') if end == '_null' else dims
+    text = _SIMILARITY.get(end, 'best over pairs of layers, by permutation')
+    data[name + end] = (own, value, {
+        'long_name': f'{label}: {text}', 'units': 'layer' if 'layer' in end else '1'})
+  return data
+
+
+def read(path: pathlib.Path, unit: Unit) -> folder.Arrays:
+  """Arrays of a unit's file.
+
+  Raises:
+    OSError: missing or damaged; names the unit.
+  """
+  arrays = folder.load(path)
+  if arrays is None:
+    raise OSError(f'{path}: {unit.words} could not be read back; run it again')
+  return arrays
