@@ -1,6 +1,5 @@
 """Runs a study: python launch/sweep.py --config=configs/strength.py:quick --workdir=DIR"""
 
-import importlib
 import pathlib
 import sys
 import threading
@@ -8,19 +7,14 @@ import threading
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mmalign_jax import cli
-from mmalign_jax.training import loop, study
+from mmalign_jax import cli, studies
+from mmalign_jax.training import shards
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file('config', None, 'Study to run, as configs/strength.py[:ARGUMENT].')
 flags.DEFINE_string('workdir', None, 'Folder of the results; the same command continues there.')
 flags.DEFINE_bool('figures', True, 'Draw the pictures into WORKDIR/figures.')
-
-
-def load_analysis():
-  """mmalign_jax.analysis.report, whose libraries are slow to import."""
-  importlib.import_module('mmalign_jax.analysis.figures')
-  return importlib.import_module('mmalign_jax.analysis.report')
+flags.DEFINE_string('shard', '1/1', 'Part i/n of the grid: n jobs, in one WORKDIR or one each.')
 
 
 def main(_) -> None:
@@ -29,18 +23,20 @@ def main(_) -> None:
   for flag in ('config', 'workdir'):
     if FLAGS[flag].value is None:
       raise ValueError(f'--{flag} is missing; for example {__doc__.partition(": ")[2]}')
-  loading = threading.Timer(2, load_analysis)  # by then XLA compiles, and Python is idle
+  shard = shards.parse(FLAGS.shard)
+  settings, folder = FLAGS.config.to_dict(), pathlib.Path(FLAGS.workdir)
+  kind = studies.kind_of(settings)
+  loading = threading.Timer(2, studies.load_analysis, (kind,))  # while XLA compiles, Python is idle
   loading.daemon = True
   loading.start()
-  plan = study.from_settings(FLAGS.config.to_dict())
+  plan = studies.module(kind.plan).from_settings(settings)
   print(*plan.notes, sep='\n', end='\n' if plan.notes else '')
-  dataset = loop.run_study(plan, FLAGS.workdir)
-  folder = pathlib.Path(FLAGS.workdir)
-  answer = load_analysis().write(
-      dataset, folder, resamples=plan.run['resamples'], figures=FLAGS.figures)
-  print(f'\n{answer}')
-  print(f'\n{folder / "results.zarr"}, {folder / "summary.json"}'
-        + (f', {folder / "figures"}/*.png' if FLAGS.figures else ''))
+  dataset = studies.module(kind.run).run(plan, folder, shard=shard)
+  if dataset is None:
+    print(f'shard {FLAGS.shard} is done; the shards that are missing finish the study in {folder}, '
+          'or mmalign merge DIR... joins folders')
+    return
+  print(studies.answer(kind, plan, dataset, folder, figures=FLAGS.figures))
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -1,6 +1,7 @@
-"""The `mmalign` command: studies, tables, measures, decompositions; errors in one line.
+"""The `mmalign` command: studies, shards, tables, measures, decompositions; errors in one line.
 
   mmalign sweep --config=configs/strength.py:quick --workdir=DIR
+  mmalign merge DIR DIR... [--workdir=DIR]
   mmalign generator --name=bits --redundancy=4 --level=0 [--json]
   mmalign measure X.npy Y.npy [--measures=linear_cka,mutual_knn|all] [--null=200] [--json]
   mmalign decompose --x1=X1.npy --x2=X2.npy --y=Y.npy [--null=200] [--json]
@@ -98,4 +99,5 @@ def _command(name: str) -> Callable[[list[str]], None]:
   return lambda argv: importlib.import_module(f'{__name__}.{name}').run(argv)
 
 
-COMMANDS = {name: _command(name) for name in ('sweep', 'generator', 'measure', 'decompose')}
+COMMANDS = {name: _command(name)
+            for name in ('sweep', 'merge', 'generator', 'measure', 'decompose')}

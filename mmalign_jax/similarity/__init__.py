@@ -32,7 +32,8 @@ MEASURES = merged(
 
 __all__ = [
     'Calibration', 'Interval', 'MEASURES', 'Measure', 'Pairs', 'alignment', 'angular',
-    'bootstrap', 'bures', 'calibrate', 'calibration', 'cca', 'cca_squared', 'center', 'cknna', 'clip',
+    'bootstrap', 'bures', 'calibrate', 'calibration', 'cca', 'cca_squared', 'center', 'cknna',
+    'clip',
     'covariance_distance', 'cycle_knn', 'debiased_linear_cka', 'debiased_rbf_cka',
     'distribution_gap', 'edit_distance_knn', 'effective_rank', 'hsic', 'jaccard_knn',
     'layer_pairs', 'lcs_knn', 'linear_cka', 'linear_regression', 'median_rank_xy',

@@ -4,7 +4,6 @@ import functools
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import rng, similarity
@@ -59,18 +58,20 @@ def agreement(x: chex.Array, y: chex.Array, *, name: str, neighbors: int, permut
   return np.stack(scores, axis=1).reshape(len(x), x.shape[1], y.shape[1]), null
 
 
-def calibrated(name: str, neighbors: int, scores: np.ndarray,
-               null: np.ndarray) -> dict[str, np.ndarray]:
-  """What is reported of scores [R, L1, L2] with null [R, P]: arrays [R] by the end of their name.
+def best_layers(name: str, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """The best of scores [R, L1, L2] by the measure's own direction [R], and where it is [R, 2]."""
+  flat = scores.reshape(len(scores), -1)
+  at = flat.argmax(axis=1) if similarity.MEASURES[name].higher else flat.argmin(axis=1)
+  return np.take_along_axis(flat, at[:, None], axis=1)[:, 0], np.stack(
+      np.unravel_index(at, scores.shape[1:]), axis=1)
 
-  '': the best over layers; _calibrated, _p_value, _null_mean: see `similarity.Calibration`;
-  _layer_1, _layer_2: where the best is, from 1.
-  """
+
+def calibrated(name: str, neighbors: int, best: np.ndarray,
+               null: np.ndarray) -> similarity.Calibration:
+  """Calibrations of best values [...] with the nulls [..., P] of the best: arrays [...]."""
   measure = similarity.MEASURES[name]
   settings = settings_of(measure, neighbors)
-  found = jax.vmap(lambda m, c: similarity.calibration(measure, m, c, **settings))(
-      jnp.asarray(scores), jnp.asarray(null))
-  layer = np.asarray(found.pairs.index) + 1
-  return {'': np.asarray(found.score), '_calibrated': np.asarray(found.calibrated),
-          '_p_value': np.asarray(found.p_value), '_null_mean': np.asarray(found.null_mean),
-          '_layer_1': layer[:, 0], '_layer_2': layer[:, 1]}
+  one = lambda score, chance: similarity.calibration(
+      measure, score[None, None], chance, **settings)
+  found = jax.jit(jax.vmap(one))(best.ravel(), null.reshape(best.size, -1))
+  return jax.tree.map(lambda v: np.asarray(v).reshape(best.shape + v.shape[1:]), found)

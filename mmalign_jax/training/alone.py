@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 
 from mmalign_jax import encoders, losses, rng
-from mmalign_jax.data.sources import SOURCES, Source
+from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.training.evaluate import Score, score
 from mmalign_jax.training.step import descend, optimizer
 from mmalign_jax.types import Hyper, PyTree, Spec, Test, TrainState, lookup
@@ -44,9 +44,9 @@ class Protocol:
 class Trained:
   """An encoder and its head at the epoch of best validation accuracy.
 
-  params: for `encoders.Side.apply`. score: on the test set (exact for generators). best_epoch [] i32
-  from 1; validation [E] accuracy after every epoch. diverged []: a parameter was not finite at the
-  end (the best epoch is then one before).
+  params: for `encoders.Side.apply`. score: on the test set (exact for generators). best_epoch []
+  i32, from 1. validation [E]: accuracy after every epoch, -1 where not finite. diverged []: a
+  parameter was not finite at the end; the best epoch is then one before, or 0, the initial state.
   """
   params: chex.ArrayTree
   score: Score
@@ -146,8 +146,10 @@ def unit_axes() -> Hyper:
 
 @functools.lru_cache(maxsize=64)
 def compiled(protocol: Protocol, grouped: bool = False, thorough: bool = True):
-  """jit of a unit: (hyper, `OWN` fields [R], tables) -> Trained of [R]; of G units, every field with
-  a leading G, where `grouped`, which keeps an accelerator busy (on a CPU it doubles the time).
+  """jit of a unit: (hyper, `OWN` fields [R], tables) -> Trained of [R].
+
+  `grouped`: of G units, every field with a leading G, which keeps an accelerator busy (on a CPU it
+  doubles the time).
 
   Not `thorough` compiles in half the time to code several times slower: for a few steps only.
   """

@@ -19,7 +19,7 @@ from mmalign_jax.types import Hyper, PyTree, Spec, lookup
 
 DIMENSIONS = ('unique', 'transform_depth', 'depth', 'seed')
 N_UNIQUE = 8  # `unique` runs from 0, everything shared, to 8, nothing shared
-UNIQUE = {  # generator: unique [R] -> fields of Hyper; each side's information stays alike in `atoms`
+UNIQUE = {  # generator: unique [R] -> fields of Hyper; I(X;Y) stays ln 2 in `atoms`
     'bits': lambda u: {'redundancy': N_UNIQUE - u},
     'atoms': lambda u: {'redundancy': math.log(2) * (1 - u / N_UNIQUE),
                         'unique_1': math.log(2) * u / N_UNIQUE,
@@ -54,8 +54,7 @@ class Unit:
 
   @property
   def name(self) -> str:
-    return (f'side_{self.side}_depth_{self.depth:02d}_transform_{self.transform_depth:02d}'
-            f'_seed_{self.seed}')
+    return unit_name(self.side, self.transform_depth, self.depth, self.seed)
 
   @property
   def words(self) -> str:
@@ -65,6 +64,11 @@ class Unit:
   def weight(self) -> float:
     """How long it takes, in arbitrary units: layers count, and what every step costs besides."""
     return self.epochs * (self.depth + 1)
+
+
+def unit_name(side: int, transform_depth: int, depth: int, seed: int) -> str:
+  """Name of a unit's file."""
+  return f'side_{side}_depth_{depth:02d}_transform_{transform_depth:02d}_seed_{seed}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Emergence:
   settings: dict[str, Any]
   measured: dict[str, Any]
   run: dict[str, Any]
+  notes: tuple[str, ...] = ()
 
   def protocol(self, unit: Unit) -> Protocol:
     spec = dataclasses.replace(self.spec, depth=unit.depth)
@@ -211,7 +216,7 @@ def cells(plan: Emergence) -> list[tuple[int, int, int]]:
 
 
 def shard_of(plan: Emergence, i: int, n: int) -> list[tuple[int, int, int]]:
-  """Part i of n (from 1) of `cells`, of about equal cost: each goes to the part with least so far."""
+  """Part i of n (from 1) of `cells`, of about equal cost: one goes to the part with least so far."""
   load, parts = [0.0] * n, [[] for _ in range(n)]
   for cell in sorted(cells(plan), key=lambda c: (-c[1], c)):
     least = load.index(min(load))

@@ -32,7 +32,8 @@ _SIMILARITY = {
     '_p_value': 'permutation p-value of the best over layers',
     '_null_mean': 'mean under permutation, best over layers inside',
     '_layer_1': 'layer of encoder 1 where it is best, from 1',
-    '_layer_2': 'layer of encoder 2 where it is best, from 1'}
+    '_layer_2': 'layer of encoder 2 where it is best, from 1',
+    '_null': 'best over pairs of layers, by permutation of the test pairs'}
 _AXES = {
     'unique': ('task bits of 8 not shared', 'bits'),
     'transform_depth': ('depth of the random transform', 'layers'),
@@ -78,8 +79,9 @@ def to_dataset(plan: Emergence, workdir: pathlib.Path, unit_of: Any) -> 'xr.Data
   coords = {name: (name, np.asarray(plan.axes[name]), dict(zip(('long_name', 'units'), text)))
             for name, text in _AXES.items()}
   if len(plan.settings['untransformed_depth']) > 1:
-    coords['untransformed_depth'] = ('untransformed_depth', np.asarray(
-        plan.settings['untransformed_depth']), {'long_name': 'depth of encoder 1', 'units': 'layers'})
+    coords['untransformed_depth'] = (
+        'untransformed_depth', np.asarray(plan.settings['untransformed_depth']),
+        {'long_name': 'depth of encoder 1', 'units': 'layers'})
   settings = plan.settings | plan.measured
   return xr.Dataset(data, coords, {
       'name': plan.name, 'configuration': json.dumps(settings), 'versions': json.dumps(versions()),
@@ -122,11 +124,14 @@ def _encoders(plan: Emergence, workdir: pathlib.Path, unit_of: Any, side: int) -
 
 def bounds(plan: Emergence, unit: Unit) -> dict[str, np.ndarray]:
   """Bayes accuracy and I(X;Y) of the unit's side, [R] by `unique`."""
-  source = SOURCES[plan.spec.generator]
-  known = jax.vmap(source.bounds, in_axes=(None, unit_axes()))(
-      plan.tables, jax.tree.map(jnp.asarray, plan.hyper(unit)))
+  known = _bounds(plan.spec.generator)(plan.tables, jax.tree.map(jnp.asarray, plan.hyper(unit)))
   return {'ceiling': np.asarray(getattr(known, f'accuracy_{unit.side}')),
           'mi': np.asarray(getattr(known, f'mi_{unit.side}'))}
+
+
+@functools.lru_cache(maxsize=None)
+def _bounds(generator: str):
+  return jax.jit(jax.vmap(SOURCES[generator].bounds, in_axes=(None, unit_axes())))
 
 
 def _similarities(plan: Emergence, workdir: pathlib.Path, unit_of: Any, name: str) -> dict:
@@ -136,20 +141,21 @@ def _similarities(plan: Emergence, workdir: pathlib.Path, unit_of: Any, name: st
   def one(transform, depth, seed):
     unit = unit_of(transform, depth, seed)
     arrays = read(measure_folder(plan, workdir, name) / f'{unit.name}.npz', unit)
-    by_depth = [agreement.calibrated(name, neighbors, arrays[f'scores_{d}'], arrays[f'null_{d}'])
-                | {'_null': arrays[f'null_{d}']} for d in depths]
-    return by_depth[0] if lone else {
-        end: np.stack([found[end] for found in by_depth], axis=1) for end in by_depth[0]}
+    best, layer = zip(*(agreement.best_layers(name, arrays[f'scores_{d}']) for d in depths))
+    found = {'best': best, 'layer': layer, 'null': [arrays[f'null_{d}'] for d in depths]}
+    return {k: v[0] if lone else np.stack(v, axis=1) for k, v in found.items()}
 
+  values = _over_cells(plan, one)
+  found = agreement.calibrated(name, neighbors, values['best'], values['null'])
   dims = DIMENSIONS if lone else (*DIMENSIONS, 'untransformed_depth')
-  label = name.replace('_', ' ')
-  data = {}
-  for end, value in _over_cells(plan, one).items():
-    own = (*dims, 'permutation') if end == '_null' else dims
-    text = _SIMILARITY.get(end, 'best over pairs of layers, by permutation')
-    data[name + end] = (own, value, {
-        'long_name': f'{label}: {text}', 'units': 'layer' if 'layer' in end else '1'})
-  return data
+  ends = {
+      '': values['best'], '_calibrated': found.calibrated, '_p_value': found.p_value,
+      '_null_mean': found.null_mean, '_layer_1': values['layer'][..., 0] + 1,
+      '_layer_2': values['layer'][..., 1] + 1, '_null': values['null']}
+  return {name + end: (
+      (*dims, 'permutation') if end == '_null' else dims, value,
+      {'long_name': f'{name.replace("_", " ")}: {_SIMILARITY[end]}',
+       'units': 'layer' if 'layer' in end else '1'}) for end, value in ends.items()}
 
 
 def read(path: pathlib.Path, unit: Unit) -> folder.Arrays:

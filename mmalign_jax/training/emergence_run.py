@@ -20,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from mmalign_jax.training import agreement, alone, emergence_data, folder, parallel, writers
-from mmalign_jax.training.emergence import Emergence, Unit, cells, shard_of
+from mmalign_jax.training import (
+    agreement, alone, emergence_data, folder, parallel, shards, writers)
+from mmalign_jax.training.emergence import Emergence, Unit, cells, shard_of, unit_name
 
 if TYPE_CHECKING:
   import xarray as xr
@@ -51,17 +52,40 @@ def run_emergence(plan: Emergence, workdir: str | os.PathLike, *, shard: tuple[i
   i, n = shard
   lock = folder.claim(workdir, plan.settings, '.lock' if n == 1 else f'.lock_{i}_of_{n}')
   try:
+    folder.write_whole(workdir / shards.LATEST, json.dumps(
+        plan.settings | plan.measured | plan.run, indent=1).encode())
     chosen = tuned(plan, workdir, progress)
     mine = shard_of(plan, i, n)
     train(plan, workdir, units_of(plan, chosen, mine, whole=i == 1), progress)
     measure(plan, workdir, chosen, mine, progress)
-    if missing(plan, workdir, chosen):
-      return None
-    dataset = emergence_data.to_dataset(plan, workdir, functools.partial(unit, plan, chosen))
-    writers.write_dataset(dataset, workdir / 'results.zarr')
-    return dataset
+    with folder.finishing(workdir):
+      if missing(plan, workdir, chosen):
+        return None
+      dataset = emergence_data.to_dataset(plan, workdir, functools.partial(unit, plan, chosen))
+      writers.write_dataset(dataset, workdir / 'results.zarr')
+      return dataset
   finally:
     lock.close()
+
+
+run = run_emergence
+FOLDERS, FILES = ('encoders', 'similarity'), ('tuning.json',)  # a shard's finished work
+
+
+def wanted(plan: Emergence) -> list[str]:
+  """Names of all cells, those of every `unique` in one."""
+  return [_words(cell) for cell in cells(plan)]
+
+
+def held(plan: Emergence, workdir: str | os.PathLike) -> list[str]:
+  """Names of the cells whose transformed encoders a folder holds."""
+  place = pathlib.Path(workdir) / 'encoders'
+  return [_words(cell) for cell in cells(plan)
+          if folder.load(place / f'{unit_name(2, *cell)}.npz') is not None]
+
+
+def _words(cell: tuple[int, int, int]) -> str:
+  return 'transform_depth={}, depth={}, seed={}'.format(*cell)
 
 
 def unit(plan: Emergence, chosen: dict, side: int, transform: int, depth: int, seed: int) -> Unit:
@@ -95,15 +119,17 @@ def tuned(plan: Emergence, workdir: pathlib.Path, progress: bool) -> dict:
   again, so that shards can share one.
   """
   path = workdir / 'tuning.json'
+  groups = {(side, band): candidates(plan, side, depth)
+            for band, depth in plan.bands().items() for side in (1, 2)}
   if not path.exists():
-    found = [_tune(plan, workdir, side, band, depth, progress)
-             for side in (1, 2) for band, depth in plan.bands().items()]
+    several = [u for units in groups.values() if len(units) > 1 for u in units]
+    train(plan, workdir, several, progress, name=_candidate, where='tuning',
+          title=f'{plan.name}: tuning')
+    found = [_best(workdir, band, units) for (_, band), units in groups.items()]
     folder.write_whole(path, json.dumps(found, indent=1).encode())
-  rows = folder.read_json(path)
   chosen = {(row['side'], tuple(row['depths'])): (row['learning_rate'], row['weight_decay'])
-            for row in rows}
-  wanted = {(side, band) for side in (1, 2) for band in plan.bands()}
-  if set(chosen) != wanted:
+            for row in folder.read_json(path)}
+  if set(chosen) != set(groups):
     raise ValueError(f'{path} is of other sides or bands of depths than this study; remove it')
   return chosen
 
@@ -116,22 +142,20 @@ def candidates(plan: Emergence, side: int, depth: int) -> list[Unit]:
                rate, decay) for rate, decay in itertools.product(rates, decays)]
 
 
-def _tune(plan, workdir, side, band, depth, progress) -> dict:
-  units = candidates(plan, side, depth)
-  rows = []
-  if len(units) > 1:
-    name = lambda u: f'{u.name}_rate_{u.learning_rate:g}_decay_{u.weight_decay:g}'
-    title = f'{plan.name}: tuning side {side}, depths {band[0]} to {band[1]}'
-    train(plan, workdir, units, progress, name=name, where='tuning', title=title)
-    for u in units:
-      best = folder.load(workdir / 'tuning' / f'{name(u)}.npz', ('validation',))
-      rows.append((float(np.mean(best['validation'].max(axis=1))), u.learning_rate, u.weight_decay))
-  best = max(rows, key=lambda row: row[0]) if rows else (
-      None, units[0].learning_rate, units[0].weight_decay)
-  return {'side': side, 'depths': band, 'depth': depth, 'learning_rate': best[1],
-          'weight_decay': best[2], 'validation_accuracy': best[0], 'candidates': [
-              dict(zip(('validation_accuracy', 'learning_rate', 'weight_decay'), row))
-              for row in rows]}
+def _candidate(unit: Unit) -> str:
+  return f'{unit.name}_rate_{unit.learning_rate:g}_decay_{unit.weight_decay:g}'
+
+
+def _best(workdir: pathlib.Path, band: tuple[int, int], units: Sequence[Unit]) -> dict:
+  """What is kept of a band's candidates; of equals the first, a lone one needs no training."""
+  rows = [{'learning_rate': u.learning_rate, 'weight_decay': u.weight_decay,
+           'validation_accuracy': None} for u in units]
+  for u, row in zip(units, rows if len(units) > 1 else ()):
+    history = emergence_data.read(workdir / 'tuning' / f'{_candidate(u)}.npz', u)['validation']
+    row['validation_accuracy'] = float(np.mean(history.max(axis=1)))
+  best = max(rows, key=lambda row: row['validation_accuracy'] or 0)
+  return {'side': units[0].side, 'depths': band, 'depth': units[0].depth, **best,
+          'candidates': rows}
 
 
 def train(plan: Emergence, workdir: pathlib.Path, units: Sequence[Unit], progress: bool, *,
@@ -197,10 +221,10 @@ def measure(plan: Emergence, workdir: pathlib.Path, chosen: dict, mine: Sequence
             progress: bool) -> None:
   """Measures every pair of the cells `mine` that has no file yet."""
   jobs, total = [], 0.0
-  for name in plan.measured['measures']:
-    target = emergence_data.measure_folder(plan, workdir, name)
-    target.mkdir(parents=True, exist_ok=True)
-    for cell in mine:
+  for cell in mine:  # measures side by side: two workers then compile two programs, not one twice
+    for name in plan.measured['measures']:
+      target = emergence_data.measure_folder(plan, workdir, name)
+      target.mkdir(parents=True, exist_ok=True)
       total += cell[1]
       path = target / f'{unit(plan, chosen, 2, *cell).name}.npz'
       if folder.load(path) is None:

@@ -1,10 +1,11 @@
-"""A folder of finished work: claimed by one run, of one configuration, written whole or not at all."""
+"""A folder of finished work: of one configuration, one run at a time, written whole or not at all."""
 
+import contextlib
 import fcntl
 import json
 import os
 import pathlib
-from typing import IO, Any
+from typing import IO, Any, Iterator
 import zipfile
 
 import numpy as np
@@ -32,6 +33,14 @@ def claim(workdir: str | os.PathLike, settings: dict[str, Any], lock: str = '.lo
   if not path.exists():
     write_whole(path, json.dumps(wanted, indent=1).encode())
   return held
+
+
+@contextlib.contextmanager
+def finishing(workdir: str | os.PathLike) -> Iterator[None]:
+  """Waits until no other shard in the same folder is making the results of all."""
+  with open(pathlib.Path(workdir) / '.finishing', 'w') as held:
+    fcntl.flock(held, fcntl.LOCK_EX)
+    yield
 
 
 def plain(settings: dict[str, Any]) -> dict[str, Any]:

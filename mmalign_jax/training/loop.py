@@ -1,5 +1,7 @@
 """Runs a study in a folder: what is finished stays, and the same call continues."""
 
+import itertools
+import json
 import os
 import pathlib
 import threading
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from mmalign_jax.training import parallel, writers
+from mmalign_jax.training import folder, parallel, shards, writers
 from mmalign_jax.training.study import Study
 from mmalign_jax.training.sweep import chunk_size, run_chunks
 from mmalign_jax.training.versions import versions
@@ -17,38 +19,72 @@ if TYPE_CHECKING:
   import xarray as xr
 
 
-def run_study(study: Study, workdir: str | os.PathLike, *, progress: bool = True) -> 'xr.Dataset':
+FOLDERS, FILES = ('chunks',), ()  # what a shard's folder holds of finished work
+
+
+def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int] = (1, 1),
+              progress: bool = True) -> 'xr.Dataset | None':
   """Trains the cells that `workdir` does not hold yet and writes workdir/results.zarr.
 
   Args:
     study: what to run.
-    workdir: made if missing; holds config.json, chunks/ and results.zarr.
+    workdir: made if missing; holds config.json, chunks/ and results.zarr. Several shards may share
+      it, or have one each and be merged.
+    shard: (i, n), every n-th cell from the i-th (from 1) on.
     progress: a bar with cells done, time left and cells/s on standard error.
 
   Returns:
-    the whole data set.
+    the whole data set, or None where other shards' cells are still missing.
 
   Raises:
     ValueError: the folder holds another configuration, or is in use.
     OSError: a chunk cannot be written; those before it are safe.
   """
-  chunks = writers.Chunks(workdir, study)
+  i, n = shard
+  chunks = writers.Chunks(
+      workdir, study, 'chunks/.lock' if n == 1 else f'chunks/.lock_{i}_of_{n}')
   try:
-    done = chunks.read()['cell']
-    wanted = np.setdiff1d(np.arange(study.n_cells), done)
-    _train(study, wanted, chunks, progress)
-    values = chunks.read()
-    missing = np.setdiff1d(np.arange(study.n_cells), values['cell'])
-    if len(missing):
-      raise OSError(f'{workdir}: {len(missing)} cells could not be read back; run it again')
-    dataset = writers.to_dataset(study, values, versions())
-    writers.write_dataset(dataset, pathlib.Path(workdir) / 'results.zarr')
-    return dataset
+    folder.write_whole(pathlib.Path(workdir) / shards.LATEST, _all_settings(study))
+    mine = np.arange(study.n_cells)[i - 1::n]
+    wanted = np.setdiff1d(mine, chunks.read()['cell'])
+    _train(study, wanted, len(mine), chunks, progress)
+    with folder.finishing(workdir):
+      values = chunks.read()
+      missing = np.setdiff1d(np.arange(study.n_cells), values['cell'])
+      if len(np.intersect1d(missing, mine)):
+        raise OSError(f'{workdir}: {len(missing)} cells could not be read back; run it again')
+      if len(missing):
+        return None
+      dataset = writers.to_dataset(study, values, versions())
+      writers.write_dataset(dataset, pathlib.Path(workdir) / 'results.zarr')
+      return dataset
   finally:
     chunks.close()
 
 
-def _train(study: Study, wanted: np.ndarray, chunks: writers.Chunks, progress: bool) -> None:
+run = run_study
+
+
+def _all_settings(study: Study) -> bytes:
+  settings = {k: v for k, v in study.settings.items() if k != 'data_fingerprint'} | study.run
+  return json.dumps(settings, indent=1, default=float).encode()
+
+
+def wanted(study: Study) -> list[str]:
+  """Names of all cells, in order."""
+  points = itertools.product(*study.axes.values())
+  return [', '.join(f'{name}={value:g}' if isinstance(value, float) else f'{name}={value}'
+                    for name, value in zip(study.axes, point)) for point in points]
+
+
+def held(study: Study, workdir: str | os.PathLike) -> list[str]:
+  """Names of the cells that a folder holds."""
+  names = wanted(study)
+  return [names[cell] for cell in writers.read_chunks(pathlib.Path(workdir) / 'chunks')['cell']]
+
+
+def _train(study: Study, wanted: np.ndarray, total: int, chunks: writers.Chunks,
+           progress: bool) -> None:
   if not len(wanted):
     return
   plan, lock = parallel.plan(), threading.Lock()
@@ -57,7 +93,7 @@ def _train(study: Study, wanted: np.ndarray, chunks: writers.Chunks, progress: b
       study.spec, study.tables, len(wanted), workers, best=plan.chunk,
       budget_bytes=study.run['memory_gb'] * 1e9)
   size = -(-size // plan.multiple) * plan.multiple
-  with tqdm(total=study.n_cells, initial=study.n_cells - len(wanted), unit='cell', desc=study.name,
+  with tqdm(total=total, initial=total - len(wanted), unit='cell', desc=study.name,
             disable=not progress, dynamic_ncols=True) as bar:
     def done(index, cells):
       chunks.write(index, cells)
@@ -67,4 +103,3 @@ def _train(study: Study, wanted: np.ndarray, chunks: writers.Chunks, progress: b
     for _ in run_chunks(study.spec, study.hypers, study.tables, wanted, chunk=size,
                         workers=workers, place=plan.place, done=done):
       pass
-

@@ -57,14 +57,8 @@ class Chunks:
     self._lock.close()
 
   def read(self) -> dict[str, np.ndarray]:
-    """{'cell': [W] numbers, name: [W, ...]} of every cell on disk; damaged files do not count."""
-    loaded = (folder.load(path, ('cell', *_VARIABLES)) for path in sorted(self.folder.glob('*.npz')))
-    found = [part for part in loaded if part is not None]
-    if not found:
-      return {'cell': np.zeros(0, int)}
-    joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    _, first = np.unique(joined['cell'], return_index=True)
-    return {name: value[first] for name, value in joined.items()}
+    """Every cell on disk, as `read_chunks`."""
+    return read_chunks(self.folder)
 
   def write(self, index: np.ndarray, cells: Cell) -> None:
     """Puts one chunk on disk before it returns.
@@ -74,6 +68,17 @@ class Chunks:
     """
     folder.save(self.folder / f'{index[0]:08d}_{index[-1]:08d}.npz',
                 {'cell': index, **{name: get(cells) for name, (get, *_) in _VARIABLES.items()}})
+
+
+def read_chunks(chunks: pathlib.Path) -> dict[str, np.ndarray]:
+  """{'cell': [W] numbers, name: [W, ...]} of every cell in a folder; damaged files do not count."""
+  loaded = (folder.load(path, ('cell', *_VARIABLES)) for path in sorted(chunks.glob('*.npz')))
+  found = [part for part in loaded if part is not None]
+  if not found:
+    return {'cell': np.zeros(0, int)}
+  joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+  _, first = np.unique(joined['cell'], return_index=True)
+  return {name: value[first] for name, value in joined.items()}
 
 
 def to_dataset(study: Study, values: dict[str, np.ndarray],

@@ -1,0 +1,78 @@
+"""Kinds of study: how one is built from settings, run in a folder, merged from shards, answered."""
+
+import dataclasses
+import importlib
+import os
+import pathlib
+from types import ModuleType
+from typing import Any, Sequence
+
+from mmalign_jax.training import shards
+from mmalign_jax.types import lookup
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  """Modules by name, imported when used.
+
+  plan: from_settings, defaults. run: run(plan, workdir, shard, progress), held(plan, workdir),
+  wanted(plan), FOLDERS, FILES. report: write(dataset, folder, resamples, figures). figures: its own
+  import is slow, so it is loaded ahead.
+  """
+  plan: str
+  run: str
+  report: str
+  figures: str
+
+
+STUDIES = {
+    'strength': Kind('training.study', 'training.loop', 'analysis.report', 'analysis.figures'),
+    'emergence': Kind('training.emergence', 'training.emergence_run', 'analysis.emergence_report',
+                      'analysis.emergence_figures'),
+}
+
+
+def kind_of(settings: dict[str, Any]) -> Kind:
+  """The kind of study that settings ask for.
+
+  Raises:
+    ValueError: unknown; lists the known ones.
+  """
+  return lookup(STUDIES, settings.get('study', 'strength'), 'study')
+
+
+def module(name: str) -> ModuleType:
+  """A module of the package."""
+  return importlib.import_module(f'mmalign_jax.{name}')
+
+
+def load_analysis(kind: Kind) -> ModuleType:
+  """The module that answers a study; its libraries are slow to import."""
+  module(kind.figures)
+  return module(kind.report)
+
+
+def answer(kind: Kind, plan: Any, dataset: Any, folder: pathlib.Path, *, figures: bool) -> str:
+  """Writes summary.json and figures/ into `folder`; the answer, and where it lies, as text."""
+  text = load_analysis(kind).write(
+      dataset, folder, resamples=plan.run['resamples'], figures=figures)
+  places = [str(folder / 'results.zarr'), str(folder / 'summary.json')]
+  return f'\n{text}\n\n' + ', '.join(places + [f'{folder / "figures"}/*.png'] * figures)
+
+
+def merge(folders: Sequence[str | os.PathLike], out: str | os.PathLike, *,
+          figures: bool = True) -> str:
+  """Joins the shards of a study into the folder `out`, and answers it.
+
+  Raises:
+    ValueError: folders of different configurations, the same cell in two of them, or a cell in
+      none; names the cells. FileNotFoundError: a folder without a study.
+  """
+  folders, out = [pathlib.Path(f) for f in folders], pathlib.Path(out)
+  settings = shards.settings_of(folders)
+  kind = kind_of(settings)
+  plan, run = module(kind.plan).from_settings(settings), module(kind.run)
+  shards.check_cells(run.wanted(plan), {f: run.held(plan, f) for f in folders})
+  shards.copy(folders, out, run.FOLDERS, run.FILES)
+  dataset = run.run(plan, out)
+  return answer(kind, plan, dataset, out, figures=figures)
