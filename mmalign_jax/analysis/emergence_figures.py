@@ -1,8 +1,8 @@
 """Pictures of the emergence study, after figures 4, 6, 7 and 9 of arXiv 2502.16282.
 
 fig4: alignment against uniqueness, a panel a transform depth. fig6: performance against alignment,
-a panel a uniqueness. fig7: the correlations by uniqueness. fig9: alignment against transform depth, a
-panel a uniqueness. Published values are drawn in where there are any.
+a panel a uniqueness. fig7: the correlations by uniqueness. fig9: alignment against transform depth,
+a panel a uniqueness. Published values are drawn in where there are any.
 """
 
 import json

@@ -216,7 +216,7 @@ def cells(plan: Emergence) -> list[tuple[int, int, int]]:
 
 
 def shard_of(plan: Emergence, i: int, n: int) -> list[tuple[int, int, int]]:
-  """Part i of n (from 1) of `cells`, of about equal cost: one goes to the part with least so far."""
+  """Part i of n (from 1) of `cells`, of about equal cost: each goes to the part with least."""
   load, parts = [0.0] * n, [[] for _ in range(n)]
   for cell in sorted(cells(plan), key=lambda c: (-c[1], c)):
     least = load.index(min(load))

@@ -1,4 +1,4 @@
-"""A folder of finished work: of one configuration, one run at a time, written whole or not at all."""
+"""A folder of finished work: one configuration, one run at a time, files whole or not at all."""
 
 import contextlib
 import fcntl

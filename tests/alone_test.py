@@ -1,0 +1,158 @@
+"""Encoders trained alone: the same as a plain loop written with optax, alone or in units."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mmalign_jax import encoders, losses, rng
+from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.training import alone
+from mmalign_jax.training.sweep import make_tables
+from mmalign_jax.types import Hyper, Spec
+
+SPEC = Spec(depth=2, projection='none', batch_size=16, max_train=40, n_align=8, neighbors=2)
+PROTOCOL = alone.Protocol(SPEC, side=2, epochs=4, n_validation=24)
+
+
+@pytest.fixture(scope='module')
+def tables():
+  return make_tables(SPEC)
+
+
+def hyper(redundancy, **rest):
+  own = {name: jnp.asarray(rest.pop(name, 0.0), jnp.float32) for name in alone.OWN[1:4]}
+  rate = {'learning_rate': 1e-2, 'weight_decay': 1e-2} | rest
+  return Hyper(redundancy=jnp.asarray(redundancy, jnp.float32), **own,
+               **{k: jnp.asarray(v, jnp.float32) for k, v in rate.items() if k != 'seed'},
+               seed=jnp.uint32(rest.get('seed', 3)))
+
+
+def unit(values, **rest):
+  one = hyper(0, **rest)
+  return jax.tree.map(
+      lambda v, axis: v if axis is None else jnp.broadcast_to(v, len(values)), one,
+      alone.unit_axes(), is_leaf=lambda v: v is None).replace(
+          redundancy=jnp.asarray(values, jnp.float32))
+
+
+def plain_loop(h, tables, protocol):
+  """The protocol as one would write it by hand, on the same draws and batches."""
+  spec, source = protocol.spec, SOURCES['bits']
+  draws = source.draw(
+      tables, h, rng.stream(h.seed, 'data'), spec.max_train + protocol.n_validation)
+  rows = draws.row_2 if protocol.side == 2 else draws.row_1
+  table = (tables.x2 if protocol.side == 2 else tables.x1)[int(h.transform_depth)]
+  module = encoders.Side(spec, 4)
+  params = encoders.init(rng.stream(h.seed, f'init_{protocol.side}'), (module,), 12)['side_1']
+  tx = optax.chain(optax.clip_by_global_norm(spec.clip_norm),
+                   optax.adamw(float(h.learning_rate), weight_decay=float(h.weight_decay)))
+  state = tx.init(params)
+  grad = jax.jit(jax.grad(lambda p, x, y: jnp.mean(
+      losses.cross_entropy(module.apply(p, x).prediction, y))))
+  x_held, y_held = table[rows[spec.max_train:]], draws.y[spec.max_train:]
+  best, history, kept = -1.0, [], params
+  for epoch in range(protocol.epochs):
+    key = jax.random.fold_in(rng.stream(h.seed, f'order_{protocol.side}'), epoch)
+    order = np.asarray(rng.permute(key, jnp.arange(spec.max_train), spec.max_train))
+    for i in range(spec.max_train // spec.batch_size):
+      chosen = order[i * spec.batch_size:(i + 1) * spec.batch_size]
+      updates, state = tx.update(grad(params, table[rows[chosen]], draws.y[chosen]), state, params)
+      params = optax.apply_updates(params, updates)
+    hits = jnp.argmax(module.apply(params, x_held).prediction, axis=1) == y_held
+    history.append(float(hits.mean()))
+    if history[-1] > best:
+      best, kept, epoch_kept = history[-1], params, epoch + 1
+  return kept, history, epoch_kept
+
+
+@pytest.mark.parametrize('side, transform', [(1, 0.0), (2, 3.0)])
+def test_equals_a_plain_loop(tables, side, transform):
+  protocol = dataclasses.replace(PROTOCOL, side=side)
+  h = hyper(6, transform_depth=transform)
+  params, history, best_epoch = plain_loop(h, tables, protocol)
+  found = jax.jit(lambda h: alone.train_alone(h, tables, protocol=protocol))(h)
+  np.testing.assert_allclose(found.validation, history, atol=1e-6)
+  assert found.best_epoch == best_epoch and not found.diverged
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5), found.params, params)
+
+
+def test_a_unit_equals_its_encoders_one_by_one(tables):
+  units = unit([0, 4, 8], transform_depth=2.0)
+  found = alone.compiled(PROTOCOL)(units, tables)
+  for i, redundancy in enumerate((0, 4, 8)):
+    one = alone.train_alone(hyper(redundancy, transform_depth=2.0), tables, protocol=PROTOCOL)
+    np.testing.assert_allclose(found.validation[i], one.validation, atol=1e-6)
+    np.testing.assert_allclose(found.score.accuracy[i], one.score.accuracy, atol=1e-4)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[i], b, atol=2e-5),
+                 found.params, one.params)
+
+
+def test_a_group_equals_its_units(tables):
+  pair = [unit([0, 8], transform_depth=t, seed=s) for t, s in ((1.0, 0), (5.0, 1))]
+  group = alone.compiled(PROTOCOL, True)(jax.tree.map(lambda *v: jnp.stack(v), *pair), tables)
+  for i, one in enumerate(pair):
+    alike = alone.compiled(PROTOCOL)(one, tables)
+    np.testing.assert_allclose(group.validation[i], alike.validation, atol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a[i], b, atol=2e-5),
+                 group.params, alike.params)
+
+
+def test_the_best_epoch_is_the_first_of_the_best(tables):
+  protocol = dataclasses.replace(PROTOCOL, epochs=12)
+  found = alone.compiled(protocol)(unit([0, 4, 8], learning_rate=0.1), tables)
+  np.testing.assert_array_equal(found.best_epoch, np.argmax(found.validation, axis=1) + 1)
+  assert (np.asarray(found.best_epoch) < 12).any()  # or the choice was not put to the test
+  held = alone.validate  # the kept parameters are those of that epoch
+  h = hyper(4, learning_rate=0.1)
+  source = SOURCES['bits']
+  draws = source.draw(tables, h, rng.stream(h.seed, 'data'), 64)
+  test = source.test(tables, h, 2)
+  counted = alone.occurrences(test, draws.row_2[40:], draws.y[40:])
+  params = jax.tree.map(lambda v: v[1], found.params)
+  again = held(params, counted, module=encoders.Side(SPEC, 4))
+  np.testing.assert_allclose(again, np.max(found.validation[1]), atol=1e-6)
+
+
+def test_counted_samples_give_the_accuracy_of_the_samples(tables):
+  h, source, module = hyper(4), SOURCES['bits'], encoders.Side(SPEC, 4)
+  draws = source.draw(tables, h, jax.random.key(5), 500)
+  test = source.test(tables, h, 1)
+  params = encoders.init(jax.random.key(0), (module,), 12)['side_1']
+  counted = alone.occurrences(test, draws.row_1, draws.y)
+  np.testing.assert_allclose(counted.target.sum(), 1, atol=1e-5)
+  x, _ = source.inputs(tables, h, draws.row_1, draws.row_2)
+  hits = np.argmax(module.apply(params, x).prediction, axis=1) == np.asarray(draws.y)
+  np.testing.assert_allclose(alone.validate(params, counted, module=module), hits.mean(), atol=1e-6)
+
+
+def test_side_1_does_not_know_of_the_transform(tables):
+  protocol = dataclasses.replace(PROTOCOL, side=1)
+  one, other = (alone.compiled(protocol)(unit([4], transform_depth=t), tables) for t in (0.0, 7.0))
+  np.testing.assert_array_equal(one.validation, other.validation)
+
+
+def test_a_rate_that_explodes_is_flagged_and_leaves_finite_parameters(tables):
+  found = alone.compiled(PROTOCOL)(unit([4, 4]).replace(
+      learning_rate=jnp.array([1e-2, 1e38], jnp.float32)), tables)
+  np.testing.assert_array_equal(found.diverged, [False, True])
+  assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found.params))
+  assert np.isfinite(found.score.accuracy).all() and found.validation[1, -1] == -1
+
+
+def test_layers_of_both_sides_are_of_the_same_pairs():
+  spec = dataclasses.replace(SPEC, n_align=50)
+  same = make_tables(spec)
+  h = unit([4])
+  x1, x2 = SOURCES['bits'].pairs(same, hyper(4), rng.stream(3, 'test'), 50)
+  np.testing.assert_array_equal(x1[:, :8], x2[:, :8])  # the shared bits
+  for side, x in ((1, x1), (2, x2)):
+    protocol = alone.Protocol(spec, side, 1, 24)
+    params = encoders.init(jax.random.key(1), (encoders.Side(spec, 4),), 12)['side_1']
+    found = alone.compiled_layers(protocol)(jax.tree.map(lambda v: v[None], params), h, same)
+    assert found.shape == (1, 2, 50, 12)
+    own = encoders.Side(spec, 4).apply(params, x).layers
+    np.testing.assert_allclose(found[0], np.stack(own), atol=1e-5)
