@@ -6,9 +6,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from mmalign_jax.analysis import report
-from mmalign_jax.training import study
-from mmalign_jax.training.loop import run_study
+from mmalign_jax import studies
+from mmalign_jax.training import emergence, study
 
 CONFIGS = sorted((pathlib.Path(__file__).resolve().parent.parent / 'configs').glob('*.py'))
 
@@ -22,11 +21,36 @@ def load(path):
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_tiny_runs_two_steps_and_answers(path, tmp_path):
-  settings = load(path).get_config('tiny').to_dict() | dict(steps=2)
-  dataset = run_study(study.from_settings(settings), tmp_path, progress=False)
-  assert np.isfinite(dataset['accuracy_1']).all() and np.isfinite(dataset['cka']).all()
-  text = report.write(dataset, tmp_path, resamples=100, figures=False)
-  assert 'no verdict' in text and (tmp_path / 'summary.json').exists()
+  settings = load(path).get_config('tiny').to_dict()
+  kind = studies.kind_of(settings)
+  short, similarity, said = {
+      'strength': (dict(steps=2), 'cka', 'no verdict'),
+      'emergence': (dict(epochs_1=1, epochs_2=1, depth=(1,), n_train=256), 'debiased_linear_cka',
+                    'maximum alignment with U')}[settings.get('study', 'strength')]
+  plan = studies.module(kind.plan).from_settings(settings | short)
+  dataset = studies.module(kind.run).run(plan, tmp_path, progress=False)
+  assert np.isfinite(dataset['accuracy_1']).all() and np.isfinite(dataset[similarity]).all()
+  text = studies.answer(kind, plan, dataset, tmp_path, figures=False)
+  assert said in text and (tmp_path / 'summary.json').exists()
+
+
+def test_an_unknown_kind_of_study_lists_the_known_ones():
+  with pytest.raises(ValueError, match="study 'strenght' is unknown; known: emergence, strength"):
+    studies.kind_of({'study': 'strenght'})
+
+
+@pytest.mark.parametrize('variant, shape, epochs', [
+    ('', (9, 10, 10, 1), (50, 300)), ('paper', (9, 10, 10, 3), (50, 300)),
+    ('quick', (5, 3, 3, 2), (50, 100)), ('atoms', (9, 10, 10, 1), (50, 300))])
+def test_variants_of_the_emergence_study(variant, shape, epochs):
+  module = load(next(p for p in CONFIGS if p.stem == 'emergence'))
+  config = module.get_config(variant)
+  plan = emergence.from_settings(config.to_dict())
+  assert tuple(map(len, plan.axes.values())) == shape
+  assert (config.epochs_1, config.epochs_2) == epochs
+  assert (config.batch_size, config.clip_norm, config.n_train, config.n_validation) == (
+      512, 8.0, 45875, 9830)  # 70 % and 15 % of 65,536
+  assert plan.measured['neighbors'] == 100 and plan.measured['n_align'] == 512
 
 
 @pytest.mark.parametrize('variant, shape', [

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from mmalign_jax import cli
 from mmalign_jax.training import study, writers
 from mmalign_jax.training.loop import run_study
 
@@ -129,3 +130,25 @@ def test_killed_and_continued_equals_undisturbed(long, tmp_path, how, status):
   assert 1 <= done < 240
   again = run_study(study.from_settings(LONG | dict(chunk=60)), tmp_path, progress=False)
   xr.testing.assert_allclose(again.drop_attrs(), long.drop_attrs(), atol=1e-5)
+
+
+# -- shards --------------------------------------------------------------------------------------
+
+
+def test_shards_in_one_folder_finish_together(whole, tmp_path):
+  plan = study.from_settings(SMALL)
+  assert run_study(plan, tmp_path, shard=(2, 2), progress=False) is None
+  found = run_study(plan, tmp_path, shard=(1, 2), progress=False)
+  xr.testing.assert_allclose(found, whole[1], atol=1e-5)
+
+
+def test_shards_of_their_own_folders_are_merged(whole, tmp_path, capsys):
+  plan = study.from_settings(SMALL)
+  for i in (1, 2):
+    assert run_study(plan, tmp_path / str(i), shard=(i, 2), progress=False) is None
+  assert cli.main(['merge', str(tmp_path / '1'), '--nofigures']) == 2
+  error = capsys.readouterr().err
+  assert '4 of 8 cells are missing' in error and 'redundancy=0, lam=0, seed=1' in error
+  assert cli.main(['merge', str(tmp_path / '1'), str(tmp_path / '2'), '--nofigures']) == 0
+  merged = xr.open_zarr(tmp_path / 'merged' / 'results.zarr').load()
+  xr.testing.assert_allclose(merged, whole[1], atol=1e-5)

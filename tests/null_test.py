@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmalign_jax.similarity import MEASURES, bootstrap, calibrate, layer_pairs
+from mmalign_jax.similarity import MEASURES, bootstrap, calibrate, calibration, layer_pairs
 
 KEY = jax.random.key(0)
 
@@ -190,3 +190,22 @@ def test_interval_covers_the_correlation_of_one_pair_of_features():
 def test_wrong_settings_of_an_interval(arguments, message):
   with pytest.raises(ValueError, match=message):
     bootstrap(MEASURES['linear_cka'], *layers(0, 1), key=KEY, **arguments)
+
+
+def test_calibrations_of_single_pairs_join_to_that_of_all():
+  key = jax.random.key(4)
+  x = [jax.random.normal(jax.random.key(i), (40, 5)) for i in (0, 1)]
+  y = [jax.random.normal(jax.random.key(i), (40, 4)) + x[1][:, :4] for i in (2, 3)]
+  for name in ('debiased_linear_cka', 'procrustes'):
+    measure = MEASURES[name]
+    sides = (x, y) if not measure.same_width else ([z[:, :4] for z in x], y)
+    whole = calibrate(measure, *sides, key=key, permutations=20)
+    single = [[calibrate(measure, a, b, key=key, permutations=20) for b in sides[1]]
+              for a in sides[0]]
+    matrix = np.array([[c.score for c in row] for row in single])
+    null = np.array([[c.null for c in row] for row in single])
+    joined = calibration(measure, jnp.asarray(matrix), jnp.asarray(null))
+    np.testing.assert_allclose(joined.null, whole.null, atol=1e-6)
+    for field in ('score', 'calibrated', 'p_value', 'null_mean'):
+      np.testing.assert_allclose(getattr(joined, field), getattr(whole, field), atol=1e-6)
+    np.testing.assert_array_equal(joined.pairs.index, whole.pairs.index)

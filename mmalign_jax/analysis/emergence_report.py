@@ -65,6 +65,11 @@ def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
   return float(values.mean() - half), float(values.mean() + half)
 
 
+def within_one(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+  """An interval of a correlation, cut to -1..1."""
+  return interval and (max(interval[0], -1.0), min(interval[1], 1.0))
+
+
 def _spearman_unique(dataset: xr.Dataset, name: str, most: correlation.Largest) -> list[dict]:
   """By transform depth: rank correlation of `unique` with the best alignment, mean over seeds."""
   sign = 1 if similarity.MEASURES[name].higher else -1
@@ -73,7 +78,7 @@ def _spearman_unique(dataset: xr.Dataset, name: str, most: correlation.Largest) 
   for j, t in enumerate(dataset['transform_depth'].values.tolist()):
     raw, calibrated = (correlation.spearman(v[:, j].T, unique[None])
                        for v in (sign * most.value, _turned(name, most.calibrated)))
-    rows.append({'transform_depth': t, 'value': float(raw.mean()), 'interval': mean_interval(raw),
+    rows.append({'transform_depth': t, 'value': float(raw.mean()), 'interval': within_one(mean_interval(raw)),
                  'calibrated': float(calibrated.mean()), 'seeds': len(raw)})
   return rows
 
@@ -90,7 +95,7 @@ def _spearman_transform(dataset: xr.Dataset, name: str, most: correlation.Larges
   rows = []
   for i, u in enumerate(dataset['unique'].values.tolist()):
     raw = correlation.spearman(sign * most.value[i].T, depth[None])
-    rows.append({'unique': u, 'value': float(raw.mean()), 'interval': mean_interval(raw)})
+    rows.append({'unique': u, 'value': float(raw.mean()), 'interval': within_one(mean_interval(raw))})
   return rows
 
 
