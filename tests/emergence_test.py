@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 from mmalign_jax import cli, studies
-from mmalign_jax.training import emergence, emergence_run, folder
+from mmalign_jax.training import emergence, emergence_run, folder, parallel
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = dict(
@@ -84,6 +84,15 @@ def test_a_damaged_encoder_is_trained_again(whole, tmp_path):
   kept = [p.stat().st_mtime_ns for p in others]
   same(run(tmp_path), dataset)
   assert [p.stat().st_mtime_ns for p in others] == kept
+
+
+def test_many_units_in_one_call_as_on_an_accelerator(whole, tmp_path, monkeypatch):
+  devices = parallel.Plan(1, 12, 2, lambda tree: tree)
+  assert emergence_run.group_size(devices, 2) == 6
+  monkeypatch.setattr(parallel, 'plan', lambda: devices)
+  grouped = run(tmp_path)
+  xr.testing.assert_allclose(grouped['accuracy_2'], whole[1]['accuracy_2'], atol=2e-3)
+  xr.testing.assert_allclose(grouped['validation_2'], whole[1]['validation_2'], atol=0.04)
 
 
 def test_another_measure_needs_no_training(whole, tmp_path):

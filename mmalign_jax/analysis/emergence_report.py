@@ -78,7 +78,8 @@ def _spearman_unique(dataset: xr.Dataset, name: str, most: correlation.Largest) 
   for j, t in enumerate(dataset['transform_depth'].values.tolist()):
     raw, calibrated = (correlation.spearman(v[:, j].T, unique[None])
                        for v in (sign * most.value, _turned(name, most.calibrated)))
-    rows.append({'transform_depth': t, 'value': float(raw.mean()), 'interval': within_one(mean_interval(raw)),
+    rows.append({'transform_depth': t, 'value': float(raw.mean()),
+                 'interval': within_one(mean_interval(raw)),
                  'calibrated': float(calibrated.mean()), 'seeds': len(raw)})
   return rows
 
@@ -95,7 +96,8 @@ def _spearman_transform(dataset: xr.Dataset, name: str, most: correlation.Larges
   rows = []
   for i, u in enumerate(dataset['unique'].values.tolist()):
     raw = correlation.spearman(sign * most.value[i].T, depth[None])
-    rows.append({'unique': u, 'value': float(raw.mean()), 'interval': within_one(mean_interval(raw))})
+    rows.append({'unique': u, 'value': float(raw.mean()),
+                 'interval': within_one(mean_interval(raw))})
   return rows
 
 
