@@ -9,6 +9,8 @@ import numpy as np
 from mmalign_jax import rng, similarity
 from mmalign_jax.similarity import Measure
 
+SMALL = 1e6  # permutations times entries of a table N x N below which compiling is what takes time
+
 
 def settings_of(measure: Measure, neighbors: int) -> dict[str, object]:
   """Keyword arguments of a measure: those that count neighbours take `neighbors`."""
@@ -16,7 +18,7 @@ def settings_of(measure: Measure, neighbors: int) -> dict[str, object]:
 
 
 @functools.lru_cache(maxsize=64)
-def compiled(name: str, neighbors: int, permutations: int):
+def compiled(name: str, neighbors: int, permutations: int, thorough: bool = True):
   """jit of (x [R, N, D], y [R, N, D'], seed) -> scores [R] and their nulls [R, permutations].
 
   Rows are L2-normalised first, as published. The permutations depend on the seed alone, so nulls
@@ -31,7 +33,9 @@ def compiled(name: str, neighbors: int, permutations: int):
         permutations=permutations, **settings)
     return found.score, found.null
 
-  return jax.jit(jax.vmap(pair, in_axes=(0, 0, None)))
+  return jax.jit(
+      jax.vmap(pair, in_axes=(0, 0, None)),
+      compiler_options=None if thorough else {'xla_backend_optimization_level': 0})
 
 
 def agreement(x: chex.Array, y: chex.Array, *, name: str, neighbors: int, permutations: int,
@@ -47,7 +51,8 @@ def agreement(x: chex.Array, y: chex.Array, *, name: str, neighbors: int, permut
   Returns:
     scores [R, L1, L2], and the best under each permutation [R, permutations].
   """
-  measure, one = similarity.MEASURES[name], compiled(name, neighbors, permutations)
+  measure = similarity.MEASURES[name]
+  one = compiled(name, neighbors, permutations, permutations * x.shape[2] ** 2 > SMALL)
   best = np.maximum if measure.higher else np.minimum
   scores, null = [], None
   for i in range(x.shape[1]):

@@ -161,6 +161,10 @@ def compiled(protocol: Protocol, grouped: bool = False, thorough: bool = True):
 
 @functools.lru_cache(maxsize=64)
 def compiled_layers(protocol: Protocol):
-  """jit of `layers` for a unit: (params [R, ...], hyper, tables) -> [R, L, N, width]."""
-  return jax.jit(jax.vmap(
-      functools.partial(layers, protocol=protocol), in_axes=(0, unit_axes(), None)))
+  """jit of `layers` for a unit: (params [R, ...], hyper, tables) -> [R, L, N, width].
+
+  It runs once a unit, for less time than a thorough compilation takes.
+  """
+  return jax.jit(
+      jax.vmap(functools.partial(layers, protocol=protocol), in_axes=(0, unit_axes(), None)),
+      compiler_options={'xla_backend_optimization_level': 0})
