@@ -100,14 +100,16 @@ def test_every_parameter_has_a_finite_gradient_that_is_not_zero(name, dtype):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_bfloat16_is_near_float32_and_outputs_stay_float32(name):
-  side, params, x = made(name, compute_dtype='bfloat16')
-  exact, coarse = compiled(name)(params, x), compiled(name, compute_dtype='bfloat16')(params, x)
+  # Wide enough that a norm does not stretch the rounding of one sample.
+  side, params, x = made(name, width=16, compute_dtype='bfloat16')
+  exact = compiled(name, width=16)(params, x)
+  coarse = compiled(name, width=16, compute_dtype='bfloat16')(params, x)
   own = jax.eval_shape(lambda key: encoders.init(key, (side,), SHAPES[name]), jax.random.key(0))
   chex.assert_trees_all_equal_shapes_and_dtypes(own['side_1'], params)
   assert {v.dtype for v in jax.tree.leaves(coarse)} == {np.dtype('float32')}
   error = max(np.abs(a - b).max() / np.abs(b).max()
               for a, b in zip(jax.tree.leaves(coarse), jax.tree.leaves(exact), strict=True))
-  assert 1e-4 < error < 0.06
+  assert 1e-4 < error < 0.03
 
 
 @pytest.mark.parametrize('name, n', [
