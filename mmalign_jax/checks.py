@@ -4,7 +4,7 @@ import numpy as np
 
 from mmalign_jax import encoders, losses
 from mmalign_jax.data import synthetic
-from mmalign_jax.types import SCHEDULES, Hyper, Spec, lookup
+from mmalign_jax.types import COMPUTE_DTYPES, SCHEDULES, Hyper, Spec, lookup
 
 _RANGES = {  # field: (low, high, whole numbers only)
     'lam': (0, np.inf, False), 'lam_1': (0, np.inf, False), 'lam_2': (0, np.inf, False),
@@ -22,6 +22,7 @@ _BY_GENERATOR = {
 }
 _AT_LEAST_ONE = ('depth', 'width', 'projection_width', 'batch_size', 'steps', 'max_train',
                  'neighbors')
+_AT_LEAST_ZERO = ('depth_1', 'depth_2', 'width_1', 'width_2')  # 0 follows the common one
 
 
 def check(spec: Spec, hypers: Hyper) -> None:
@@ -35,9 +36,10 @@ def check(spec: Spec, hypers: Hyper) -> None:
   for name, (low, high, whole) in ranges.items():
     if getattr(hypers, name) is not None:
       check_field(name, np.asarray(getattr(hypers, name), np.float64), low, high, whole)
-  for name in _AT_LEAST_ONE:
-    if getattr(spec, name) < 1:
-      raise ValueError(f'{name}={getattr(spec, name)} must be at least 1')
+  for least, names in enumerate((_AT_LEAST_ZERO, _AT_LEAST_ONE)):
+    for name in names:
+      if getattr(spec, name) < least:
+        raise ValueError(f'{name}={getattr(spec, name)} must be at least {least}')
   n_train = np.asarray(hypers.n_train)
   if n_train.min() < spec.batch_size:
     raise ValueError(f'n_train={n_train.min():g} samples are fewer than a batch: '
@@ -55,9 +57,13 @@ def check_names(spec: Spec) -> None:
     ValueError: for an unknown name; lists the known ones.
   """
   for field, registry in (
-      ('encoder', encoders.ENCODERS), ('loss', losses.LOSSES), ('task', losses.TASKS),
-      ('projection', encoders.PROJECTIONS), ('transform', ('one', 'both'))):
-    lookup(dict.fromkeys(registry), getattr(spec, field), field)
+      ('encoder', encoders.ENCODERS), ('encoder_1', encoders.ENCODERS),
+      ('encoder_2', encoders.ENCODERS), ('loss', losses.LOSSES), ('task', losses.TASKS),
+      ('projection', encoders.PROJECTIONS), ('transform', ('one', 'both')),
+      ('compute_dtype', COMPUTE_DTYPES)):
+    name = getattr(spec, field)
+    if name or field not in ('encoder_1', 'encoder_2'):  # '' follows the common one
+      lookup(dict.fromkeys(registry), name, field)
 
 
 def check_field(name: str, values: np.ndarray, low: float, high: float, whole: bool) -> None:

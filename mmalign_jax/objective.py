@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax import encoders, losses
-from mmalign_jax.types import Batch, Hyper, Key, PyTree, Spec, lookup
+from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec, lookup
 
 
 @struct.dataclass
@@ -22,13 +22,13 @@ class Metrics:
 
 def sides(spec: Spec, n_outputs: int) -> tuple[encoders.Side, encoders.Side]:
   """The two modules of a Spec; n_outputs is C, or 1 for regression."""
-  return encoders.Side(spec, n_outputs), encoders.Side(spec, n_outputs)
+  return encoders.Side(spec.of_side(1), n_outputs), encoders.Side(spec.of_side(2), n_outputs)
 
 
-def init(key: Key, hyper: Hyper, x1_width: int, x2_width: int, *, spec: Spec,
+def init(key: Key, hyper: Hyper, x1_shape: Shape, x2_shape: Shape, *, spec: Spec,
          n_outputs: int) -> PyTree:
-  """Parameters of both sides, and of the temperature where it is learnt."""
-  params = encoders.init(key, sides(spec, n_outputs), x1_width, x2_width)
+  """Parameters of both sides, and of the temperature where it is learnt; shapes of one sample."""
+  params = encoders.init(key, sides(spec, n_outputs), x1_shape, x2_shape)
   if spec.learnable_temperature:
     params['log_temperature'] = jnp.log(jnp.asarray(hyper.temperature, jnp.float32))
   return params
@@ -58,6 +58,9 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric
   module_1, module_2 = sides(spec, n_outputs)
   out_1 = module_1.apply(params['side_1'], batch.x1)
   out_2 = module_2.apply(params['side_2'], batch.x2)
+  if out_1.z.shape != out_2.z.shape:
+    raise ValueError(f'projection={spec.projection!r} leaves embeddings of different widths: '
+                     f'{out_1.z.shape[1]} and {out_2.z.shape[1]}')
   task = lookup(losses.TASKS, spec.task, 'task')
   task_1 = jnp.mean(task(out_1.prediction, batch.y))
   task_2 = jnp.mean(task(out_2.prediction, batch.y))

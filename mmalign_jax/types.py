@@ -12,6 +12,7 @@ from flax import struct
 import jax
 
 SCHEDULES = ('constant', 'warmup', 'cosine')  # Hyper.schedule is the index
+COMPUTE_DTYPES = ('bfloat16', 'float32')
 
 
 @struct.dataclass
@@ -53,14 +54,25 @@ class Hyper:
   seed: chex.Numeric = 0
 
 
+@struct.dataclass
+class Frames:
+  """Sequences of features: x [B, T, F], mask [B, T] bool, true where a frame is valid, None where
+  all are. Silence is a valid frame, so zeros cannot stand for a mask."""
+  x: chex.Array
+  mask: chex.Array | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class Spec:
   """Static settings: hashable, one compile each.
 
-  generator, encoder, loss, task, projection name registry entries. width and depth: of the MLP
-  encoders; projection_width: K, the width of the embeddings that are aligned. max_train bounds
-  Hyper.n_train. transform: which side the random transform acts on ('one' is side 2, or 'both').
-  n_align: test pairs on which similarity is measured, with `neighbors` neighbours.
+  generator, encoder, loss, task, projection name registry entries. width and depth: of hidden
+  layers (channels at first, for convolutions) and how many layers or blocks. encoder_i, width_i,
+  depth_i: of one side alone, '' or 0 follows the common one. compute_dtype: of products and
+  activations; parameters and outputs are float32. projection_width: K, the width of the embeddings
+  that are aligned. max_train bounds Hyper.n_train. transform: which side the random transform acts
+  on ('one' is side 2, or 'both'). n_align: test pairs on which similarity is measured, with
+  `neighbors` neighbours.
   """
   generator: str = 'bits'
   encoder: str = 'mlp'
@@ -81,6 +93,20 @@ class Spec:
   transform_seed: int = 0
   n_align: int = 512
   neighbors: int = 10
+  encoder_1: str = ''
+  encoder_2: str = ''
+  depth_1: int = 0
+  depth_2: int = 0
+  width_1: int = 0
+  width_2: int = 0
+  compute_dtype: str = 'float32'
+
+  def of_side(self, side: int) -> 'Spec':
+    """The Spec of side 1 or 2 as the common one, its own encoder, depth and width put in."""
+    names = ('encoder', 'depth', 'width')
+    own = {name: getattr(self, f'{name}_{side}') or getattr(self, name) for name in names}
+    unset = {f'{name}_{i}': type(own[name])() for name in names for i in (1, 2)}
+    return dataclasses.replace(self, **own, **unset)
 
 
 @struct.dataclass
@@ -131,4 +157,5 @@ def lookup(registry: dict, name: str, kind: str):
 
 
 PyTree = chex.ArrayTree
+Shape = int | tuple[int, ...]  # of one sample; an int is a width
 Key = jax.Array

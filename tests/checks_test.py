@@ -58,8 +58,10 @@ def test_atoms_at_both_ends_are_fine():
 
 
 @pytest.mark.parametrize('field, known', [
-    ('generator', 'atoms, bits, paired'), ('encoder', 'mlp'), ('loss', 'info_nce'),
-    ('task', 'cross_entropy, l1'), ('projection', 'linear, mlp, none'), ('transform', 'both, one')])
+    ('generator', 'atoms, bits, paired'), ('encoder', 'audio_cnn1d, .*mlp'),
+    ('encoder_1', 'audio_cnn1d, .*mlp'), ('compute_dtype', 'bfloat16, float32'),
+    ('loss', 'info_nce'), ('task', 'cross_entropy, l1'), ('projection', 'linear, mlp, none'),
+    ('transform', 'both, one')])
 def test_an_unknown_name_lists_the_known_ones(field, known):
   spec = Spec(**{field: 'nonsense'})
   with pytest.raises(ValueError, match=f"{field} 'nonsense' is unknown; known: {known}"):
@@ -74,6 +76,13 @@ def test_an_unknown_name_lists_the_known_ones(field, known):
 def test_a_size_below_one_is_refused(field, value):
   with pytest.raises(ValueError, match=f'{field}={value} '):
     check(Spec(**{**vars(BITS), field: value}), Hyper(**FINE))
+
+
+@pytest.mark.parametrize('field', ['depth_1', 'depth_2', 'width_1', 'width_2'])
+def test_a_size_of_one_side_may_be_zero_to_follow_but_not_less(field):
+  check(Spec(**{**vars(BITS), field: 0}), Hyper(**FINE))
+  with pytest.raises(ValueError, match=f'{field}=-1 must be at least 0'):
+    check(Spec(**{**vars(BITS), field: -1}), Hyper(**FINE))
 
 
 def test_fewer_samples_than_a_batch_are_refused():

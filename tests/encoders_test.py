@@ -73,9 +73,8 @@ def test_depth_is_the_number_of_layers(depth):
   assert len(params['params']['encoder']) == depth
 
 
-@pytest.mark.parametrize('name', sorted(encoders.ENCODERS))
-def test_every_encoder_is_the_same_under_jit_and_vmap(name):
-  side, params, x = made(Spec(encoder=name, depth=2))
+def test_a_side_is_the_same_under_jit_and_vmap():
+  side, params, x = made(Spec(depth=2))
   out = side.apply(params, x)
   jitted = jax.jit(side.apply)(params, x)
   many = jax.tree.map(lambda p: jnp.stack([p, 2 * p]), params)
@@ -85,9 +84,8 @@ def test_every_encoder_is_the_same_under_jit_and_vmap(name):
     np.testing.assert_allclose(a, c[0], atol=1e-6)
 
 
-@pytest.mark.parametrize('name', sorted(encoders.ENCODERS))
-def test_every_encoder_treats_samples_independently(name):
-  side, params, x = made(Spec(encoder=name, depth=2))
+def test_a_side_treats_samples_independently():
+  side, params, x = made(Spec(depth=2))
   order = np.random.default_rng(0).permutation(B)
   both = (side.apply(params, x[order]), side.apply(params, x))
   for a, b in zip(*map(jax.tree.leaves, both), strict=True):

@@ -65,14 +65,14 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
   """
   spec, side = protocol.spec, protocol.side
   source = lookup(SOURCES, spec.generator, 'generator')
-  module = encoders.Side(spec, source.n_outputs(tables))
+  module = encoders.Side(spec.of_side(side), source.n_outputs(tables))
   test = source.test(tables, hyper, side)
   draws = source.draw(
       tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train + protocol.n_validation)
   rows = draws.row_1 if side == 1 else draws.row_2
   held_out = occurrences(test, rows[spec.max_train:], draws.y[spec.max_train:])
   params = encoders.init(
-      rng.stream(hyper.seed, f'init_{side}'), (module,), test.x.shape[1])['side_1']
+      rng.stream(hyper.seed, f'init_{side}'), (module,), test.x.shape[1:])['side_1']
   order = rng.stream(hyper.seed, f'order_{side}')
   n_batches = spec.max_train // spec.batch_size
 
@@ -81,7 +81,7 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
     i = rng.permute(jax.random.fold_in(order, e), jnp.arange(n_batches * spec.batch_size),
                     spec.max_train)
     x = source.inputs(tables, hyper, rows[i], rows[i])[side - 1]
-    batches = x.reshape(n_batches, spec.batch_size, -1), draws.y[i].reshape(n_batches, -1)
+    batches = x.reshape(n_batches, spec.batch_size, *x.shape[1:]), draws.y[i].reshape(n_batches, -1)
     state, _ = jax.lax.scan(
         lambda state, batch: (step(state, hyper, *batch, module=module, spec=spec), None),
         state, batches)
@@ -135,7 +135,7 @@ def layers(params: PyTree, hyper: Hyper, tables: PyTree, *, protocol: Protocol) 
   spec, side = protocol.spec, protocol.side
   source = lookup(SOURCES, spec.generator, 'generator')
   x = source.pairs(tables, hyper, rng.stream(hyper.seed, 'test'), spec.n_align)[side - 1]
-  module = encoders.Side(spec, source.n_outputs(tables))
+  module = encoders.Side(spec.of_side(side), source.n_outputs(tables))
   return jnp.stack(module.apply(params, x).layers)
 
 

@@ -7,7 +7,7 @@ import optax
 
 from mmalign_jax import objective
 from mmalign_jax.objective import Metrics
-from mmalign_jax.types import Batch, Hyper, Key, PyTree, Spec, TrainState
+from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec, TrainState
 
 
 def optimizer(spec: Spec) -> optax.GradientTransformation:
@@ -16,10 +16,10 @@ def optimizer(spec: Spec) -> optax.GradientTransformation:
   return optax.chain(optax.clip_by_global_norm(spec.clip_norm), optax.scale_by_adam())
 
 
-def init_state(key: Key, hyper: Hyper, x1_width: int, x2_width: int, *, spec: Spec,
+def init_state(key: Key, hyper: Hyper, x1_shape: Shape, x2_shape: Shape, *, spec: Spec,
                n_outputs: int) -> TrainState:
-  """State before the first step."""
-  params = objective.init(key, hyper, x1_width, x2_width, spec=spec, n_outputs=n_outputs)
+  """State before the first step; shapes of one sample of x1 and of x2."""
+  params = objective.init(key, hyper, x1_shape, x2_shape, spec=spec, n_outputs=n_outputs)
   return TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
 
 
@@ -30,13 +30,13 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec,
   Args:
     state: of one cell.
     hyper: traced settings, scalars.
-    batch: x1 [B, D1], x2 [B, D2], y [B].
+    batch: x1 [B, D1], x2 [B, D2] (or whatever else the encoders take), y [B].
     spec: static settings. n_outputs: C, or 1 for regression.
 
   Returns:
     the next state, and the metrics of this batch before the step.
   """
-  chex.assert_equal_shape_prefix([batch.x1, batch.x2, batch.y], 1)
+  chex.assert_equal_shape_prefix(jax.tree.leaves(batch), 1)
   progress = state.step.astype(jnp.float32) / spec.steps
   grads, metrics = jax.grad(objective.objective, has_aux=True)(
       state.params, hyper, batch, progress, spec=spec, n_outputs=n_outputs)

@@ -8,6 +8,7 @@ is bounded, and several worker threads keep the cores of a CPU busy.
 from concurrent.futures import ThreadPoolExecutor
 import functools
 import itertools
+import math
 from typing import Callable, Iterator, Sequence
 
 import jax
@@ -59,7 +60,7 @@ def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
   draws = source.draw(tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train)
   probe = jax.eval_shape(lambda: source.inputs(tables, hyper, draws.row_1[:1], draws.row_2[:1]))
   state = init_state(
-      rng.stream(hyper.seed, 'init'), hyper, *(x.shape[1] for x in probe), spec=spec,
+      rng.stream(hyper.seed, 'init'), hyper, *(x.shape[1:] for x in probe), spec=spec,
       n_outputs=n_outputs)
   order = rng.stream(hyper.seed, 'order')
 
@@ -178,7 +179,8 @@ def cell_bytes(spec: Spec, tables: PyTree) -> int:
   """Estimate of the peak memory of one cell: the larger of a training step and the evaluation."""
   source = lookup(SOURCES, spec.generator, 'generator')
   shapes = jax.eval_shape(lambda t: source.test(t, Hyper(), 1).x, tables)
-  layers = 3 * (spec.depth * spec.width + spec.projection_width)
-  train = spec.batch_size * (4 * spec.batch_size + 4 * layers + 2 * shapes.shape[1])
-  test = 2 * shapes.shape[0] * (layers + shapes.shape[1]) + 4 * spec.n_align ** 2
+  sides, inputs = (spec.of_side(1), spec.of_side(2)), math.prod(shapes.shape[1:])
+  layers = 3 * (max(s.depth * s.width for s in sides) + spec.projection_width)
+  train = spec.batch_size * (4 * spec.batch_size + 4 * layers + 2 * inputs)
+  test = 2 * shapes.shape[0] * (layers + inputs) + 4 * spec.n_align ** 2
   return 4 * (max(train, test) + 4 * spec.max_train)

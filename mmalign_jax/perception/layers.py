@@ -1,0 +1,175 @@
+"""Layers that the encoders of images and audio share, batch-first with the features last.
+
+Parameters are float32 always; `dtype` names what products are computed in. Softmaxes, the
+statistics of a norm and means are float32 whatever it is.
+"""
+
+import itertools
+import math
+
+import chex
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from mmalign_jax.types import Key
+
+TOKEN = 0.02  # standard deviation of learned tokens and positions at the start, as in BERT and ViT
+
+
+def initial(name: str, noise: chex.Array) -> chex.Array:
+  """First value of the parameter `name` from noise uniform in -1..1, of the parameter's shape.
+
+  kernel [in, out]: LeCun, variance 1 / in. filters [in, out], before a ReLU: He, 2 / in. tokens:
+  variance TOKEN**2. bias: 0. scale: 1. Named, so that `encoders.init` can cut all from one draw.
+  """
+  if name in ('bias', 'scale'):
+    return jnp.full_like(noise, name == 'scale')
+  variance = {'kernel': 1 / noise.shape[0], 'filters': 2 / noise.shape[0], 'tokens': TOKEN**2}[name]
+  return noise * math.sqrt(3 * variance)
+
+
+def parameter(module: nn.Module, name: str, shape: tuple[int, ...]) -> chex.Array:
+  """The parameter `name` of a module, float32, started as `initial` says."""
+  def start(key: Key, shape: tuple[int, ...]) -> chex.Array:
+    return initial(name, jax.random.uniform(key, shape, minval=-1.0, maxval=1.0))
+  return module.param(name, start, shape)
+
+
+def product(x: chex.Array, kernel: chex.Array, dtype: str) -> chex.Array:
+  """x [..., in] @ kernel [in, out] in `dtype`, in full precision where that is float32."""
+  precision = 'highest' if dtype == 'float32' else None
+  return jnp.dot(x.astype(dtype), kernel.astype(dtype), precision=precision)
+
+
+class Linear(nn.Module):
+  """x [..., in] -> [..., features] in `dtype`; weights: the parameter's name (see `initial`)."""
+  features: int
+  dtype: str
+  weights: str = 'kernel'
+  use_bias: bool = True
+
+  @nn.compact
+  def __call__(self, x: chex.Array) -> chex.Array:
+    y = product(x, parameter(self, self.weights, (x.shape[-1], self.features)), self.dtype)
+    if not self.use_bias:
+      return y
+    bias = parameter(self, 'bias', (self.features,)).astype(self.dtype)
+    return y + jnp.broadcast_to(bias, y.shape)
+
+
+class Conv(nn.Module):
+  """x [B, *S, in] -> ReLU of its convolution [B, *S, features], zeros beyond the edges.
+
+  Written as one product over the shifted copies: XLA turns a convolution that is vmapped over
+  kernels into a grouped one, which on a CPU is about three times slower than this.
+
+  size: of the window along each axis of S, odd.
+  """
+  features: int
+  size: tuple[int, ...]
+  dtype: str
+
+  @nn.compact
+  def __call__(self, x: chex.Array) -> chex.Array:
+    extent = x.shape[1:-1]
+    padded = jnp.pad(x, ((0, 0), *((s // 2, s // 2) for s in self.size), (0, 0)))
+    windows = [
+        padded[(slice(None), *(slice(i, i + n) for i, n in zip(shift, extent)))]
+        for shift in itertools.product(*map(range, self.size))]
+    return nn.relu(Linear(self.features, self.dtype, 'filters', name='product')(
+        jnp.concatenate(windows, axis=-1)))
+
+
+def max_pool(x: chex.Array) -> chex.Array:
+  """x [B, *S, C] >= 0 -> maxima of pairs along every axis of S; a last one alone stays alone.
+
+  A maximum over an axis of a reshape: its gradient is far faster than that of `reduce_window`.
+  """
+  extent = x.shape[1:-1]
+  x = jnp.pad(x, ((0, 0), *((0, n % 2) for n in extent), (0, 0)))  # 0 is neutral: x >= 0
+  pairs = itertools.chain.from_iterable((-(-n // 2), 2) for n in extent)
+  axes = tuple(2 * i + 2 for i in range(len(extent)))
+  return x.reshape(x.shape[0], *pairs, x.shape[-1]).max(axes)
+
+
+class Attention(nn.Module):
+  """Softmax attention among tokens (Vaswani et al. 2017): x [B, T, width], mask [B, T] -> the same.
+
+  Queries, keys and values have no bias: one of the keys moves no output, and one of the values
+  moves it as the bias of the last product does.
+  """
+  heads: int
+  dtype: str
+
+  @nn.compact
+  def __call__(self, x: chex.Array, mask: chex.Array | None = None) -> chex.Array:
+    batch, length, width = x.shape
+    if width % self.heads:
+      raise ValueError(f'width={width} must be divisible by the {self.heads} heads of attention')
+    qkv = Linear(3 * width, self.dtype, use_bias=False, name='qkv')(x)
+    q, k, v = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, -1), 2, 0)
+    precision = 'highest' if self.dtype == 'float32' else None
+    logits = jnp.einsum('bqhd,bkhd->bhqk', q, k, precision=precision,
+                        preferred_element_type=jnp.float32) / math.sqrt(width // self.heads)
+    if mask is not None:
+      logits = jnp.where(mask[:, None, None, :], logits, -1e30)  # finite: no NaN in a gradient
+    weights = nn.softmax(logits, axis=-1).astype(self.dtype)
+    mixed = jnp.einsum('bhqk,bkhd->bqhd', weights, v, precision=precision)
+    return Linear(width, self.dtype, name='out')(mixed.reshape(x.shape))
+
+
+class Block(nn.Module):
+  """Attention, then two layers with a GELU, each added to its input: x [B, T, width] -> the same.
+
+  The norm is taken of what goes in (`pre_norm`) or, as in the first Transformer, of each sum.
+  """
+  heads: int
+  pre_norm: bool
+  dtype: str
+
+  @nn.compact
+  def __call__(self, x: chex.Array, mask: chex.Array | None = None) -> chex.Array:
+    width = x.shape[-1]
+    attend = lambda h: Attention(self.heads, self.dtype, name='attention')(h, mask)
+    feed = lambda h: Linear(width, self.dtype, name='out')(
+        nn.gelu(Linear(4 * width, self.dtype, name='hidden')(h)))
+    for i, part in enumerate((attend, feed)):
+      norm = layer_norm(self.dtype, f'norm_{i}')
+      x = x + part(norm(x)) if self.pre_norm else norm(x + part(x))
+    return x
+
+
+def layer_norm(dtype: str, name: str) -> nn.LayerNorm:
+  """LayerNorm over features whose statistics are float32."""
+  return nn.LayerNorm(epsilon=1e-5, dtype=dtype, use_fast_variance=False, name=name)
+
+
+class Tokens(nn.Module):
+  """Learned vectors [length, width]; a shorter length than at initialisation takes the first ones.
+
+  Raises:
+    ValueError: for a longer one, or with `exact` any other one.
+  """
+  width: int
+  what: str
+  exact: bool = False
+
+  @nn.compact
+  def __call__(self, length: int) -> chex.Array:
+    if not self.has_variable('params', 'tokens'):
+      return parameter(self, 'tokens', (length, self.width))
+    known = self.get_variable('params', 'tokens')
+    if length > known.shape[0] or (self.exact and length != known.shape[0]):
+      raise ValueError(f'{length} {self.what}, but parameters for {known.shape[0]}')
+    return known[:length]
+
+
+def with_class_token(module: nn.Module, x: chex.Array, dtype: str) -> chex.Array:
+  """x [B, T, width] -> [B, 1 + T, width] with a learned token before the others, to sum them up.
+
+  It has no position of its own, which would only be added to it.
+  """
+  token = parameter(module, 'tokens', (1, x.shape[-1])).astype(dtype)
+  first = jnp.broadcast_to(token, (x.shape[0], *token.shape))
+  return jnp.concatenate([first, x.astype(dtype)], axis=1)
