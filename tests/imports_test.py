@@ -14,11 +14,11 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
     {'rng', 'losses', 'perception', 'encoders', 'similarity', 'information', 'data.synthetic'},
     {'data.exact', 'data.joint', 'objective', 'data.files', 'data.splits', 'checks'},
     {'data.sources', 'data.tables', 'training.step', 'training.agreement', 'training.folder',
-     'training.versions'},
+     'training.versions', 'training.leaves', 'training.processes'},
     {'data.arrays', 'data.paired', 'training.evaluate'},
     {'training.sweep', 'training.alone'},
     {'training.parallel', 'training.study', 'training.emergence', 'training.shards'},
-    {'training.writers', 'training.emergence_data'},
+    {'training.writers', 'training.checkpoint', 'training.steps', 'training.emergence_data'},
     {'training.loop', 'training.emergence_run', 'analysis'}, {'studies'}, {'cli'}]
 PURE = ['types', 'rng', 'perception', 'encoders', 'losses', 'objective', 'similarity',
         'information', 'data.synthetic', 'data.exact', 'data.joint', 'data.sources',
@@ -67,8 +67,9 @@ def test_the_pure_set_has_no_flags_files_or_devices(name):
 
 
 def test_the_package_imports_without_tensorflow_and_orbax():
-  code = ('import sys\nfor name in ("tensorflow", "tensorflow_datasets", "torch"):\n'
-          '  sys.modules[name] = None\nimport mmalign_jax\nprint(mmalign_jax.info_nce)')
+  code = ('import sys\nfor name in ("tensorflow", "tensorflow_datasets", "torch", "orbax"):\n'
+          '  sys.modules[name] = None\nimport mmalign_jax.training.checkpoint\n'
+          'print(mmalign_jax.info_nce)')
   found = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,
                          timeout=120, check=False)
   assert found.returncode == 0, found.stderr
