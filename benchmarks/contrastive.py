@@ -112,8 +112,10 @@ def points(sizes, args: argparse.Namespace) -> list[dict]:
       if needed_gb(contender, rows) > args.limit_gb:
         print(f'{rows:6} {contender:10} left out: needs about {needed_gb(contender, rows):.0f} GB')
         continue
-      command = [sys.executable, __file__, '--point', contender, str(rows), '--seconds',
-                 str(args.seconds), *(['--block_size', str(args.block_size)] * bool(args.block_size))]
+      command = [sys.executable, __file__, '--point', contender, str(rows),
+                 f'--seconds={args.seconds}']
+      if args.block_size:
+        command.append(f'--block_size={args.block_size}')
       done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
       found.append(json.loads(done.stdout))
       print('{rows:6} {contender:10} {median_s:9.4f} s {memory_gb:7.3f} GB {calls:3} calls  '
@@ -152,7 +154,7 @@ def environment() -> dict[str, object]:
   lines = info.read_text().splitlines() if info.exists() else []
   model = next((x.split(': ')[1] for x in lines if x.startswith('model name')), 'unknown')
   return dict(device=f'cpu-{len(os.sched_getaffinity(0))}-cores', cpu=model,
-              load=os.getloadavg()[0], python=sys.version[:7],
+              load=os.getloadavg()[0], python=sys.version.split()[0],
               **{name: metadata.version(name) for name in ('jax', 'torch', 'numpy')})
 
 
@@ -164,7 +166,7 @@ def draw(found: list[dict], device: str, path: pathlib.Path) -> None:
            'torch': ('PyTorch, as in CLIP training', '#444444', '^:')}
   figure, ((left, right),) = style.grid(7.6, 3.3, nrows=1, ncols=2)
   for axes, key, label in ((left, 'median_s', 'seconds, forward and backward'),
-                           (right, 'memory_gb', 'GB of peak memory beyond the embeddings')):
+                           (right, 'memory_gb', 'GB beyond the embeddings, peak')):
     for name, (text, color, line) in looks.items():
       mine = [p for p in found if p['contender'] == name and p[key] > 0]
       axes.loglog([p['rows'] for p in mine], [p[key] for p in mine], line, color=color, label=text,

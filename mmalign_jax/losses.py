@@ -22,7 +22,8 @@ def info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
     z1, z2: [B, K] embeddings of the same samples, unit norm by convention (not enforced); those of
       one device where axis_name is given.
     temperature: [] positive.
-    axis_name: of the mapped axis (pmap or vmap) over which the batch is spread; None for N = B.
+    axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread; None for
+      N = B.
 
   Returns:
     [B] nats; log N where all embeddings are equal.
@@ -50,7 +51,8 @@ def sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
       one device where axis_name is given.
     temperature: [] positive.
     bias: [] added to every logit; negative, as all but one of the N pairs are not partners.
-    axis_name: of the mapped axis (pmap or vmap) over which the batch is spread; None for N = B.
+    axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread; None for
+      N = B.
 
   Returns:
     [B] nats, each a sum over N pairs.

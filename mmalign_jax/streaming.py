@@ -29,13 +29,13 @@ def streaming_info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Nume
     temperature: [] positive.
     block_size: rows of logits that exist at a time; memory beyond the embeddings is
       O(block_size * N) for N samples on all devices.
-    axis_name: of the mapped axis (pmap or vmap) over which the batch is spread.
+    axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread.
 
   Returns:
     [B] nats.
 
   Raises:
-    ValueError: z1 and z2 are not two [B, K] of one shape with B at least 1, or block_size is not a
+    ValueError: z1 and z2 are not two [B, K] of one shape, at least [1, 1], or block_size is not a
       whole number of at least 1.
   """
   z1, z2 = _checked(z1, z2, block_size)
@@ -56,17 +56,17 @@ def streaming_sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numer
     bias: [] added to every logit.
     block_size: rows of logits that exist at a time; memory beyond the embeddings is
       O(block_size * N) for N samples on all devices.
-    axis_name: of the mapped axis (pmap or vmap) over which the batch is spread.
+    axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread.
 
   Returns:
     [B] nats, each a sum over N pairs.
 
   Raises:
-    ValueError: z1 and z2 are not two [B, K] of one shape with B at least 1, or block_size is not a
+    ValueError: z1 and z2 are not two [B, K] of one shape, at least [1, 1], or block_size is not a
       whole number of at least 1.
   """
   z1, z2 = _checked(z1, z2, block_size)
-  return _pair_sums(z1, gather(z2 / temperature, axis_name), jnp.asarray(bias, z1.dtype),
+  return _pair_sums(z1, gather(z2 / temperature, axis_name), _varying(bias, z1),
                     own_columns(len(z1), axis_name), block_size)
 
 
@@ -86,8 +86,8 @@ def _checked(z1: chex.Array, z2: chex.Array, block_size: int) -> tuple[chex.Arra
   if isinstance(block_size, bool) or not isinstance(block_size, int) or block_size < 1:
     raise ValueError(f'block_size={block_size!r} must be a whole number of at least 1')
   for name, z in (('z1', z1), ('z2', z2)):
-    if jnp.ndim(z) != 2 or jnp.shape(z)[0] < 1:
-      raise ValueError(f'{name} has shape {jnp.shape(z)}, not [B, K] with B at least 1')
+    if jnp.ndim(z) != 2 or 0 in jnp.shape(z):
+      raise ValueError(f'{name} has shape {jnp.shape(z)}, not [B, K] with both at least 1')
   if jnp.shape(z1) != jnp.shape(z2):
     raise ValueError(f'z1 has shape {jnp.shape(z1)}, z2 {jnp.shape(z2)}; they must be equal')
   dtype = jnp.result_type(z1, z2)
@@ -115,6 +115,16 @@ def _unstriped(x: chex.Array, n_rows: int) -> chex.Array:
   return x.reshape(-1, *x.shape[2:])[:n_rows]
 
 
+def _varying(x: chex.Numeric, like: chex.Array) -> chex.Array:
+  """x in the dtype of like [M, K], varying over the axes of a shard_map over which like does.
+
+  A scan asks that of what it carries, and a custom gradient of its arguments. Both branches are x,
+  which compiles to nothing; the functions of JAX for this differ between its versions.
+  """
+  x = jnp.asarray(x, like.dtype)
+  return jnp.where(like[0, 0] == 0, x, x)
+
+
 _dot = functools.partial(jnp.dot, precision='highest')
 
 
@@ -131,7 +141,8 @@ def _gradients(stripe_gradient, a: chex.Array, b: chex.Array, of_rows: tuple,
     return (to_b + _dot(to_logits.T, rows), to_all + jnp.sum(to_logits)), _dot(to_logits, b)
 
   stripes = tuple(_stripes(x, block_size) for x in (a, *of_rows))
-  (to_b, to_all), to_a = lax.scan(step, (jnp.zeros_like(b), jnp.zeros((), b.dtype)), stripes)
+  start = _varying(jnp.zeros(b.shape), a), _varying(0, a)
+  (to_b, to_all), to_a = lax.scan(step, start, stripes)
   return _unstriped(to_a, len(a)), to_b, to_all
 
 
@@ -185,7 +196,8 @@ def _exp_sums(a: chex.Array, b: chex.Array, block_size: int) -> tuple[_Sum, _Sum
     return _add(columns, _sum_exp(_without_filling(logits, real), 0)), _sum_exp(logits, 1)
 
   stripes = _stripes(a, block_size), _stripes(jnp.ones(len(a), bool), block_size)
-  nothing = _Sum(top=jnp.full(len(b), -jnp.inf, b.dtype), scaled=jnp.zeros(len(b), b.dtype))
+  nothing = _Sum(top=_varying(jnp.full(len(b), -jnp.inf), a),
+                 scaled=_varying(jnp.zeros(len(b)), a))
   columns, rows = lax.scan(step, nothing, stripes)
   return jax.tree.map(lambda x: _unstriped(x, len(a)), rows), columns
 

@@ -186,7 +186,8 @@ def test_half_precision_of_one_side_is_raised_to_the_other(name):
     (((4, 3), (4, 3)), True, 'block_size=True must'),
     (((4, 3), (5, 3)), 2, r'z1 has shape \(4, 3\), z2 \(5, 3\)'),
     (((4, 3), (4, 2)), 2, r'z1 has shape \(4, 3\), z2 \(4, 2\)'),
-    (((4,), (4,)), 2, r'z1 has shape \(4,\)'), (((4, 3), (4, 3, 1)), 2, r'z2 has shape \(4, 3, 1'),
+    (((4,), (4,)), 2, r'z1 has shape \(4,\)'), (((4, 0), (4, 0)), 2, r'z1 has shape \(4, 0\)'),
+     (((4, 3), (4, 3, 1)), 2, r'z2 has shape \(4, 3, 1'),
     (((0, 3), (0, 3)), 2, r'z1 has shape \(0, 3\)')])
 def test_wrong_arguments_are_named(name, shapes, block_size, text):
   with pytest.raises(ValueError, match=text) as caught:
@@ -257,7 +258,7 @@ def mean_loss(params, x1, x2, *, name: str, axis_name: str | None = None):
 
 
 def on_devices(name: str, path: str) -> None:
-  """Values [R, N] and pmean of gradients [R, ...] under pmap(vmap), and of run 0 under pmap."""
+  """Values and gradients under pmap(vmap) [R, ...], and of run 0 under pmap and shard_map."""
   assert len(jax.local_devices()) == DEVICES
   params, x1, x2 = problem()
   split = lambda x: x.reshape(DEVICES, ROWS, -1)
@@ -279,7 +280,13 @@ def on_devices(name: str, path: str) -> None:
       g = np.asarray(g)
       np.testing.assert_allclose(g, np.broadcast_to(g[:1], g.shape), atol=1e-6)
       found[f'{kind} {key}'] = g[0]
-  np.savez(path, **found)
+  rows = jax.P('data')  # the parameters are one for all devices, so shard_map sums their gradients
+  loss = jax.shard_map(
+      lambda *x: mean_loss(*x, name=name, axis_name='data')[1], in_specs=(jax.P(), rows, rows),
+      out_specs=rows, mesh=jax.sharding.Mesh(np.array(jax.devices()), ('data',)))
+  mean = lambda *x: (lambda values: (jnp.mean(values), values))(loss(*x))
+  grads, found['sharded values'] = jax.jit(jax.grad(mean, has_aux=True))(first, x1, x2)
+  np.savez(path, **found, **{f'sharded {k}': g for k, g in grads.items()})
 
 
 ON_EIGHT_DEVICES = '''
@@ -310,10 +317,10 @@ def test_eight_devices_equal_one_on_the_global_batch(name, eight_devices):
   loss = functools.partial(mean_loss, name=name.removeprefix('streaming_'))
   grads, values = jax.jit(jax.vmap(jax.grad(loss, has_aux=True), (0, None, None)))(params, x1, x2)
   expected = {'values': values, **grads}
+  first = jax.tree.map(lambda x: x[0], expected)
   with np.load(eight_devices / f'{name}.npz') as file:
-    assert_close({k: file[f'runs {k}'] for k in expected}, expected)
-    assert_close({k: file[f'alone {k}'] for k in expected},
-                 jax.tree.map(lambda x: x[0], expected))
+    for kind, values in (('runs', expected), ('alone', first), ('sharded', first)):
+      assert_close({k: file[f'{kind} {k}'] for k in expected}, values)
 
 
 @both_losses
