@@ -82,7 +82,7 @@ def own_columns(n_rows: int, axis_name: str | None) -> chex.Array:
 
 
 def _checked(z1: chex.Array, z2: chex.Array, block_size: int) -> tuple[chex.Array, chex.Array]:
-  """Both embeddings in one dtype, or a ValueError that names what is wrong."""
+  """Both embeddings in one dtype, float32 or wider, or a ValueError that names what is wrong."""
   if isinstance(block_size, bool) or not isinstance(block_size, int) or block_size < 1:
     raise ValueError(f'block_size={block_size!r} must be a whole number of at least 1')
   for name, z in (('z1', z1), ('z2', z2)):
@@ -90,7 +90,7 @@ def _checked(z1: chex.Array, z2: chex.Array, block_size: int) -> tuple[chex.Arra
       raise ValueError(f'{name} has shape {jnp.shape(z)}, not [B, K] with both at least 1')
   if jnp.shape(z1) != jnp.shape(z2):
     raise ValueError(f'z1 has shape {jnp.shape(z1)}, z2 {jnp.shape(z2)}; they must be equal')
-  dtype = jnp.result_type(z1, z2)
+  dtype = jnp.result_type(z1, z2, jnp.float32)  # long sums in bfloat16 stop growing
   return jnp.asarray(z1, dtype), jnp.asarray(z2, dtype)
 
 
