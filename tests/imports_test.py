@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'mmalign_jax'
 LAYERS = [  # a module may import only from layers above its own, or from its own
-    {'types'},
+    {'types', 'streaming'},
     {'rng', 'losses', 'perception', 'encoders', 'similarity', 'information', 'data.synthetic'},
     {'data.exact', 'data.joint', 'objective', 'data.files', 'data.splits', 'checks'},
     {'data.sources', 'data.tables', 'training.step', 'training.agreement', 'training.folder',
@@ -20,7 +20,7 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
     {'training.parallel', 'training.study', 'training.emergence', 'training.shards'},
     {'training.writers', 'training.checkpoint', 'training.steps', 'training.emergence_data'},
     {'training.loop', 'training.emergence_run', 'analysis'}, {'studies'}, {'cli'}]
-PURE = ['types', 'rng', 'perception', 'encoders', 'losses', 'objective', 'similarity',
+PURE = ['types', 'rng', 'perception', 'encoders', 'streaming', 'losses', 'objective', 'similarity',
         'information', 'data.synthetic', 'data.exact', 'data.joint', 'data.sources',
         'training.step', 'training.evaluate', 'training.sweep', 'training.alone',
         'training.agreement']

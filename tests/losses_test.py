@@ -110,6 +110,36 @@ def test_info_nce_refuses_embeddings_of_other_shapes():
     losses.info_nce(z1, z2[:4], temperature=0.1)
 
 
+# -- SigLIP ----------------------------------------------------------------------------------------
+
+
+def sigmoid_64(z1, z2, temperature: float, bias: float) -> np.ndarray:
+  """From the definition, in float64: minus the log probability of every right answer, summed."""
+  logits = z1.astype(np.float64) @ z2.astype(np.float64).T / temperature + bias
+  return -special.log_expit(np.where(np.eye(len(z1), dtype=bool), logits, -logits)).sum(axis=1)
+
+
+def test_sigmoid_by_hand():
+  # logits [[1, 1], [0, 0]] - 1 = [[0, 0], [-1, -1]]; partners are on the diagonal
+  z1, z2 = jnp.array([[1.0], [0.0]]), jnp.array([[1.0], [1.0]])
+  value = losses.sigmoid(z1, z2, temperature=1.0, bias=-1.0)
+  np.testing.assert_allclose(value, [2 * np.log(2), np.log1p(np.exp(-1)) + np.log1p(np.e)],
+                             atol=1e-6)
+
+
+@pytest.mark.parametrize('temperature, bias', [(0.01, -10), (0.1, -10), (0.1, 0), (10.0, 2)])
+def test_sigmoid_equals_the_definition_in_float64(temperature, bias):
+  z1, z2 = embeddings()
+  value = losses.sigmoid(z1, z2, temperature=temperature, bias=bias)
+  np.testing.assert_allclose(value, sigmoid_64(z1, z2, temperature, bias), rtol=1e-5, atol=1e-6)
+
+
+def test_sigmoid_starts_with_the_bias_of_the_paper():
+  z1, z2 = embeddings()
+  np.testing.assert_array_equal(losses.sigmoid(z1, z2, temperature=0.1),
+                                losses.sigmoid(z1, z2, temperature=0.1, bias=-10.0))
+
+
 # -- task losses -----------------------------------------------------------------------------------
 
 
@@ -172,6 +202,9 @@ def cross_entropy_arguments(g):
 
 ARGUMENTS = {
     'info_nce': lambda g: embeddings(g.integers(100)),
+    'sigmoid': lambda g: embeddings(g.integers(100)),
+    'streaming_info_nce': lambda g: embeddings(g.integers(100)),
+    'streaming_sigmoid': lambda g: embeddings(g.integers(100)),
     'cross_entropy': cross_entropy_arguments,
     'l1': lambda g: tuple(g.normal(size=(2, B)).astype(np.float32)),
 }
