@@ -11,10 +11,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'mmalign_jax'
 LAYERS = [  # a module may import only from layers above its own, or from its own
     {'types'}, {'rng', 'losses', 'encoders', 'similarity', 'information', 'data.synthetic'},
-    {'data.exact', 'data.joint', 'objective', 'data.files', 'data.splits', 'checks'},
+    {'data.exact', 'data.joint', 'objective', 'data.files', 'data.splits', 'checks',
+     'data.idx', 'data.audio', 'data.spectra', 'data.pairing'},
     {'data.sources', 'data.tables', 'training.step', 'training.agreement', 'training.folder',
      'training.versions'},
-    {'data.arrays', 'data.paired', 'training.evaluate'},
+    {'data.arrays', 'data.paired', 'training.evaluate', 'data.avmnist', 'data.avmnist_sources',
+     'data.avmnist_builder'},
     {'training.sweep', 'training.alone'},
     {'training.parallel', 'training.study', 'training.emergence', 'training.shards'},
     {'training.writers', 'training.emergence_data'},
