@@ -96,6 +96,18 @@ def test_the_same_seed_gives_the_same_set_anywhere(clean, source, tmp_path, monk
   assert other.fingerprint != clean.fingerprint
 
 
+def test_another_process_prepares_the_same_set(clean, source, tmp_path, monkeypatch):
+  paired, others = avmnist_sources.paired, []
+  def interrupted(*args):
+    if not others:
+      others.append(None)
+      others.append(load_avmnist(source, prepared_dir=tmp_path))
+    return paired(*args)
+  monkeypatch.setattr(avmnist_sources, 'paired', interrupted)
+  assert same(load_avmnist(source, prepared_dir=tmp_path), clean) and same(others[1], clean)
+  assert not list(tmp_path.glob('avmnist/*/incomplete*'))
+
+
 def test_changed_files_are_another_set(clean, cache, tmp_path):
   digit_files.write_sources(tmp_path)
   digit_files.write_wav(tmp_path / 'fsdd/recordings/0_ada_0.wav', digit_files.tone(9, 1500))
@@ -147,8 +159,8 @@ def test_resampling_is_said_once(tmp_path):
     digit_files.write_wav(tmp_path / f'fsdd/recordings/3_dee_{index}.wav', stereo, 44_100)
   for _ in range(2):
     got = load_avmnist(tmp_path, prepared_dir=tmp_path / 'p', train_size=20)
-    assert got.notes == (f'{tmp_path}/fsdd/recordings: of 122 recordings 2 averaged over their '
-                         'channels and 2 resampled from 44100 to 8000 Hz',)
+    assert got.notes == ('fsdd/recordings: of 122 recordings 2 averaged over their channels and 2 '
+                         'resampled from 44100 to 8000 Hz',)
 
 
 # -- TFDS ----------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ GOOD = digit_files.idx_bytes(IMAGES), digit_files.idx_bytes(LABELS)
     (GOOD[0][:-1], GOOD[1], r'images: \(7, 28, 28\) needs 5488 bytes, the file has 5487'),
     (GOOD[0] + b'0', GOOD[1], r'images: .* needs 5488 bytes, the file has more'),
     (GOOD[0][:9], GOOD[1], r'images: cannot be read: truncated, 9 bytes'),
+    (GOOD[0][:4] + b'\xff' * 12, GOOD[1], 'images: cannot be read: '),
     (b'', GOOD[1], 'images: cannot be read: it begins with nothing, IDX images with 00000803'),
     (GOOD[1], GOOD[1], 'images: .* begins with 00000801, IDX images with 00000803'),
     (GOOD[0], GOOD[0], 'labels: .* begins with 00000803, IDX labels with 00000801'),

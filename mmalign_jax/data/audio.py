@@ -119,7 +119,8 @@ def _changes(path: pathlib.Path, samples, rates) -> tuple[str, ...]:
   if others:
     said.append(f'{sum(rate != RATE for rate in rates)} resampled from '
                 f'{", ".join(map(str, others))} to {RATE} Hz')
-  return (f'{path}: of {len(rates)} recordings {" and ".join(said)}',) if said else ()
+  where = '/'.join(path.parts[-2:])  # a prepared set keeps this note, wherever its files go
+  return (f'{where}: of {len(rates)} recordings {" and ".join(said)}',) if said else ()
 
 
 def add_noise(clip: np.ndarray, snr_db: float, rng: np.random.Generator) -> np.ndarray:
