@@ -26,6 +26,8 @@ def main(_) -> None:
   shard = shards.parse(FLAGS.shard)
   settings, folder = FLAGS.config.to_dict(), pathlib.Path(FLAGS.workdir)
   kind = studies.kind_of(settings)
+  if kind is studies.STUDIES['train']:
+    raise ValueError('this configuration is trained by launch/train.py')
   loading = threading.Timer(2, studies.load_analysis, (kind,))  # while XLA compiles, Python is idle
   loading.daemon = True
   loading.start()

@@ -13,11 +13,14 @@ from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec, lookup
 
 @struct.dataclass
 class Metrics:
-  """Means over the batch []: the total, both task losses, and the unweighted alignment loss."""
+  """Means over the batch []: the total, both task losses, and the unweighted alignment loss; and
+  Euclidean norms [] of the gradient before it is clipped, and of the parameters (`train_step`)."""
   loss: chex.Array
   task_1: chex.Array
   task_2: chex.Array
   align: chex.Array
+  grad_norm: chex.Array | None = None
+  param_norm: chex.Array | None = None
 
 
 def sides(spec: Spec, n_outputs: int) -> tuple[encoders.Side, encoders.Side]:
@@ -48,12 +51,13 @@ def strengths(hyper: Hyper, progress: chex.Numeric) -> tuple[chex.Array, chex.Ar
 
 
 def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric, *, spec: Spec,
-              n_outputs: int) -> tuple[chex.Array, Metrics]:
+              n_outputs: int, axis_name: str | None = None) -> tuple[chex.Array, Metrics]:
   """The loss [] of a batch and its parts.
 
   With lam_1 = lam_2 = lam this is task_1 + task_2 + lam * align. Otherwise encoder i, with its
   projection, feels lam_i * align, as in lam_1 * align(z1, stop_gradient(z2)) + lam_2 *
   align(stop_gradient(z1), z2), and a learnt temperature, which belongs to both, feels their mean.
+  With axis_name the batch is one device's part, and negatives are those of all devices.
   """
   module_1, module_2 = sides(spec, n_outputs)
   out_1 = module_1.apply(params['side_1'], batch.x1)
@@ -67,7 +71,8 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric
   lam_1, lam_2 = strengths(hyper, progress)
   align = jnp.mean(lookup(losses.LOSSES, spec.loss, 'loss')(
       scale_gradient(out_1.z, lam_1), scale_gradient(out_2.z, lam_2),
-      temperature=scale_gradient(temperature(params, hyper, spec=spec), (lam_1 + lam_2) / 2)))
+      temperature=scale_gradient(temperature(params, hyper, spec=spec), (lam_1 + lam_2) / 2),
+      **({} if axis_name is None else {'axis_name': axis_name})))
   # The strengths act on the gradient above, so the value is added without scaling it again.
   weighted = (lam_1 + lam_2) / 2 * jax.lax.stop_gradient(align)
   loss = task_1 + task_2 + weighted + align - jax.lax.stop_gradient(align)

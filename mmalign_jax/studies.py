@@ -29,6 +29,8 @@ STUDIES = {
     'strength': Kind('training.study', 'training.loop', 'analysis.report', 'analysis.figures'),
     'emergence': Kind('training.emergence', 'training.emergence_run', 'analysis.emergence_report',
                       'analysis.emergence_figures'),
+    'train': Kind('training.train_plan', 'training.trainer', 'analysis.train_report',
+                  'analysis.train_report'),
 }
 
 

@@ -60,13 +60,13 @@ def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
     function()
     sys.stdout.flush()
     return 0
-  except KeyboardInterrupt:
-    print(stopped, file=sys.stderr)
+  except KeyboardInterrupt as interruption:
+    print(str(interruption) or stopped, file=sys.stderr)
     return INTERRUPTED
   except BrokenPipeError:  # the reader, such as head, has seen enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
-  except (ValueError, OSError) as error:
+  except (ValueError, OSError, FloatingPointError) as error:
     print('error: ' + ' '.join(str(error).split()), file=sys.stderr)
     return 2
 

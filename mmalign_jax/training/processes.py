@@ -1,14 +1,15 @@
 """What one process of several does for all of them."""
 
-import pickle
 from typing import Any, Callable
 
+from flax import serialization
 import jax
 import numpy as np
 
 
 def from_first(work: Callable[[], Any]) -> Any:
-  """On every process, what `work` returns on process 0, or the ValueError or OSError it raises.
+  """On every process, what `work` returns on process 0 (numbers, strings, arrays, and dicts and
+  sequences of them; tuples become lists on the others), or the ValueError or OSError it raises.
 
   Every process must call it, in the same order among its other collective computations. Any other
   error ends process 0 alone, and JAX then ends those that wait for it.
@@ -18,14 +19,16 @@ def from_first(work: Callable[[], Any]) -> Any:
   content = np.zeros(0, np.uint8)
   if jax.process_index() == 0:
     try:
-      outcome = (work(), None)
+      outcome = {'value': work(), 'kind': '', 'message': ''}
     except (ValueError, OSError) as error:
-      outcome = (None, error)
-    content = np.frombuffer(pickle.dumps(outcome), np.uint8)
-  value, error = pickle.loads(_broadcast(content).tobytes())
-  if error is not None:
-    raise error
-  return value
+      kind = 'OSError' if isinstance(error, OSError) else 'ValueError'
+      outcome = {'value': None, 'kind': kind, 'message': str(error)}
+    # msgpack holds data only: nothing that comes over the network is run
+    content = np.frombuffer(serialization.msgpack_serialize(outcome), np.uint8)
+  outcome = serialization.msgpack_restore(_broadcast(content).tobytes())
+  if outcome['kind']:
+    raise {'OSError': OSError, 'ValueError': ValueError}[outcome['kind']](outcome['message'])
+  return outcome['value']
 
 
 def _broadcast(content: np.ndarray) -> np.ndarray:

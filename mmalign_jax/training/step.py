@@ -23,8 +23,8 @@ def init_state(key: Key, hyper: Hyper, x1_shape: Shape, x2_shape: Shape, *, spec
   return TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
 
 
-def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec,
-               n_outputs: int) -> tuple[TrainState, Metrics]:
+def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_outputs: int,
+               axis_name: str | None = None) -> tuple[TrainState, Metrics]:
   """One AdamW step on one batch.
 
   Args:
@@ -32,6 +32,7 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec,
     hyper: traced settings, scalars.
     batch: x1 [B, D1], x2 [B, D2] (or whatever else the encoders take), y [B].
     spec: static settings. n_outputs: C, or 1 for regression.
+    axis_name: of the mapped axis (pmap) over which the batch is spread, in equal parts.
 
   Returns:
     the next state, and the metrics of this batch before the step.
@@ -39,7 +40,11 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec,
   chex.assert_equal_shape_prefix(jax.tree.leaves(batch), 1)
   progress = state.step.astype(jnp.float32) / spec.steps
   grads, metrics = jax.grad(objective.objective, has_aux=True)(
-      state.params, hyper, batch, progress, spec=spec, n_outputs=n_outputs)
+      state.params, hyper, batch, progress, spec=spec, n_outputs=n_outputs, axis_name=axis_name)
+  if axis_name is not None:
+    grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
+  metrics = metrics.replace(
+      grad_norm=optax.tree.norm(grads), param_norm=optax.tree.norm(state.params))
   return descend(state, grads, hyper, spec=spec), metrics
 
 

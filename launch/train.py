@@ -1,0 +1,50 @@
+"""Trains: python launch/train.py --config=configs/avmnist.py:tiny --data_dir=PATH --workdir=DIR"""
+
+import pathlib
+import sys
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from mmalign_jax import cli, studies
+from mmalign_jax.data.avmnist import load_avmnist
+from mmalign_jax.training import parallel, train_plan, trainer
+
+FLAGS = flags.FLAGS
+config_flags.DEFINE_config_file('config', None, 'What to train, as configs/avmnist.py[:ARGUMENT].')
+flags.DEFINE_string('data_dir', None, 'Folder with mnist/ and fsdd/; without it they are fetched.')
+flags.DEFINE_string('prepared_dir', None, 'Where prepared pairs are kept; default: a cache folder.')
+flags.DEFINE_string('workdir', None, 'Folder of the run; the same command continues there.')
+flags.DEFINE_bool('figures', True, 'Draw the pictures into WORKDIR/figures.')
+flags.DEFINE_string('coordinator', '', 'HOST:PORT of process 0, where there are several.')
+flags.DEFINE_integer('num_processes', 0, 'How many processes there are.')
+flags.DEFINE_integer('process_id', -1, 'Which of them this is, from 0.')
+flags.DEFINE_integer('timeout', 60, 'Seconds to wait for the coordinator.')
+
+
+def main(_) -> None:
+  """Trains what is left, then answers: results.zarr, summary.json, figures, and a table."""
+  logging.set_verbosity(logging.ERROR)
+  for flag in ('config', 'workdir'):
+    if FLAGS[flag].value is None:
+      raise ValueError(f'--{flag} is missing; for example {__doc__.partition(": ")[2]}')
+  parallel.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.timeout)
+  plan = train_plan.from_settings(FLAGS.config.to_dict())
+  data = load_avmnist(FLAGS.data_dir, prepared_dir=FLAGS.prepared_dir, **vars(plan.knobs))
+  print(*data.notes, sep='\n', end='\n' if data.notes else '')
+  dataset = trainer.train(plan, data, FLAGS.workdir)
+  if parallel.leads():
+    kind = studies.STUDIES['train']
+    print(studies.answer(kind, plan, dataset, pathlib.Path(FLAGS.workdir), figures=FLAGS.figures))
+
+
+def parse(argv: list[str]) -> list[str]:
+  """absl's parser, its errors as one line each."""
+  try:
+    return FLAGS(cli.with_known_configs(argv))
+  except (flags.Error, AttributeError, KeyError, TypeError) as error:
+    raise ValueError(cli.flag_error(error, argv)) from error
+
+
+if __name__ == '__main__':
+  sys.exit(cli.guard(lambda: app.run(main, flags_parser=parse)))

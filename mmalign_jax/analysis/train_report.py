@@ -1,0 +1,91 @@
+"""What a long training over strengths answers: a table and a curve, with their intervals."""
+
+import json
+import pathlib
+
+from matplotlib.figure import Figure
+import numpy as np
+from scipy import special
+import xarray as xr
+
+from mmalign_jax.analysis import style
+from mmalign_jax.analysis.text import aligned
+
+_BOTH = ('cka', 'mutual_knn', 'recall_12', 'recall_21')
+
+
+def summarise(dataset: xr.Dataset) -> list[dict]:
+  """One entry a strength: accuracies with 95 % intervals, what they gain over the lowest strength
+  with that of the paired difference, and how similar the sides are (means over seeds).
+
+  With one seed the units of the intervals are the folds of the test pairs, which every strength
+  shares: the chance of which pairs were tested, not that of another training. With more they are
+  the seeds: both.
+  """
+  rows = []
+  for i, lam in enumerate(dataset['lam'].values.tolist()):
+    row: dict = {'lam': lam, 'seeds': int(dataset.sizes['seed'])}
+    for side in (1, 2):
+      units = _units(dataset, side)  # [L, n]
+      row[f'accuracy_{side}'], row[f'interval_{side}'] = _mean(units[i])
+      row[f'gain_{side}'], row[f'gain_interval_{side}'] = _mean(units[i] - units[0])
+    rows.append(row | {name: float(dataset[name].isel(lam=i).mean()) for name in _BOTH})
+  return rows
+
+
+def _units(dataset: xr.Dataset, side: int) -> np.ndarray:
+  by_fold = dataset[f'accuracy_by_fold_{side}'].transpose('lam', 'seed', 'fold').values
+  return by_fold[:, 0] if by_fold.shape[1] == 1 else by_fold.mean(axis=2)
+
+
+def _mean(values: np.ndarray) -> tuple[float, tuple[float, float]]:
+  """Mean of n units and its 95 % t interval."""
+  n = len(values)
+  half = special.stdtrit(max(n - 1, 1), 0.975) * values.std(ddof=min(n - 1, 1)) / n**0.5
+  return float(values.mean()), (float(values.mean() - half), float(values.mean() + half))
+
+
+def table(summary: list[dict]) -> str:
+  """The summary as text: percent, and points of gain."""
+  percent = lambda pair: '[' + ', '.join(f'{100 * v:.1f}' for v in pair) + ']'
+  points = lambda pair: '[' + ', '.join(f'{100 * v:+.1f}' for v in pair) + ']'
+  rows = [[f'{r["lam"]:g}', *(text for i in (1, 2) for text in (
+      f'{100 * r[f"accuracy_{i}"]:.1f} %', percent(r[f'interval_{i}']),
+      f'{100 * r[f"gain_{i}"]:+.1f}', points(r[f'gain_interval_{i}']))),
+           *(f'{r[name]:.3f}' for name in _BOTH)] for r in summary]
+  head = ['lam', *(text for i in (1, 2) for text in (f'encoder {i}', '95 %', 'gain', '95 %')),
+          'cka', 'mutual kNN', 'recall 1-2', 'recall 2-1']
+  unit = 'folds of the test pairs' if summary[0]['seeds'] == 1 else 'seeds'
+  return aligned(head, rows) + f'\nintervals over {unit}'
+
+
+def figure(dataset: xr.Dataset, summary: list[dict]) -> Figure:
+  """Accuracy of both encoders, and similarity of the sides, against strength."""
+  drawn, axes = style.grid(8, 3, ncols=2)
+  lam = [r['lam'] for r in summary]
+  for side, color, mark, line in ((1, style.BLUE, 'o', '-'), (2, style.ORANGE, 's', '--')):
+    axes[0, 0].plot(lam, [r[f'accuracy_{side}'] for r in summary], line, color=color, marker=mark,
+                    markersize=4, label=f'encoder {side}')
+    for x, row in zip(lam, summary):
+      axes[0, 0].plot([x, x], row[f'interval_{side}'], color=color, linewidth=2, alpha=0.5)
+  for name, mark, line in (('cka', 'o', '-'), ('mutual_knn', 's', '--'), ('recall_12', '^', ':')):
+    axes[0, 1].plot(lam, [r[name] for r in summary], line, color='black', marker=mark,
+                    markersize=4, label=name.replace('_12', ' at 1, 1 to 2').replace('_', ' '))
+  for axis, label in zip(axes[0], ('test accuracy', 'similarity of the sides')):
+    axis.set_xlabel('strength of alignment, lam')
+    axis.set_ylabel(label)
+    axis.legend(frameon=False, fontsize=8)
+  return drawn
+
+
+def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
+          figures: bool = True) -> str:
+  """Writes summary.json and figures/ into `folder`; returns the answer as text."""
+  del resamples  # intervals are closed form here
+  summary = summarise(dataset)
+  (folder / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n')
+  if figures:
+    (folder / 'figures').mkdir(parents=True, exist_ok=True)
+    for suffix in ('png', 'svg'):
+      style.save(figure(dataset, summary), folder / 'figures' / f'curve.{suffix}')
+  return table(summary)

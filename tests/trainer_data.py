@@ -1,0 +1,93 @@
+"""Small pairs of images and frames in memory, and runs of the trainer in processes of their own.
+
+  python tests/trainer_data.py train FOLDER [name=value ...]   # TRAIN_TERM_AT=k: SIGTERM at step k
+  python tests/trainer_data.py step FILE                       # a step of every loss, to an .npz
+"""
+
+import ast
+import os
+import signal
+import sys
+
+import jax
+import numpy as np
+
+from mmalign_jax import cli
+from mmalign_jax.data.avmnist import AVMNIST
+from mmalign_jax.training import parallel, pipeline, train_plan, trainer
+
+SMALL = dict(encoder_1='mlp', encoder_2='mlp', depth_1=1, depth_2=1, width_1=6, width_2=6,
+             projection_width=4, lam=(0.0, 1.0), seed=(0,), epochs=2, batch_size=16, n_align=24,
+             neighbors=4, log_every=1, checkpoint_every=3, tensorboard=False, resamples=20)
+
+
+def made(n: int = 100, m: int = 40) -> AVMNIST:
+  """n + m pairs of three classes that both sides can tell."""
+  random, fields = np.random.default_rng(0), {}
+  centers = random.standard_normal((3, 16)), random.standard_normal((3, 12))
+  for part, size in (('train', n), ('test', m)):
+    label = random.integers(3, size=size).astype(np.int32)
+    noisy = lambda c, shape: (c[label] + 0.5 * random.standard_normal((size, c.shape[1]))).reshape(
+        size, *shape).astype(np.float32)
+    fields |= {
+        f'image_{part}': noisy(centers[0], (4, 4, 1)), f'audio_{part}': noisy(centers[1], (4, 3)),
+        f'label_{part}': label, f'audio_label_{part}': label, f'speaker_{part}': 0 * label,
+        f'recording_{part}': label.astype(str), f'image_index_{part}': np.arange(size)}
+  return AVMNIST(**fields, speakers=('a',), fingerprint='made', notes=())
+
+
+def one_step(loss: str, learnable: bool, lam=(0.0, 0.7)):
+  """State, hypers, batch [16] and the ensemble's step for a number of devices."""
+  plan = train_plan.from_settings(SMALL | dict(loss=loss, learnable_temperature=learnable, lam=lam))
+  data = made()
+  spec = plan.bound(data)
+  batch = next(pipeline.batches(data, batch_size=16, seed=1))
+  make = lambda axis_name: trainer.ensemble_step(spec, 3, axis_name)
+  hypers = parallel.replicated(jax.tree.map(jax.numpy.asarray, plan.hypers))
+  return parallel.replicated(trainer.initial(plan, data, spec)), hypers, batch, make
+
+
+def steps(path: str) -> None:
+  """After a step of each loss: moments (so gradients), parameters and metrics, by pmap and jit."""
+  from mmalign_jax import losses
+  found = {}
+  for loss in losses.LOSSES:
+    for learnable in (False, True):
+      state, hypers, batch, make = one_step(loss, learnable)
+      part = slice(None)
+      if jax.process_count() > 1:
+        half = 16 // jax.process_count()
+        part = slice(jax.process_index() * half, (jax.process_index() + 1) * half)
+      own = jax.tree.map(lambda v: v[part], batch)
+      runs = {}  # a single device by jit has no collective at all: the others are held against it
+      if jax.device_count() > 1:
+        runs['pmap'] = lambda: parallel.data_parallel(make(parallel.AXIS))(
+            state, hypers, parallel.split(own))
+      if jax.process_count() == 1 and (learnable or jax.device_count() == 1):
+        runs['jit'] = lambda: parallel.sharded(make(None))(state, hypers, batch)
+      for how, run in runs.items():
+        for name, value in (('state', 0), ('metrics', 1)):
+          leaves = jax.tree.leaves(jax.device_get(run()[value]))
+          found |= {f'{loss}/{learnable}/{how}/{name}/{i}': v for i, v in enumerate(leaves)}
+  np.savez(path, **found)
+
+
+def train(folder: str, *overrides: str) -> None:
+  settings = SMALL | {k: ast.literal_eval(v) for k, v in (o.split('=') for o in overrides)}
+  at = int(os.environ.get('TRAIN_TERM_AT', '0'))
+  if at:
+    real, count = parallel.split, [0]
+    def split(batch):
+      count[0] += 1
+      if count[0] == at:
+        os.kill(os.getpid(), signal.SIGTERM)
+      return real(batch)
+    parallel.split = split
+  trainer.train(train_plan.from_settings(settings), made(), folder, progress=False)
+
+
+if __name__ == '__main__':
+  jax.config.update('jax_disable_most_optimizations', True)
+  if 'TRAIN_PROCESS' in os.environ:
+    parallel.connect(os.environ['TRAIN_COORDINATOR'], 2, int(os.environ['TRAIN_PROCESS']))
+  sys.exit(cli.guard(lambda: {'train': train, 'step': steps}[sys.argv[1]](*sys.argv[2:])))

@@ -1,0 +1,228 @@
+"""Data-parallel training: one device, eight, two processes and jit agree; a kill loses nothing."""
+
+import json
+import os
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+
+from mmalign_jax.training import judge, parallel, pipeline, train_log, train_plan, trainer
+from mmalign_jax.training.checkpoint import Checkpoints
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from trainer_data import SMALL, made, one_step  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def start(*arguments, devices=1, **environment):
+  found = os.environ | {
+      'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'OPENBLAS_NUM_THREADS': '1',
+      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}', **environment}
+  script = str(ROOT / 'tests/trainer_data.py')
+  return subprocess.Popen([sys.executable, script, *map(str, arguments)], env=found,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def end(process, status=0):
+  out, error = process.communicate(timeout=240)
+  assert process.returncode == status, out + error
+  return error
+
+
+def final(folder):
+  """Leaves of the newest checkpoint."""
+  plan, data = train_plan.from_settings(SMALL), made()
+  like = jax.eval_shape(lambda: trainer.initial(plan, data, plan.bound(data)))
+  configuration = json.loads((folder / 'checkpoints/config.json').read_text())
+  with Checkpoints(folder / 'checkpoints', configuration) as kept:
+    return kept.restore(like)
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('undisturbed')
+  end(start('train', folder))
+  return folder, final(folder)
+
+
+def lines(folder):
+  return [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+
+
+def same_run(folder, undisturbed, exact=True):
+  found, expected = final(folder), undisturbed[1]
+  assert found[2] == expected[2] == 12
+  compare = np.testing.assert_array_equal if exact else (
+      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5, rtol=1e-4))
+  jax.tree.map(compare, found[0], expected[0])
+  kept = lambda rows: [{k: v for k, v in row.items() if k != 'samples_per_second'} for row in rows]
+  assert [r['step'] for r in lines(folder)] == [r['step'] for r in lines(undisturbed[0])]
+  if exact:
+    assert kept(lines(folder)) == kept(lines(undisturbed[0]))
+
+
+def test_gradients_agree_over_devices_processes_and_jit(tmp_path):
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    port = free.getsockname()[1]
+  eight = start('step', tmp_path / 'eight.npz', devices=8)
+  one = start('step', tmp_path / 'one.npz')
+  end(eight), end(one)
+  pair = [start('step', tmp_path / f'pair{i}.npz', devices=4, TRAIN_PROCESS=str(i),
+                TRAIN_COORDINATOR=f'127.0.0.1:{port}') for i in (0, 1)]
+  for process in pair:
+    end(process)
+  alone = np.load(tmp_path / 'one.npz')
+  for name in ('eight', 'pair0', 'pair1'):
+    other = np.load(tmp_path / f'{name}.npz')
+    for key in other.files:
+      plain = alone[key.replace('/pmap/', '/jit/')]
+      np.testing.assert_allclose(other[key], plain, atol=1e-5, rtol=1e-4, err_msg=f'{name} {key}')
+  losses = {key.split('/')[0] for key in alone.files}
+  assert losses == {'info_nce', 'sigmoid', 'streaming_info_nce', 'streaming_sigmoid'}
+
+
+def test_norms_are_those_of_gradient_and_parameters():
+  state, hypers, batch, make = one_step('info_nce', False)
+  after, metrics = jax.jit(make(None))(state, hypers, batch)
+  flat = lambda tree: np.concatenate([np.asarray(v)[1].ravel() for v in jax.tree.leaves(tree)])
+  np.testing.assert_allclose(metrics.param_norm[1], np.linalg.norm(flat(state.params)), rtol=1e-5)
+  moments = [s for s in after.opt_state if hasattr(s, 'mu')][0].mu
+  clipped = min(float(metrics.grad_norm[1]), 8.0)  # the moment is a tenth of the clipped gradient
+  np.testing.assert_allclose(clipped, 10 * np.linalg.norm(flat(moments)), rtol=1e-4)
+
+
+def test_killed_at_random_moments_ends_the_same(undisturbed, tmp_path):
+  moments = random.Random(1)
+  for life in range(3):
+    process = start('train', tmp_path)
+    until = time.monotonic() + 60
+    want = 2 + 3 * life  # lines: the first life must get somewhere, the next further
+    count = lambda: len((tmp_path / 'metrics.jsonl').read_text().splitlines()) if (
+        tmp_path / 'metrics.jsonl').exists() else 0
+    while count() < want and process.poll() is None and time.monotonic() < until:
+      time.sleep(0.002)
+    time.sleep(moments.uniform(0, 0.05))
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+  end(start('train', tmp_path))
+  same_run(tmp_path, undisturbed)
+  xr.testing.assert_identical(xr.open_zarr(tmp_path / 'results.zarr').load(),
+                              xr.open_zarr(undisturbed[0] / 'results.zarr').load())
+
+
+def test_sigterm_saves_says_so_and_goes_on_on_another_number_of_devices(undisturbed, tmp_path):
+  error = end(start('train', tmp_path, devices=8, TRAIN_TERM_AT='5'), status=130)
+  assert error.strip().splitlines()[-1] == (
+      'stopped at step 5 of 12, which is saved; the same command continues from there')
+  assert lines(tmp_path)[-1]['step'] <= 5
+  end(start('train', tmp_path))
+  same_run(tmp_path, undisturbed, exact=False)
+
+
+def test_nan_stops_with_step_and_loss_and_the_last_good_checkpoint_stays(tmp_path):
+  error = end(start('train', tmp_path, 'learning_rate=1e30', 'epochs=1'), status=2)
+  assert error.startswith('error: loss=') and 'at step' in error and 'lam=' in error
+  assert 'the checkpoints before it are good' in error and error.count('\n') == 1
+
+
+def test_results_over_strength_and_seed(undisturbed):
+  dataset = xr.open_zarr(undisturbed[0] / 'results.zarr').load()
+  assert dataset['accuracy_1'].dims == ('lam', 'seed')
+  for name in ('accuracy_1', 'accuracy_2', 'accuracy_se_1', 'cka', 'mutual_knn', 'recall_12'):
+    assert np.isfinite(dataset[name]).all() and dataset[name].attrs['units'] == '1'
+  p = dataset['accuracy_1']
+  np.testing.assert_allclose(dataset['accuracy_se_1'], np.sqrt(p * (1 - p) / 40), atol=1e-6)
+  np.testing.assert_allclose(dataset['accuracy_by_fold_1'].mean('fold'), p, atol=1e-6)
+
+
+def test_a_ragged_end_of_the_test_set_counts_once(monkeypatch):
+  plan, data = train_plan.from_settings(SMALL), made()
+  spec = plan.bound(data)
+  params = trainer.initial(plan, data, spec).params
+  whole = judge.accuracies(params, data, spec=spec, n_outputs=3)
+  monkeypatch.setattr(judge, 'CHUNK', 15)  # 40 = 15 + 15 + 10
+  parts = judge.accuracies(params, data, spec=spec, n_outputs=3)
+  for name, value in whole.items():
+    np.testing.assert_allclose(parts[name], value, atol=1e-6)
+
+
+def test_batches_are_epochs_and_their_parts_the_whole():
+  data = made()
+  source = pipeline.batches(data, batch_size=16, seed=3)
+  first = [next(source) for _ in range(12)]
+  state = source.get_state()
+  for epoch in (first[:6], first[6:]):
+    rows = np.concatenate([b.x1.reshape(16, -1) for b in epoch])
+    assert len(np.unique(rows, axis=0)) == 96  # distinct pairs; 4 of 100 are left out
+  assert not np.array_equal(first[0].x1, first[6].x1)  # a new order
+  halves = [pipeline.batches(data, batch_size=16, seed=3, part=i, parts=2) for i in (0, 1)]
+  for whole in first[:3]:
+    np.testing.assert_array_equal(np.concatenate([next(h).x2 for h in halves]), whole.x2)
+  again = pipeline.batches(data, batch_size=16, seed=3)
+  again.set_state(json.loads(json.dumps(state)))
+  np.testing.assert_array_equal(next(again).y, next(source).y)
+
+
+def test_the_log_forgets_the_steps_of_a_life_that_is_over(tmp_path):
+  log = train_log.TrainLog(tmp_path, ['a', 'b'], 0)
+  for step in (1, 2, 3):
+    log.write(step, {'loss': np.array([step, 0.5]), 'samples_per_second': 2.0})
+  log.close()
+  with open(tmp_path / 'metrics.jsonl', 'a') as file:
+    file.write('{"step": 4, "los')  # cut off by a kill
+  log = train_log.TrainLog(tmp_path, ['a', 'b'], 2)
+  log.write(3, {'loss': np.array([9.0, 9.0])})
+  log.close()
+  assert [(r['step'], r['loss']) for r in lines(tmp_path)] == [
+      (1, [1, 0.5]), (2, [2, 0.5]), (3, [9.0, 9.0])]
+  assert list((tmp_path / 'tensorboard').glob('events*'))
+
+
+@pytest.mark.parametrize('settings, message', [
+    (dict(lam=(-1.0,)), 'lam=-1 must be at least 0'),
+    (dict(lam=('x',)), "lam='x' is not a number"),
+    (dict(epochs=0), 'epochs=0 must be a whole number of at least 1'),
+    (dict(encoder_1='lenett'), "encoder_1 'lenett' is unknown; known: .*lenet"),
+    (dict(loss='clip'), "loss 'clip' is unknown; known: info_nce"),
+    (dict(speakers='none'), "speakers: 'none'; known: shared, apart"),
+    (dict(lamb=1), "setting 'lamb' is unknown; known: .*lam"),
+    (dict(compute_dtype='float16'), 'float16')])
+def test_bad_settings_name_the_field_and_the_value(settings, message):
+  with pytest.raises(ValueError, match=message) as caught:
+    train_plan.from_settings(SMALL | settings)
+  assert '\n' not in str(caught.value)
+
+
+def test_a_batch_must_fit_the_devices_and_the_data(monkeypatch):
+  with pytest.raises(ValueError, match='batch_size=128 is more than the 100 training pairs'):
+    train_plan.from_settings(SMALL | dict(batch_size=128)).bound(made())
+  monkeypatch.setattr(jax, 'device_count', lambda: 3)
+  with pytest.raises(ValueError, match='batch_size=16 is not divisible by 3 devices'):
+    parallel.local_batch(16)
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (('127.0.0.1:1', 2, 1), 'coordinator 127.0.0.1:1 did not answer within 1 s'),
+    (('127.0.0.1', 2, 1), '--coordinator=127.0.0.1 must be HOST:PORT'),
+    (('127.0.0.1:1', 2, 2), '--process_id=2 must be below --num_processes=2'),
+    (('127.0.0.1:1', 0, -1), 'belong together')])
+def test_a_coordinator_that_does_not_answer_is_named(arguments, message):
+  with pytest.raises((ValueError, OSError), match=message):
+    parallel.connect(*arguments, timeout=1)
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(undisturbed):
+  plan = train_plan.from_settings(SMALL | dict(learning_rate=0.5))
+  with pytest.raises(ValueError, match='another configuration .*learning_rate: 0.003 there, 0.5'):
+    trainer.train(plan, made(), undisturbed[0], progress=False)
