@@ -195,7 +195,7 @@ def draw(found: list[dict], device: str, path: pathlib.Path) -> None:
     axes.set_ylabel(label)
   left.set_title(f'InfoNCE, {WIDTH}-wide embeddings, {device.replace("-", " ")}', loc='left',
                  fontsize=9)
-  left.legend(frameon=False, loc='lower right')
+  right.legend(frameon=False, loc='upper left', fontsize=8)
   path.parent.mkdir(parents=True, exist_ok=True)
   style.save(figure, path)
   print(f'wrote {path}')
