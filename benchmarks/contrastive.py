@@ -8,8 +8,9 @@ embeddings:
   plain      mmalign_jax.info_nce
   torch      as open-source CLIP training writes it: logits = scale * z1 @ z2.T, cross entropy of
              rows and of columns
-Each point is a process of its own; its memory is what ru_maxrss rose by after the embeddings were
-made and a small batch had been run. Points that would need more than --limit_gb are left out.
+Each point is a process of its own; its memory is the peak above what was resident when the
+embeddings were made, all was compiled and a small batch had been run (Linux only). Points that
+would need more than --limit_gb are left out.
 Exit status: 1 where losses or gradients differ.
 """
 
@@ -18,13 +19,12 @@ import json
 import math
 import os
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
 import time
 
-# jax and torch are imported by the points alone: a child's ru_maxrss starts from its parent's.
+# jax and torch are imported by the points alone, so that this process takes no memory from them.
 
 WIDTH, TEMPERATURE, TOLERANCE = 256, 0.07, 1e-4
 SIZES = tuple(2**k for k in range(9, 16))
@@ -80,23 +80,40 @@ def torch_point(rows: int):
   return run
 
 
+def resident_kb() -> int:
+  """What is in memory now; forgets the peak so far, which arrays that were freed may have set."""
+  pathlib.Path('/proc/self/clear_refs').write_text('5')
+  return status_kb('VmRSS')
+
+
+def peak_kb() -> int:
+  """The most that was in memory since `resident_kb`."""
+  return status_kb('VmHWM')
+
+
+def status_kb(field: str) -> int:
+  lines = pathlib.Path('/proc/self/status').read_text().splitlines()
+  return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
 def point(contender: str, rows: int, block_size: int | None, seconds: float) -> dict:
   """Times and peak memory of one contender at one size, in this process."""
   make = (lambda n: torch_point(n)) if contender == 'torch' else (
       lambda n: jax_point(contender, n, block_size))
   make(64)()  # libraries, threads and the compiler are in memory now
   run = make(rows)
-  before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  before = resident_kb()
   times, start = [], time.perf_counter()
   while not times or (time.perf_counter() - start < seconds and len(times) < 50):
     first = time.perf_counter()
     result = run()
     times.append(time.perf_counter() - first)
-  after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+  after = peak_kb()
   times = times[1:] or times  # the first call also asks the system for its memory
   norm = lambda x: math.sqrt(float((x * x).sum()))
   return dict(contender=contender, rows=rows, median_s=statistics.median(times), min_s=min(times),
               calls=len(times), memory_gb=(after - before) * 1024 / 1e9, loss=float(result[0]),
+              load=os.getloadavg()[0],  # above the number of cores, others slowed this point
               gradient_norms=[norm(g) for g in result[1:]])
 
 
@@ -119,7 +136,7 @@ def points(sizes, args: argparse.Namespace) -> list[dict]:
       done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
       found.append(json.loads(done.stdout))
       print('{rows:6} {contender:10} {median_s:9.4f} s {memory_gb:7.3f} GB {calls:3} calls  '
-            'loss {loss:.6f}'.format(**found[-1]), flush=True)
+            'loss {loss:.6f}  load {load:.1f}'.format(**found[-1]), flush=True)
   return found
 
 
@@ -178,7 +195,7 @@ def draw(found: list[dict], device: str, path: pathlib.Path) -> None:
     axes.set_ylabel(label)
   left.set_title(f'InfoNCE, {WIDTH}-wide embeddings, {device.replace("-", " ")}', loc='left',
                  fontsize=9)
-  left.legend(frameon=False, loc='upper left')
+  right.legend(frameon=False, loc='upper left', fontsize=8)
   path.parent.mkdir(parents=True, exist_ok=True)
   style.save(figure, path)
   print(f'wrote {path}')
