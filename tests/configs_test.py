@@ -1,15 +1,24 @@
 """Every study in configs/ loads, builds, and runs in its tiny form."""
 
 import importlib.util
+import json
+import os
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from mmalign_jax import studies
-from mmalign_jax.training import emergence, study
+from mmalign_jax.training import emergence, study, train_plan
 
-CONFIGS = sorted((pathlib.Path(__file__).resolve().parent.parent / 'configs').glob('*.py'))
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / 'tests'))
+import digit_files  # noqa: E402
+
+ALL = sorted((ROOT / 'configs').glob('*.py'))
+CONFIGS = [path for path in ALL if path.stem != 'avmnist']  # trained, not swept: below
 
 
 def load(path):
@@ -34,8 +43,44 @@ def test_tiny_runs_two_steps_and_answers(path, tmp_path):
   assert said in text and (tmp_path / 'summary.json').exists()
 
 
+def test_tiny_trains_and_answers(tmp_path):
+  digit_files.write_sources(tmp_path / 'data')
+  command = [sys.executable, str(ROOT / 'launch' / 'train.py'), '--nofigures',
+             f'--config={ROOT}/configs/avmnist.py:tiny', f'--data_dir={tmp_path / "data"}',
+             f'--prepared_dir={tmp_path / "prepared"}', f'--workdir={tmp_path / "run"}',
+             '--config.train_size=8', '--config.test_size=6', '--config.batch_size=4',
+             '--config.n_align=6', '--config.neighbors=2', '--config.encoder_1=mlp']
+  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+  found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300,
+                         check=False)
+  assert found.returncode == 0, found.stderr
+  assert 'intervals over folds' in found.stdout and (tmp_path / 'run' / 'results.zarr').exists()
+  summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
+  assert [row['lam'] for row in summary] == [0.0, 1.0]
+  assert (tmp_path / 'run' / 'metrics.jsonl').read_text().count('\n') >= 2
+
+
+def test_what_is_trained_is_not_swept(tmp_path):
+  command = [sys.executable, str(ROOT / 'launch' / 'sweep.py'), f'--workdir={tmp_path}',
+             f'--config={ROOT}/configs/avmnist.py:tiny']
+  found = subprocess.run(command, env=os.environ | {'PYTHONPATH': str(ROOT)}, timeout=300,
+                         capture_output=True, text=True, check=False)
+  assert found.returncode == 2
+  assert found.stderr == 'error: this configuration is trained by launch/train.py\n'
+
+
+@pytest.mark.parametrize('variant', ['', 'tiny', 'apart', 'degraded'])
+def test_variants_of_the_digits(variant):
+  module = load(next(p for p in ALL if p.stem == 'avmnist'))
+  plan = train_plan.from_settings(module.get_config(variant).to_dict())
+  assert plan.spec.of_side(1).encoder == 'lenet' and plan.spec.of_side(2).encoder == 'audio_cnn1d'
+  assert plan.knobs.speakers == ('apart' if variant == 'apart' else 'shared')
+  assert plan.axes['lam'][0] == 0
+
+
 def test_an_unknown_kind_of_study_lists_the_known_ones():
-  with pytest.raises(ValueError, match="study 'strenght' is unknown; known: emergence, strength"):
+  known = "study 'strenght' is unknown; known: emergence, strength, train"
+  with pytest.raises(ValueError, match=known):
     studies.kind_of({'study': 'strenght'})
 
 

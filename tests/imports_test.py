@@ -19,9 +19,11 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
     {'data.arrays', 'data.paired', 'training.evaluate', 'data.avmnist', 'data.avmnist_sources',
      'data.avmnist_builder'},
     {'training.sweep', 'training.alone'},
-    {'training.parallel', 'training.study', 'training.emergence', 'training.shards'},
+    {'training.parallel', 'training.study', 'training.emergence', 'training.shards',
+     'training.train_plan', 'training.pipeline', 'training.train_log', 'training.judge'},
     {'training.writers', 'training.checkpoint', 'training.steps', 'training.emergence_data'},
-    {'training.loop', 'training.emergence_run', 'analysis'}, {'studies'}, {'cli'}]
+    {'training.loop', 'training.emergence_run', 'training.trainer', 'analysis'},
+    {'studies'}, {'cli'}]
 PURE = ['types', 'rng', 'perception', 'encoders', 'streaming', 'losses', 'objective', 'similarity',
         'information', 'data.synthetic', 'data.exact', 'data.joint', 'data.sources',
         'training.step', 'training.evaluate', 'training.sweep', 'training.alone',
