@@ -74,7 +74,7 @@ def steps(path: str) -> None:
 
 def train(folder: str, *overrides: str) -> None:
   settings = SMALL | {k: ast.literal_eval(v) for k, v in (o.split('=') for o in overrides)}
-  at = int(os.environ.get('TRAIN_TERM_AT', '0'))
+  at = int(os.environ.get('TRAIN_TERM_AT', '0'))  # of this process alone
   if at:
     real, count = parallel.split, [0]
     def split(batch):

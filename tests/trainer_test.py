@@ -130,6 +130,19 @@ def test_sigterm_saves_says_so_and_goes_on_on_another_number_of_devices(undistur
   same_run(tmp_path, undisturbed, exact=False)
 
 
+def test_two_processes_leave_together_and_one_device_goes_on(undisturbed, tmp_path):
+  with socket.socket() as free:
+    free.bind(('127.0.0.1', 0))
+    where = f'127.0.0.1:{free.getsockname()[1]}'
+  pair = [start('train', tmp_path, devices=4, TRAIN_PROCESS=str(i), TRAIN_COORDINATOR=where,
+                TRAIN_TERM_AT='5' if i else '0') for i in (0, 1)]  # only the second is asked
+  for process in pair:
+    assert 'is saved; the same command continues from there' in end(process, status=130)
+  assert 5 <= final(tmp_path)[2] <= 6
+  end(start('train', tmp_path))
+  same_run(tmp_path, undisturbed, exact=False)
+
+
 def test_nan_stops_with_step_and_loss_and_the_last_good_checkpoint_stays(tmp_path):
   error = end(start('train', tmp_path, 'learning_rate=1e30', 'epochs=1'), status=2)
   assert error.startswith('error: loss=') and 'at step' in error and 'lam=' in error
@@ -144,6 +157,14 @@ def test_results_over_strength_and_seed(undisturbed):
   p = dataset['accuracy_1']
   np.testing.assert_allclose(dataset['accuracy_se_1'], np.sqrt(p * (1 - p) / 40), atol=1e-6)
   np.testing.assert_allclose(dataset['accuracy_by_fold_1'].mean('fold'), p, atol=1e-6)
+
+
+def test_a_recording_in_many_pairs_is_one_observation():
+  hit, unit = np.array([[1., 1, 1, 0, 0, 0, 1, 1]]), np.array([0, 0, 0, 1, 1, 1, 2, 2])
+  by_unit = [3 * (1 - .625), -3 * .625, 2 * (1 - .625)]
+  np.testing.assert_allclose(judge.clustered_error(hit, unit), np.linalg.norm(by_unit) / 8)
+  alone = judge.clustered_error(hit, np.arange(8))  # binomial
+  np.testing.assert_allclose(alone, np.sqrt(.625 * .375 / 8))
 
 
 def test_a_ragged_end_of_the_test_set_counts_once(monkeypatch):

@@ -18,8 +18,8 @@ def summarise(dataset: xr.Dataset) -> list[dict]:
   """One entry a strength: accuracies with 95 % intervals, what they gain over the lowest strength
   with that of the paired difference, and how similar the sides are (means over seeds).
 
-  With one seed the units of the intervals are the folds of the test pairs, which every strength
-  shares: the chance of which pairs were tested, not that of another training. With more they are
+  With one seed the units of the intervals are folds of the test images and of the recordings, which
+  every strength shares: the chance of which were tested, not that of another training. With more they are
   the seeds: both.
   """
   rows = []
@@ -27,7 +27,8 @@ def summarise(dataset: xr.Dataset) -> list[dict]:
     row: dict = {'lam': lam, 'seeds': int(dataset.sizes['seed'])}
     for side in (1, 2):
       units = _units(dataset, side)  # [L, n]
-      row[f'accuracy_{side}'], row[f'interval_{side}'] = _mean(units[i])
+      row[f'accuracy_{side}'], wide = _mean(units[i])
+      row[f'interval_{side}'] = max(wide[0], 0.0), min(wide[1], 1.0)
       row[f'gain_{side}'], row[f'gain_interval_{side}'] = _mean(units[i] - units[0])
     rows.append(row | {name: float(dataset[name].isel(lam=i).mean()) for name in _BOTH})
   return rows
@@ -55,7 +56,7 @@ def table(summary: list[dict]) -> str:
            *(f'{r[name]:.3f}' for name in _BOTH)] for r in summary]
   head = ['lam', *(text for i in (1, 2) for text in (f'encoder {i}', '95 %', 'gain', '95 %')),
           'cka', 'mutual kNN', 'recall 1-2', 'recall 2-1']
-  unit = 'folds of the test pairs' if summary[0]['seeds'] == 1 else 'seeds'
+  unit = 'folds of the test images and recordings' if summary[0]['seeds'] == 1 else 'seeds'
   return aligned(head, rows) + f'\nintervals over {unit}'
 
 
@@ -74,7 +75,7 @@ def figure(dataset: xr.Dataset, summary: list[dict]) -> Figure:
   for axis, label in zip(axes[0], ('test accuracy', 'similarity of the sides')):
     axis.set_xlabel('strength of alignment, lam')
     axis.set_ylabel(label)
-    axis.legend(frameon=False, fontsize=8)
+    axis.legend(frameon=False, fontsize=8, loc='center right')
   return drawn
 
 

@@ -71,13 +71,17 @@ def judge(params: PyTree, data: AVMNIST, *, spec: Spec, n_outputs: int) -> dict[
   """Everything reported of an ensemble [R], by name; accuracy_by_fold_i [R, F]."""
   sides = forward(params, data.image_test, data.audio_test, spec=spec, n_outputs=n_outputs)
   label, found = data.label_test, {}
-  fold = np.random.default_rng(0).permutation(len(label)) % min(FOLDS, len(label))
-  for i, (log_p, *_) in enumerate(sides, start=1):
+  # A recording is in many pairs, and right or wrong in all of them: it counts as one observation.
+  units = [np.unique(v, return_inverse=True)[1] for v in (
+      data.image_index_test, data.recording_test)]
+  n_folds = min(FOLDS, *(u.max() + 1 for u in units))
+  for i, ((log_p, *_), unit) in enumerate(zip(sides, units), start=1):
     hit = (log_p.argmax(axis=2) == label).astype(np.float64)  # [R, M]
+    fold = (np.random.default_rng(0).permutation(unit.max() + 1) % n_folds)[unit]
     found[f'accuracy_{i}'] = hit.mean(axis=1)
-    found[f'accuracy_se_{i}'] = hit.std(axis=1) / np.sqrt(len(label))
+    found[f'accuracy_se_{i}'] = clustered_error(hit, unit)
     found[f'accuracy_by_fold_{i}'] = np.stack(
-        [hit[:, fold == f].mean(axis=1) for f in range(fold.max() + 1)], axis=1)
+        [hit[:, fold == f].mean(axis=1) for f in range(n_folds)], axis=1)
     found[f'cross_entropy_{i}'] = -log_p[:, np.arange(len(label)), label].mean(axis=1)
     found[f'ceiling_{i}'] = np.full(len(hit), np.nan)
   few = slice(None, spec.n_align)
@@ -86,6 +90,13 @@ def judge(params: PyTree, data: AVMNIST, *, spec: Spec, n_outputs: int) -> dict[
   finite = [np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1)
             for leaf in jax.tree.leaves(jax.device_get(params))]
   return found | {'diverged': ~np.all(finite, axis=0)}
+
+
+def clustered_error(hit: np.ndarray, unit: np.ndarray) -> np.ndarray:
+  """Standard error [R] of the mean of hit [R, M] whose M samples come in independent units."""
+  off = hit - hit.mean(axis=1, keepdims=True)
+  sums = np.stack([np.bincount(unit, row) for row in off])
+  return np.sqrt((sums**2).sum(axis=1)) / hit.shape[1]
 
 
 def to_dataset(axes: dict[str, tuple], found: dict[str, np.ndarray],

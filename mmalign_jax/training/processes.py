@@ -19,7 +19,7 @@ def from_first(work: Callable[[], Any]) -> Any:
   content = np.zeros(0, np.uint8)
   if jax.process_index() == 0:
     try:
-      outcome = {'value': work(), 'kind': '', 'message': ''}
+      outcome = {'value': _lists(work()), 'kind': '', 'message': ''}
     except (ValueError, OSError) as error:
       kind = 'OSError' if isinstance(error, OSError) else 'ValueError'
       outcome = {'value': None, 'kind': kind, 'message': str(error)}
@@ -29,6 +29,21 @@ def from_first(work: Callable[[], Any]) -> Any:
   if outcome['kind']:
     raise {'OSError': OSError, 'ValueError': ValueError}[outcome['kind']](outcome['message'])
   return outcome['value']
+
+
+def any_process(flag: bool) -> bool:
+  """Whether `flag` is set on any process; every process must call it, at the same step."""
+  if jax.process_count() == 1:
+    return flag
+  from jax.experimental import multihost_utils
+  return bool(np.max(multihost_utils.process_allgather(np.int32(flag))))
+
+
+def _lists(value: Any) -> Any:
+  """`value` with tuples as lists, which is what msgpack has."""
+  if isinstance(value, (tuple, list)):
+    return [_lists(v) for v in value]
+  return {k: _lists(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def _broadcast(content: np.ndarray) -> np.ndarray:

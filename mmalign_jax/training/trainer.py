@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from mmalign_jax import rng
 from mmalign_jax.data.avmnist import AVMNIST
-from mmalign_jax.training import judge, parallel, pipeline, writers
+from mmalign_jax.training import judge, parallel, pipeline, processes, writers
 from mmalign_jax.training.checkpoint import Checkpoints
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.training.train_log import TrainLog
@@ -109,7 +109,8 @@ def _loop(plan: TrainPlan, data: AVMNIST, spec: Spec, step, state: TrainState, h
         report(*before)
       before = t, metrics
       bar.update()
-      if t % per_epoch and t % plan.run['checkpoint_every'] and not asked:
+      leave = _leave(asked, t, plan.run['log_every'])
+      if t % per_epoch and t % plan.run['checkpoint_every'] and not leave:
         continue
       report(t, metrics)
       before = None
@@ -118,11 +119,19 @@ def _loop(plan: TrainPlan, data: AVMNIST, spec: Spec, step, state: TrainState, h
         log.write(t, {'epoch': t // per_epoch, **scores})
       metric = float(np.mean([scores['accuracy_1'], scores['accuracy_2']])) if scores else None
       kept.save(t, state, source.get_state(), metric)
-      if asked and t < spec.steps:
+      if leave and t < spec.steps:
         kept.wait()
         raise Stopped(f'stopped at step {t} of {spec.steps}, which is saved; the same command '
                       'continues from there')
   return state
+
+
+def _leave(asked: list[int], step: int, every: int) -> bool:
+  """Whether a process was asked to stop: all must leave at the same step, so several ask each
+  other, but seldom, since that costs a round over the network."""
+  if jax.process_count() > 1 and step % every:
+    return False
+  return processes.any_process(bool(asked))
 
 
 class _Clock:
