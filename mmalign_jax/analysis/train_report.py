@@ -18,9 +18,9 @@ def summarise(dataset: xr.Dataset) -> list[dict]:
   """One entry a strength: accuracies with 95 % intervals, what they gain over the lowest strength
   with that of the paired difference, and how similar the sides are (means over seeds).
 
-  With one seed the units of the intervals are folds of the test images and of the recordings, which
-  every strength shares: the chance of which were tested, not that of another training. With more they are
-  the seeds: both.
+  With one seed the units of the intervals are folds of the test images and of the recordings,
+  which every strength shares: the chance of which were tested, not that of another training. With
+  more they are the seeds: both.
   """
   rows = []
   for i, lam in enumerate(dataset['lam'].values.tolist()):
