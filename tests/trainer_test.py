@@ -121,16 +121,7 @@ def test_killed_at_random_moments_ends_the_same(undisturbed, tmp_path):
                               xr.open_zarr(undisturbed[0] / 'results.zarr').load())
 
 
-def test_sigterm_saves_says_so_and_goes_on_on_another_number_of_devices(undisturbed, tmp_path):
-  error = end(start('train', tmp_path, devices=8, TRAIN_TERM_AT='5'), status=130)
-  assert error.strip().splitlines()[-1] == (
-      'stopped at step 5 of 12, which is saved; the same command continues from there')
-  assert lines(tmp_path)[-1]['step'] <= 5
-  end(start('train', tmp_path))
-  same_run(tmp_path, undisturbed, exact=False)
-
-
-def test_two_processes_leave_together_and_one_device_goes_on(undisturbed, tmp_path):
+def test_sigterm_two_processes_leave_together_and_one_device_goes_on(undisturbed, tmp_path):
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     where = f'127.0.0.1:{free.getsockname()[1]}'
