@@ -1,7 +1,6 @@
 """Runs a study: python launch/sweep.py --config=configs/strength.py:quick --workdir=DIR"""
 
 import pathlib
-import sys
 import threading
 
 from absl import app, flags, logging
@@ -50,4 +49,4 @@ def parse(argv: list[str]) -> list[str]:
 
 
 if __name__ == '__main__':
-  sys.exit(cli.guard(lambda: app.run(main, flags_parser=parse)))
+  cli.leave(cli.guard(lambda: app.run(main, flags_parser=parse)))

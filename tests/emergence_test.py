@@ -124,7 +124,7 @@ def test_both_sides_transformed_and_several_untransformed_depths(tmp_path):
     (dict(unique=(0.5,)), 'unique=0.5 must be a whole number'),
     (dict(unique=()), r'unique=\(\) has no values'),
     (dict(depth=('x',)), "depth='x' is not a number"),
-    (dict(depth=(0,)), r'depth=0 must be in exactly one of them'),
+    (dict(depth=(0,)), 'depth=0 must be at least 1'),
     (dict(transform_depth=(11,)), r'transform_depth=11 is outside 0\.\.10'),
     (dict(seed=(-1,)), 'seed=-1'),
     (dict(measures=('cka',)), "measure 'cka' is unknown; known: .*debiased_linear_cka"),

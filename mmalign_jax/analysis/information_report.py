@@ -5,6 +5,7 @@ import textwrap
 
 import numpy as np
 
+from mmalign_jax.analysis.text import aligned
 from mmalign_jax.information.cross_check import NAMES
 from mmalign_jax.information.decomposition import ATOMS
 
@@ -100,9 +101,7 @@ def _number(value: float) -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  return ['  '.join(cell.ljust(w) if i in left else cell.rjust(w)
-                    for i, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
+  return aligned(rows[0], rows[1:], left=left).splitlines()
 
 
 # -- legend ----------------------------------------------------------------------------------------

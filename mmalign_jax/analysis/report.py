@@ -8,7 +8,9 @@ from scipy import special
 import xarray as xr
 
 from mmalign_jax.analysis.curves import Curve, curves
+from mmalign_jax.analysis.correlation import spearman
 from mmalign_jax.analysis.optimum import MIN_SEEDS, Optimum, choices, optimum
+from mmalign_jax.analysis.text import aligned
 
 _WORDS = {'rising': 'align, at about {}', 'falling': 'strong alignment hurts',
           'inverted_u': 'align, at about {} and not much more',
@@ -48,13 +50,8 @@ def table(summary: list[dict], dataset: xr.Dataset) -> str:
   head = [*settings, 'encoder', 'at lowest', 'best lam', '95 %', 'gain', '95 %', 'ceiling',
           'shape', 'so']
   rows = [_cells(row, settings) for row in summary]
-  widths = [max(len(line[i]) for line in [head, *rows]) for i in range(len(head))]
-  align = lambda line: '  '.join([
-      *(c.rjust(w) for c, w in zip(line[:-2], widths)),
-      *(c.ljust(w) for c, w in zip(line[-2:], widths[-2:]))])
-  lines = [align(head), *map(align, rows)]
   diverged = int(dataset['diverged'].sum())
-  return '\n'.join(line.rstrip() for line in lines) + (
+  return aligned(head, rows, left=(len(head) - 2, len(head) - 1)) + (
       f'\n{diverged} of {dataset["diverged"].size} cells diverged' if diverged else '')
 
 
@@ -99,7 +96,7 @@ def trends(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
       if len(set(predictor)) < 3 or not all(np.isfinite(c.accuracy).all() for c in own):
         continue
       best = np.stack([choices(c.lam, c.accuracy, n_boot=resamples) for c in own], axis=1)
-      rho = [_spearman(predictor, row) for row in best]
+      rho = spearman(np.asarray(predictor)[None], best).tolist()
       enough = own[0].accuracy.shape[1] >= MIN_SEEDS
       found.append({
           'encoder': encoder, 'best_lam_against': name, 'spearman': rho[0],
@@ -119,12 +116,6 @@ def _predictors(own: list[Curve], encoder: int) -> dict[str, list[float]]:
     private = [(8 - r) // 2 if encoder == 1 else 8 - r - (8 - r) // 2 for r in shared]
     found['shared part of its task bits'] = [r / (r + p) for r, p in zip(shared, private)]
   return found
-
-
-def _spearman(x, y) -> float:
-  """0 where either is constant: no trend to speak of."""
-  from scipy.stats import spearmanr  # slow to import
-  return float(spearmanr(x, y)[0]) if len(set(x)) > 1 and len(set(y)) > 1 else 0.0
 
 
 def trend_lines(found: list[dict]) -> str:

@@ -6,6 +6,7 @@ import math
 import textwrap
 
 from mmalign_jax.analysis.similarity_scores import Plan, Score
+from mmalign_jax.analysis.text import aligned
 from mmalign_jax.similarity import Measure
 from mmalign_jax.similarity.interval import RESAMPLES
 
@@ -104,12 +105,10 @@ def _chance(measures: Mapping[str, Measure], plan: Plan) -> str:
 def _rows(scores: Mapping[str, Score], measures: Mapping[str, Measure],
           question: Question) -> list[str]:
   """Aligned columns; the first and the names of layers to the left, numbers to the right."""
-  rows = [_head(question)] + [_cells(name, s, measures[name], question)
-                              for name, s in scores.items()]
-  widths = [max(map(len, column)) for column in zip(*rows)]
-  left = {0} | {i for i, cell in enumerate(rows[0]) if cell.startswith('layer')}
-  return ['  '.join(cell.ljust(w) if i in left else cell.rjust(w)
-                    for i, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
+  head = _head(question)
+  left = {0} | {i for i, cell in enumerate(head) if cell.startswith('layer')}
+  rows = [_cells(name, s, measures[name], question) for name, s in scores.items()]
+  return aligned(head, rows, left=left).splitlines()
 
 
 def _head(question: Question) -> list[str]:

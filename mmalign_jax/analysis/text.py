@@ -1,13 +1,12 @@
 """Tables as text."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 
 def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], *,
-            left: Sequence[int] = ()) -> str:
+            left: Container[int] = ()) -> str:
   """Rows under their heads, columns of equal width: to the right, those of `left` to the left."""
-  lines = [list(head), *map(list, rows)]
-  widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-  put = lambda line: '  '.join(
-      c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths)))
-  return '\n'.join(put(line).rstrip() for line in lines)
+  widths = [max(map(len, column)) for column in zip(head, *rows)]
+  put = lambda row: '  '.join(cell.ljust(w) if i in left else cell.rjust(w)
+                              for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+  return '\n'.join(map(put, (head, *rows)))

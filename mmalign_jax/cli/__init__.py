@@ -20,7 +20,7 @@ from typing import Callable
 
 from mmalign_jax.cli.sweep import flag_error, locate, with_known_configs
 
-__all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'locate', 'main',
+__all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 'locate', 'main',
            'with_known_configs']
 
 SAFE = 'stopped; every finished chunk is safe, and the same command continues from there'
@@ -30,12 +30,18 @@ FIGURES = ('.png', '.pdf', '.svg')
 
 
 def entry() -> None:
-  """The process `mmalign`: `main`, and after an interruption an exit that waits for nothing.
+  """The process `mmalign`."""
+  leave(main())
 
-  XLA may still compile or compute in threads of its own, which a usual exit pulls the floor from.
+
+def leave(status: int) -> None:
+  """Ends the process; after an interruption or an error without waiting for anything.
+
+  XLA may still compile or compute in threads of its own, which a usual exit pulls the floor from or
+  waits for, a minute and more where an encoder is trained.
   """
-  status = main()
-  if status == INTERRUPTED:
+  if status:
+    sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
   sys.exit(status)

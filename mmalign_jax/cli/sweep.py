@@ -43,14 +43,21 @@ def with_known_configs(argv: list[str]) -> list[str]:
 
 def flag_error(error: Exception, argv: list[str]) -> str:
   """One line for what absl or ml_collections says; an unknown setting lists the known ones."""
-  from mmalign_jax.training.study import defaults  # the other commands need no study
   text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
   lines = text.strip().splitlines() or [type(error).__name__]
   # A config file that raises comes with its whole traceback: what it said is the last line.
   text = lines[-1].removeprefix('ValueError: ') if 'Traceback' in text else lines[0]
-  if isinstance(error, (AttributeError, KeyError)) and any('--config.' in a for a in argv):
-    asked = [a.partition('=')[0].removeprefix('--config.') for a in argv if '--config.' in a]
-    unknown = [name for name in asked if name not in defaults()]
+  asked = [a.partition('=')[0].removeprefix('--config.') for a in argv if '--config.' in a]
+  if isinstance(error, (AttributeError, KeyError)) and asked:
+    known = _settings(with_known_configs(argv))
+    unknown = [name for name in asked if name not in known]
     if unknown:
-      return f'--config.{unknown[0]}: unknown setting; known: {", ".join(sorted(defaults()))}'
+      return f'--config.{unknown[0]}: unknown setting; known: {", ".join(sorted(known))}'
   return text
+
+
+def _settings(argv: list[str]) -> list[str]:
+  """The names in the configuration that `argv` asks for."""
+  at = next(i for i, a in enumerate(argv) if a.partition('=')[0] in ('--config', '-config'))
+  path, _, rest = (argv[at].partition('=')[2] or argv[at + 1]).partition(':')
+  return list(runpy.run_path(path)['get_config'](*[rest] if rest else []))

@@ -29,6 +29,10 @@ RUN = {'workers': 0, 'resamples': 2000}  # how to run; 0: chosen by the machine
 MEASURED = {  # what similarity is measured with: another choice needs no training
     'measures': ('debiased_linear_cka', 'mutual_knn'), 'neighbors': 100, 'permutations': 100,
     'n_align': 512}
+# n_train, n_validation: samples. epochs_1, epochs_2: of the untransformed and the transformed side.
+# Several learning rates or weight decays are tuned, once a side and band of depths (lowest and
+# highest), over tune_epochs_1 and tune_epochs_2. untransformed_depth: of the encoders of side 1
+# that those of side 2 are compared with.
 TRAINED = {
     'study': 'emergence', 'name': 'emergence', 'generator': 'bits', 'unique': tuple(range(9)),
     'transform_depth': tuple(range(1, 11)), 'depth': tuple(range(1, 11)), 'seed': (0,),
@@ -96,8 +100,7 @@ class Emergence:
     shared = {name: np.float32(self.settings[name])
               for name in ('level', 'flipped', 'mismatched', 'n_train')}
     return Hyper(**own, **shared, transform_depth=np.float32(unit.transform_depth),
-                 seed=np.uint32(unit.seed), lam=np.float32(0), temperature=np.float32(1),
-                 schedule=np.float32(0))
+                 seed=np.uint32(unit.seed))
 
   def bands(self) -> dict[tuple[int, int], int]:
     """{band of depths: the depth of the study nearest to its middle}, bands without depths left
@@ -177,6 +180,7 @@ def _check_numbers(settings: dict[str, Any]) -> None:
     value = settings[name]
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
       raise ValueError(f'{name}={value!r} must be a whole number of at least {least}')
+  checks.check_field('depth', np.asarray(settings['depth'], float), 1, np.inf, True)
   bands = settings['bands']
   for band in bands:
     if not (isinstance(band, tuple) and len(band) == 2 and band[0] <= band[1]):
@@ -188,7 +192,6 @@ def _check_numbers(settings: dict[str, Any]) -> None:
 
 def _check_axes(spec: Spec, settings: dict[str, Any]) -> None:
   checks.check_field('unique', np.asarray(settings['unique'], float), 0, N_UNIQUE, True)
-  checks.check_field('depth', np.asarray(settings['depth'], float), 1, np.inf, True)
   for depth in settings['untransformed_depth']:
     if depth not in settings['depth']:
       raise ValueError(f'untransformed_depth={depth} is not among depth={settings["depth"]}')

@@ -2,10 +2,11 @@
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from flax import traverse_util
 import jax
@@ -20,6 +21,10 @@ from mmalign_jax.training.versions import versions
 
 if TYPE_CHECKING:
   import xarray as xr
+
+UnitOf = Callable[..., Unit]           # ([side,] transform_depth, depth, seed) -> Unit
+CellArrays = Callable[[int, int, int], folder.Arrays]
+Variables = dict[str, tuple[Any, Any, dict[str, str]]]  # name: (dimensions, values, attributes)
 
 _SCORES = {  # name: (long name, units)
     'accuracy': ('test accuracy', '1'), 'cross_entropy': ('test cross-entropy', 'nats'),
@@ -60,7 +65,7 @@ def measure_folder(plan: Emergence, workdir: str | os.PathLike, name: str) -> pa
           / f'{name}_{hashlib.sha256(settings.encode()).hexdigest()[:8]}')
 
 
-def to_dataset(plan: Emergence, workdir: pathlib.Path, unit_of: Any) -> 'xr.Dataset':
+def to_dataset(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf) -> 'xr.Dataset':
   """Every cell, with DIMENSIONS first; what belongs to an encoder of side 1 is that of the given
   depth, repeated over the transform depths that it does not know of.
 
@@ -89,26 +94,28 @@ def to_dataset(plan: Emergence, workdir: pathlib.Path, unit_of: Any) -> 'xr.Data
       'tuning': (workdir / 'tuning.json').read_text()})
 
 
-def _over_cells(plan: Emergence, get: Any) -> dict[str, np.ndarray]:
+def _over_cells(plan: Emergence, get: CellArrays) -> dict[str, np.ndarray]:
   """{name: [unique, transform_depth, depth, seed, ...]} of get(transform_depth, depth, seed)."""
   axes = [plan.axes[name] for name in DIMENSIONS[1:]]
-  found = [[[get(t, d, s) for s in axes[2]] for d in axes[1]] for t in axes[0]]
-  return {name: np.stack([np.stack([np.stack([cell[name] for cell in row], axis=1)
-                                    for row in rows], axis=1) for rows in found], axis=1)
-          for name in found[0][0][0]}
+  found = [get(*cell) for cell in itertools.product(*axes)]
+  stacked = {name: np.stack([arrays[name] for arrays in found], axis=1) for name in found[0]}
+  return {name: value.reshape(len(value), *map(len, axes), *value.shape[2:])
+          for name, value in stacked.items()}
 
 
-def _encoders(plan: Emergence, workdir: pathlib.Path, unit_of: Any, side: int) -> dict:
+def _encoders(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf, side: int) -> Variables:
+  own = plan.transforms(side)
+  first = unit_of(own[0], plan.axes['depth'][0], plan.axes['seed'][0])
+  known = bounds(plan, first)  # of the task alone: the same for every unit
+
   @functools.lru_cache(maxsize=None)
   def one(transform, depth, seed):
     unit = unit_of(transform, depth, seed)
     arrays = read(workdir / 'encoders' / f'{unit.name}.npz', unit)
-    kept = {k: v for k, v in arrays.items() if not k.startswith(('params/', 'learning', 'weight'))}
-    return kept | bounds(plan, unit)
+    return known | {name: arrays[name] for name in ('validation', *_SCORES) if name not in known}
 
-  untouched = len(plan.transforms(side)) == 1 and side == 1
-  values = _over_cells(plan, lambda t, d, s: one(plan.transforms(1)[0] if untouched else t, d, s))
-  rates = {name: [getattr(unit_of(plan.transforms(side)[0], d, plan.axes['seed'][0]), name)
+  values = _over_cells(plan, lambda t, d, s: one(t if t in own else own[0], d, s))
+  rates = {name: [getattr(unit_of(own[0], d, plan.axes['seed'][0]), name)
                   for d in plan.axes['depth']] for name in ('learning_rate', 'weight_decay')}
   history = values.pop('validation')
   return {
@@ -134,7 +141,8 @@ def _bounds(generator: str):
   return jax.jit(jax.vmap(SOURCES[generator].bounds, in_axes=(None, unit_axes())))
 
 
-def _similarities(plan: Emergence, workdir: pathlib.Path, unit_of: Any, name: str) -> dict:
+def _similarities(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf,
+                  name: str) -> Variables:
   neighbors, depths = plan.measured['neighbors'], plan.settings['untransformed_depth']
   lone = len(depths) == 1
 

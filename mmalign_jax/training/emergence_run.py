@@ -27,6 +27,8 @@ from mmalign_jax.training.emergence import Emergence, Unit, cells, shard_of, uni
 if TYPE_CHECKING:
   import xarray as xr
 
+Cell = tuple[int, int, int]  # transform_depth, depth, seed: every `unique` of a transformed encoder
+Chosen = dict[tuple[int, tuple[int, int]], tuple[float, float]]  # (side, band): (rate, decay)
 Job = tuple[float, Callable[[], None]]  # how long, in any unit, and what to do
 SHORT = 2000  # steps of a unit's encoders together below which compiling costs more than it saves
 
@@ -84,17 +86,17 @@ def held(plan: Emergence, workdir: str | os.PathLike) -> list[str]:
           if folder.load(place / f'{unit_name(2, *cell)}.npz') is not None]
 
 
-def _words(cell: tuple[int, int, int]) -> str:
+def _words(cell: Cell) -> str:
   return 'transform_depth={}, depth={}, seed={}'.format(*cell)
 
 
-def unit(plan: Emergence, chosen: dict, side: int, transform: int, depth: int, seed: int) -> Unit:
+def unit(plan: Emergence, chosen: Chosen, side: int, transform: int, depth: int, seed: int) -> Unit:
   """An encoder's unit, at the learning rate and decay chosen for its side and band of depths."""
   band = next((low, high) for low, high in plan.bands() if low <= depth <= high)
   return Unit(side, depth, transform, seed, plan.settings[f'epochs_{side}'], *chosen[side, band])
 
 
-def units_of(plan: Emergence, chosen: dict, mine: Sequence[tuple], *, whole: bool) -> list[Unit]:
+def units_of(plan: Emergence, chosen: Chosen, mine: Sequence[Cell], *, whole: bool) -> list[Unit]:
   """Units behind the cells `mine`; `whole`: and the encoders of side 1 that no cell compares."""
   make = functools.partial(unit, plan, chosen)
   depths = plan.axes['depth'] if whole else plan.settings['untransformed_depth']
@@ -111,7 +113,7 @@ def partner(plan: Emergence, transform: int) -> int:
 # -- the three stages ----------------------------------------------------------------------------
 
 
-def tuned(plan: Emergence, workdir: pathlib.Path, progress: bool) -> dict:
+def tuned(plan: Emergence, workdir: pathlib.Path, progress: bool) -> Chosen:
   """{(side, band): (learning rate, weight decay)} of best mean validation accuracy.
 
   The mean is over `unique`, at the middle transform depth, the band's middle depth and the first
@@ -128,7 +130,7 @@ def tuned(plan: Emergence, workdir: pathlib.Path, progress: bool) -> dict:
     found = [_best(workdir, band, units) for (_, band), units in groups.items()]
     folder.write_whole(path, json.dumps(found, indent=1).encode())
   chosen = {(row['side'], tuple(row['depths'])): (row['learning_rate'], row['weight_decay'])
-            for row in folder.read_json(path)}
+            for row in folder.read_json(path, 'remove it, and it is made again')}
   if set(chosen) != set(groups):
     raise ValueError(f'{path} is of other sides or bands of depths than this study; remove it')
   return chosen
@@ -217,7 +219,7 @@ def train_group(plan: Emergence, group: Sequence[Unit], size: int,
       jax.tree.map(lambda v, k=k: v[k], out) for k in range(len(group))]
 
 
-def measure(plan: Emergence, workdir: pathlib.Path, chosen: dict, mine: Sequence[tuple],
+def measure(plan: Emergence, workdir: pathlib.Path, chosen: Chosen, mine: Sequence[Cell],
             progress: bool) -> None:
   """Measures every pair of the cells `mine` that has no file yet."""
   jobs, total = [], 0.0
@@ -233,7 +235,9 @@ def measure(plan: Emergence, workdir: pathlib.Path, chosen: dict, mine: Sequence
   run_jobs(plan, jobs, progress, total=total, title=f'{plan.name}: similarity')
 
 
-def _measure(plan, workdir, chosen, cell, name, path) -> None:
+def _measure(plan: Emergence, workdir: pathlib.Path, chosen: Chosen, cell: Cell, name: str,
+             path: pathlib.Path) -> None:
+  """One measure of the pairs of a cell, for every `unique`, into `path`."""
   transform, depth, seed = cell
   y = representations(plan, workdir, unit(plan, chosen, 2, *cell))
   arrays = {}
@@ -256,7 +260,7 @@ def representations(plan: Emergence, workdir: pathlib.Path, u: Unit) -> jax.Arra
       params, jax.tree.map(jnp.asarray, plan.hyper(u)), plan.tables)
 
 
-def missing(plan: Emergence, workdir: pathlib.Path, chosen: dict) -> list[Unit]:
+def missing(plan: Emergence, workdir: pathlib.Path, chosen: Chosen) -> list[Unit]:
   """Units of the whole study that are not trained, or not measured."""
   folders = [workdir / 'encoders', *(
       emergence_data.measure_folder(plan, workdir, m) for m in plan.measured['measures'])]
@@ -283,9 +287,9 @@ def run_jobs(plan: Emergence, jobs: Sequence[Job], progress: bool, *, total: flo
         bar.set_postfix_str(f'{done} units left', refresh=False)
         bar.update(job[0])
 
-    with ThreadPoolExecutor(workers) as pool:
-      try:
-        for _ in pool.map(work, jobs):
-          pass
-      finally:
-        pool.shutdown(cancel_futures=True)
+    pool = ThreadPoolExecutor(workers)
+    try:
+      for _ in pool.map(work, jobs):
+        pass
+    finally:  # an interruption waits for no job: what it would have written is whole or not there
+      pool.shutdown(wait=False, cancel_futures=True)

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import pathlib
@@ -59,26 +60,30 @@ def refuse_other(path: pathlib.Path, wanted: dict[str, Any]) -> None:
                      'choose another workdir')
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-  """The object in a JSON file.
+def read_json(path: pathlib.Path, advice: str = 'remove it only if the folder is empty of results'):
+  """What a JSON file holds.
 
   Raises:
-    ValueError: the file is damaged. FileNotFoundError: it is missing.
+    ValueError: the file is damaged; ends with `advice`. FileNotFoundError: it is missing.
   """
   try:
     return json.loads(path.read_text())
   except ValueError:
-    raise ValueError(f'{path}: damaged; remove it only if the folder is empty of results') from None
+    raise ValueError(f'{path}: damaged; {advice}') from None
 
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:
-  """Writes a file so that a reader sees all of it or nothing."""
+  """Writes a file so that a reader sees all of it or nothing, and puts it on disk."""
   part = path.with_name(f'{path.name}.{os.getpid()}.part')
-  with open(part, 'wb') as file:
-    file.write(content)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(part, path)
+  try:
+    with open(part, 'wb') as file:
+      file.write(content)
+      file.flush()
+      os.fsync(file.fileno())
+    os.replace(part, path)
+  except OSError:
+    part.unlink(missing_ok=True)
+    raise
 
 
 def save(path: pathlib.Path, arrays: Arrays) -> None:
@@ -87,15 +92,11 @@ def save(path: pathlib.Path, arrays: Arrays) -> None:
   Raises:
     OSError: one line that says what is safe.
   """
-  part = path.with_name(f'{path.stem}.{os.getpid()}.part')
   try:
-    with open(part, 'wb') as file:
-      np.savez(file, **arrays)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(part, path)
+    content = io.BytesIO()
+    np.savez(content, **arrays)
+    write_whole(path, content.getvalue())
   except OSError as error:
-    part.unlink(missing_ok=True)
     raise OSError(
         f'{path}: {error.strerror or error}; the chunks before it are safe, and the same command '
         'continues from them') from error
