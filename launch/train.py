@@ -1,7 +1,6 @@
 """Trains: python launch/train.py --config=configs/avmnist.py:tiny --data_dir=PATH --workdir=DIR"""
 
 import pathlib
-import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -47,4 +46,4 @@ def parse(argv: list[str]) -> list[str]:
 
 
 if __name__ == '__main__':
-  sys.exit(cli.guard(lambda: app.run(main, flags_parser=parse)))
+  cli.leave(cli.guard(lambda: app.run(main, flags_parser=parse)))
