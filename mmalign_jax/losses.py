@@ -7,11 +7,12 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.streaming import gather, own_columns, streaming_info_nce, streaming_sigmoid
+from mmalign_jax.streaming import (
+    ABSENT, gather, own_columns, streaming_info_nce, streaming_sigmoid, where_valid)
 
 
 def info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
-             axis_name: str | None = None) -> chex.Array:
+             axis_name: str | None = None, valid: chex.Array | None = None) -> chex.Array:
   """Symmetric InfoNCE with in-batch negatives (van den Oord et al. 2018; Radford et al. 2021).
 
   1/2 [ -log softmax_j(z1_i . z2_j / t) - log softmax_j(z2_i . z1_j / t) ] at j = i, where j runs
@@ -24,6 +25,8 @@ def info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
     temperature: [] positive.
     axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread; None for
       N = B.
+    valid: [B] bool, the samples that are real; None for all. The others are filling, as at the end
+      of an epoch: they are no negatives, and their values are 0.
 
   Returns:
     [B] nats; log N where all embeddings are equal.
@@ -34,12 +37,17 @@ def info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
   logits = jnp.dot(z1, gather(scaled, axis_name).T, precision='highest')
   others = logits if axis_name is None else jnp.dot(
       gather(z1, axis_name), scaled.T, precision='highest')  # [N, B]
+  if valid is not None:
+    real = gather(valid, axis_name)
+    logits = jnp.where(real[None], logits, ABSENT)
+    others = jnp.where(real[:, None], others, ABSENT)
   normalizer = jax.nn.logsumexp(logits, axis=1) + jax.nn.logsumexp(others, axis=0)
-  return 0.5 * normalizer - jnp.sum(z1.T * scaled.T, axis=0)
+  return where_valid(valid, 0.5 * normalizer - jnp.sum(z1.T * scaled.T, axis=0))
 
 
 def sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
-            bias: chex.Numeric = -10.0, axis_name: str | None = None) -> chex.Array:
+            bias: chex.Numeric = -10.0, axis_name: str | None = None,
+            valid: chex.Array | None = None) -> chex.Array:
   """The sigmoid loss of SigLIP (Zhai et al. 2023): every pair is a yes-or-no question.
 
   sum_j -log sigmoid(s_ij (z1_i . z2_j / t + bias)), s_ij = 1 at j = i and -1 elsewhere, where j
@@ -53,6 +61,8 @@ def sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
     bias: [] added to every logit; negative, as all but one of the N pairs are not partners.
     axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread; None for
       N = B.
+    valid: [B] bool, the samples that are real; None for all. The others are filling, as at the end
+      of an epoch: they are no negatives, and their values are 0.
 
   Returns:
     [B] nats, each a sum over N pairs.
@@ -62,7 +72,10 @@ def sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
   others = gather(z2 / temperature, axis_name)
   logits = jnp.dot(z1, others.T, precision='highest') + bias
   partner = own_columns(len(z1), axis_name)[:, None] == jnp.arange(len(others))[None]
-  return jnp.sum(jax.nn.softplus(jnp.where(partner, -logits, logits)), axis=1)
+  signed = jnp.where(partner, -logits, logits)
+  if valid is not None:
+    signed = jnp.where(gather(valid, axis_name)[None], signed, ABSENT)
+  return where_valid(valid, jnp.sum(jax.nn.softplus(signed), axis=1))
 
 
 def cross_entropy(logits: chex.Array, y: chex.Array) -> chex.Array:

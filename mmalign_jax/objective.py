@@ -1,5 +1,6 @@
 """task_1 + task_2 + lam * align: the only place where the strength of alignment enters."""
 
+import functools
 import math
 
 import chex
@@ -57,7 +58,9 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric
   With lam_1 = lam_2 = lam this is task_1 + task_2 + lam * align. Otherwise encoder i, with its
   projection, feels lam_i * align, as in lam_1 * align(z1, stop_gradient(z2)) + lam_2 *
   align(stop_gradient(z1), z2), and a learnt temperature, which belongs to both, feels their mean.
-  With axis_name the batch is one device's part, and negatives are those of all devices.
+  With axis_name the batch is one device's part, and negatives are those of all devices. The means
+  are over the real samples of the batch; with axis_name, a device whose part has fewer of them
+  weighs less, so that the mean over devices is that over the real samples of all.
   """
   module_1, module_2 = sides(spec, n_outputs)
   out_1 = module_1.apply(params['side_1'], batch.x1)
@@ -66,17 +69,30 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric
     raise ValueError(f'projection={spec.projection!r} leaves embeddings of different widths: '
                      f'{out_1.z.shape[1]} and {out_2.z.shape[1]}')
   task = lookup(losses.TASKS, spec.task, 'task')
-  task_1 = jnp.mean(task(out_1.prediction, batch.y))
-  task_2 = jnp.mean(task(out_2.prediction, batch.y))
+  mean = functools.partial(_mean, valid=batch.valid, axis_name=axis_name)
+  task_1 = mean(task(out_1.prediction, batch.y))
+  task_2 = mean(task(out_2.prediction, batch.y))
   lam_1, lam_2 = strengths(hyper, progress)
-  align = jnp.mean(lookup(losses.LOSSES, spec.loss, 'loss')(
+  options = {'axis_name': axis_name, 'valid': batch.valid}
+  align = mean(lookup(losses.LOSSES, spec.loss, 'loss')(
       scale_gradient(out_1.z, lam_1), scale_gradient(out_2.z, lam_2),
       temperature=scale_gradient(temperature(params, hyper, spec=spec), (lam_1 + lam_2) / 2),
-      **({} if axis_name is None else {'axis_name': axis_name})))
+      **{name: value for name, value in options.items() if value is not None}))
   # The strengths act on the gradient above, so the value is added without scaling it again.
   weighted = (lam_1 + lam_2) / 2 * jax.lax.stop_gradient(align)
   loss = task_1 + task_2 + weighted + align - jax.lax.stop_gradient(align)
   return loss, Metrics(loss, task_1, task_2, align)
+
+
+def _mean(values: chex.Array, *, valid: chex.Array | None,
+          axis_name: str | None) -> chex.Array:
+  """Mean [] of values [B] over the valid; its pmean over axis_name is theirs over all devices."""
+  if valid is None:
+    return jnp.mean(values)
+  share = jnp.mean(valid.astype(values.dtype))
+  if axis_name is not None:
+    share = jax.lax.pmean(share, axis_name)
+  return jnp.mean(jnp.where(valid, values, 0)) / share
 
 
 def temperature(params: PyTree, hyper: Hyper, *, spec: Spec) -> chex.Array:

@@ -15,10 +15,12 @@ from jax import lax
 import jax.numpy as jnp
 
 BLOCK_SIZE = 256
+ABSENT = -1e30  # a logit that is not there; finite, since a device may have no other
 
 
 def streaming_info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
-                       block_size: int = BLOCK_SIZE, axis_name: str | None = None) -> chex.Array:
+                       block_size: int = BLOCK_SIZE, axis_name: str | None = None,
+                       valid: chex.Array | None = None) -> chex.Array:
   """`losses.info_nce` without its matrix of logits: same values, same gradients.
 
   Across devices only z2 travels. Each device sees its rows of the logits whole and its columns in
@@ -30,6 +32,8 @@ def streaming_info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Nume
     block_size: rows of logits that exist at a time; memory beyond the embeddings is
       O(block_size * N) for N samples on all devices.
     axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread.
+    valid: [B] bool, the samples that are real; None for all. The others are filling, as at the end
+      of an epoch: they are no negatives, and their values are 0.
 
   Returns:
     [B] nats.
@@ -40,14 +44,17 @@ def streaming_info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Nume
   """
   z1, z2 = _checked(z1, z2, block_size)
   scaled = z2 / temperature
-  rows, columns = _exp_sums(z1, gather(scaled, axis_name), block_size)
+  here = jnp.ones(len(z1), bool) if valid is None else valid
+  everywhere = None if valid is None else gather(valid, axis_name)
+  rows, columns = _exp_sums(z1, gather(scaled, axis_name), here, everywhere, block_size)
   log_sums = _log(rows) + _log(_across_devices(columns, axis_name))
-  return 0.5 * log_sums - jnp.sum(z1 * scaled, axis=1)
+  return where_valid(valid, 0.5 * log_sums - jnp.sum(z1 * scaled, axis=1))
 
 
 def streaming_sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
                       bias: chex.Numeric = -10.0, block_size: int = BLOCK_SIZE,
-                      axis_name: str | None = None) -> chex.Array:
+                      axis_name: str | None = None,
+                      valid: chex.Array | None = None) -> chex.Array:
   """`losses.sigmoid` without its matrix of logits: same values, same gradients.
 
   Args:
@@ -57,6 +64,8 @@ def streaming_sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numer
     block_size: rows of logits that exist at a time; memory beyond the embeddings is
       O(block_size * N) for N samples on all devices.
     axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread.
+    valid: [B] bool, the samples that are real; None for all. The others are filling, as at the end
+      of an epoch: they are no negatives, and their values are 0.
 
   Returns:
     [B] nats, each a sum over N pairs.
@@ -66,13 +75,20 @@ def streaming_sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numer
       whole number of at least 1.
   """
   z1, z2 = _checked(z1, z2, block_size)
-  return _pair_sums(z1, gather(z2 / temperature, axis_name), _varying(bias, z1),
-                    own_columns(len(z1), axis_name), block_size)
+  everywhere = None if valid is None else gather(valid, axis_name)
+  return where_valid(valid, _pair_sums(
+      z1, gather(z2 / temperature, axis_name), _varying(bias, z1),
+      own_columns(len(z1), axis_name), everywhere, block_size))
 
 
 def gather(z: chex.Array, axis_name: str | None) -> chex.Array:
   """[B, K] of this device -> [N, K] of all, devices in order; z itself without an axis."""
   return z if axis_name is None else lax.all_gather(z, axis_name, tiled=True)
+
+
+def where_valid(valid: chex.Array | None, values: chex.Array, otherwise: float = 0) -> chex.Array:
+  """values, and `otherwise` where not valid; all of them where valid is None."""
+  return values if valid is None else jnp.where(valid, values, otherwise)
 
 
 def own_columns(n_rows: int, axis_name: str | None) -> chex.Array:
@@ -187,43 +203,50 @@ def _across_devices(columns: _Sum, axis_name: str | None) -> _Sum:
   return _Sum(top=top, scaled=jnp.sum(parts.scaled * jnp.exp(tops - top[None]), axis=0))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _exp_sums(a: chex.Array, b: chex.Array, block_size: int) -> tuple[_Sum, _Sum]:
-  """Sums of exp(a b^T) over its columns [M] and over its rows [N], from one pass over stripes."""
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _exp_sums(a: chex.Array, b: chex.Array, real_a: chex.Array, real_b: chex.Array | None,
+              block_size: int) -> tuple[_Sum, _Sum]:
+  """Sums of exp(a b^T) over its columns [M] and over its rows [N], from one pass over stripes.
+
+  Only the logits of real rows real_a [M] and of real columns real_b [N] count.
+  """
   def step(columns, stripe):
     rows, real = stripe
-    logits = _dot(rows, b.T)
-    return _add(columns, _sum_exp(_without_filling(logits, real), 0)), _sum_exp(logits, 1)
+    logits = _present(_dot(rows, b.T), None, real_b)
+    return _add(columns, _sum_exp(_present(logits, real, None), 0)), _sum_exp(logits, 1)
 
-  stripes = _stripes(a, block_size), _stripes(jnp.ones(len(a), bool), block_size)
+  stripes = _stripes(a, block_size), _stripes(real_a, block_size)
   nothing = _Sum(top=_varying(jnp.full(len(b), -jnp.inf), a),
                  scaled=_varying(jnp.zeros(len(b)), a))
   columns, rows = lax.scan(step, nothing, stripes)
   return jax.tree.map(lambda x: _unstriped(x, len(a)), rows), columns
 
 
-def _without_filling(logits: chex.Array, real: chex.Array) -> chex.Array:
-  """logits [T, N], -inf in the rows that are not real [T]; every stripe has a real row."""
-  return jnp.where(real[:, None], logits, -jnp.inf)
+def _present(logits: chex.Array, rows: chex.Array | None,
+             columns: chex.Array | None) -> chex.Array:
+  """logits [T, N], ABSENT outside the rows [T] and the columns [N]; None: all of them."""
+  rows, columns = (None if real is None else jnp.expand_dims(real, axis)
+                   for real, axis in ((rows, 1), (columns, 0)))
+  return where_valid(rows, where_valid(columns, logits, ABSENT), ABSENT)
 
 
-def _exp_sums_forward(a, b, block_size):
-  rows, columns = _exp_sums(a, b, block_size)
-  return (rows, columns), (a, b, rows.top, columns.top)
+def _exp_sums_forward(a, b, real_a, real_b, block_size):
+  rows, columns = _exp_sums(a, b, real_a, real_b, block_size)
+  return (rows, columns), (a, b, real_a, real_b, rows.top, columns.top)
 
 
 def _exp_sums_backward(block_size, saved, cotangents):
-  a, b, row_tops, column_tops = saved
+  a, b, real_a, real_b, row_tops, column_tops = saved
   to_rows, to_columns = (c.scaled for c in cotangents)
 
   def stripe_gradient(logits, tops, to_rows, real):
-    logits = _without_filling(logits, real)
+    logits = _present(logits, real, real_b)
     # Two exponentials an entry: one from the other would overflow at a low temperature.
     return (to_rows[:, None] * jnp.exp(logits - tops[:, None])
             + to_columns[None] * jnp.exp(logits - column_tops[None]))
 
-  real = jnp.ones(len(a), bool)
-  return _gradients(stripe_gradient, a, b, (row_tops, to_rows, real), block_size)[:2]
+  to_a, to_b, _ = _gradients(stripe_gradient, a, b, (row_tops, to_rows, real_a), block_size)
+  return to_a, to_b, None, None
 
 
 _exp_sums.defvjp(_exp_sums_forward, _exp_sums_backward)
@@ -232,13 +255,15 @@ _exp_sums.defvjp(_exp_sums_forward, _exp_sums_backward)
 # -- SigLIP: sums over the columns of the logits ---------------------------------------------------
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def _pair_sums(a: chex.Array, b: chex.Array, bias: chex.Array, own: chex.Array,
-               block_size: int) -> chex.Array:
-  """Sum over j of softplus(+-(a_i . b_j + bias)) [M]: minus where j = own_i, plus elsewhere."""
+               real_b: chex.Array | None, block_size: int) -> chex.Array:
+  """Sum over real j of softplus(+-(a_i . b_j + bias)) [M]: minus where j = own_i, plus elsewhere.
+  """
   def step(nothing, stripe):
     rows, own = stripe
-    return nothing, jnp.sum(jax.nn.softplus(_against(_dot(rows, b.T) + bias, own)), axis=1)
+    logits = _against(_dot(rows, b.T) + bias, own)
+    return nothing, jnp.sum(jax.nn.softplus(_present(logits, None, real_b)), axis=1)
 
   _, sums = lax.scan(step, None, (_stripes(a, block_size), _stripes(own, block_size)))
   return _unstriped(sums, len(a))
@@ -249,18 +274,18 @@ def _against(x: chex.Array, own: chex.Array) -> chex.Array:
   return jnp.where(own[:, None] == jnp.arange(x.shape[1])[None], -x, x)
 
 
-def _pair_sums_forward(a, b, bias, own, block_size):
-  return _pair_sums(a, b, bias, own, block_size), (a, b, bias, own)
+def _pair_sums_forward(a, b, bias, own, real_b, block_size):
+  return _pair_sums(a, b, bias, own, real_b, block_size), (a, b, bias, own, real_b)
 
 
 def _pair_sums_backward(block_size, saved, cotangent):
-  a, b, bias, own = saved
+  a, b, bias, own, real_b = saved
 
   def stripe_gradient(logits, own, cotangent):  # the cotangent of the filling is 0
-    slope = _against(jax.nn.sigmoid(_against(logits + bias, own)), own)
-    return cotangent[:, None] * slope
+    slope = jax.nn.sigmoid(_present(_against(logits + bias, own), None, real_b))
+    return cotangent[:, None] * _against(slope, own)
 
-  return *_gradients(stripe_gradient, a, b, (own, cotangent), block_size), None
+  return *_gradients(stripe_gradient, a, b, (own, cotangent), block_size), None, None
 
 
 _pair_sums.defvjp(_pair_sums_forward, _pair_sums_backward)

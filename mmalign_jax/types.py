@@ -17,10 +17,14 @@ COMPUTE_DTYPES = ('bfloat16', 'float32')
 
 @struct.dataclass
 class Batch:
-  """Paired samples: x1 [B, D1], x2 [B, D2], y [B] (i32 class, or f32 for regression)."""
+  """Paired samples: x1 [B, D1], x2 [B, D2], y [B] (i32 class, or f32 for regression).
+
+  valid [B]: bool, False for the filling of a last batch that is too short; None: all are real.
+  """
   x1: chex.Array
   x2: chex.Array
   y: chex.Array
+  valid: chex.Array | None = None
 
 
 @struct.dataclass

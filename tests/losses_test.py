@@ -253,3 +253,28 @@ class TestEveryLoss:
 
   def test_is_not_negative(self, name):
     assert (np.asarray(loss_of(name)(*ARGUMENTS[name](np.random.default_rng(0)))) >= 0).all()
+
+
+# -- filling ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', losses.LOSSES)
+def test_samples_that_are_not_valid_are_as_if_they_were_not_there(name):
+  z1, z2 = embeddings(rows=7)
+  real = np.array([True, False, True, True, False, False, False])
+  options = {'block_size': 3} if name.startswith('streaming') else {}  # the last stripe: filling
+
+  def total(a, b, temperature, valid):
+    kept = {} if valid is None else {'valid': valid}
+    values = losses.LOSSES[name](a, b, temperature=temperature, **options, **kept)
+    return jnp.sum(values**2), values  # cotangents that differ
+
+  both = jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True)
+  (_, values), (to_1, to_2, to_t) = both(z1, z2, 0.1, real)
+  (_, expected), (of_1, of_2, of_t) = both(z1[real], z2[real], 0.1, None)
+  np.testing.assert_allclose(values[real], expected, rtol=1e-6, atol=1e-6)
+  np.testing.assert_allclose(to_t, of_t, rtol=1e-5)
+  for found, wanted in ((to_1, of_1), (to_2, of_2)):
+    np.testing.assert_allclose(found[real], wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(found[~real], 0)
+  np.testing.assert_array_equal(values[~real], 0)

@@ -88,6 +88,9 @@ def test_gradients_agree_over_devices_processes_and_jit(tmp_path):
     for key in other.files:
       plain = alone[key.replace('/pmap/', '/jit/')]
       np.testing.assert_allclose(other[key], plain, atol=1e-5, rtol=1e-4, err_msg=f'{name} {key}')
+  for key in (k for k in alone.files if '/alone/' in k):  # filling is as if it was not there
+    np.testing.assert_allclose(alone[key.replace('/alone/', '/ragged/True/jit/')], alone[key],
+                               atol=1e-5, rtol=1e-4, err_msg=key)
   losses = {key.split('/')[0] for key in alone.files}
   assert losses == {'info_nce', 'sigmoid', 'streaming_info_nce', 'streaming_sigmoid'}
 
@@ -178,6 +181,18 @@ def test_batches_are_epochs_and_their_parts_the_whole():
     rows = np.concatenate([b.x1.reshape(16, -1) for b in epoch])
     assert len(np.unique(rows, axis=0)) == 96  # distinct pairs; 4 of 100 are left out
   assert not np.array_equal(first[0].x1, first[6].x1)  # a new order
+  kept = pipeline.batches(data, batch_size=16, seed=3, drop_last=False)
+  epoch = [next(kept) for _ in range(7)]
+  assert [int(b.valid.sum()) for b in epoch] == [16] * 6 + [4]
+  rows = np.concatenate([b.x1.reshape(16, -1)[b.valid] for b in epoch])
+  assert len(np.unique(rows, axis=0)) == 100
+  both = [pipeline.batches(data, batch_size=16, seed=3, part=i, parts=2, drop_last=False)
+            for i in (0, 1)]
+  for whole in epoch:
+    parts = [next(one) for one in both]
+    for name in ('x1', 'y', 'valid'):
+      np.testing.assert_array_equal(np.concatenate([getattr(p, name) for p in parts]),
+                                    getattr(whole, name))
   halves = [pipeline.batches(data, batch_size=16, seed=3, part=i, parts=2) for i in (0, 1)]
   for whole in first[:3]:
     np.testing.assert_array_equal(np.concatenate([next(h).x2 for h in halves]), whole.x2)
@@ -204,6 +219,7 @@ def test_the_log_forgets_the_steps_of_a_life_that_is_over(tmp_path):
 @pytest.mark.parametrize('settings, message', [
     (dict(lam=(-1.0,)), 'lam=-1 must be at least 0'),
     (dict(lam=('x',)), "lam='x' is not a number"),
+    (dict(drop_last=1), 'drop_last=1 must be True or False'),
     (dict(epochs=0), 'epochs=0 must be a whole number of at least 1'),
     (dict(encoder_1='lenett'), "encoder_1 'lenett' is unknown; known: .*lenet"),
     (dict(loss='clip'), "loss 'clip' is unknown; known: info_nce"),

@@ -25,9 +25,10 @@ RUN = {'log_every': 20, 'checkpoint_every': 200, 'keep_last': 2, 'resamples': 20
        'tensorboard': True}  # how to run and report, without effect on the numbers
 _OWN = {
     'study': 'train', 'name': 'avmnist', 'lam': (0.0, 0.2, 0.5, 1.0), 'seed': (0,),
-    'schedule': SCHEDULES[0], 'epochs': 15, 'encoder_1': 'lenet', 'encoder_2': 'audio_cnn1d',
-    'depth_1': 2, 'depth_2': 2, 'width_1': 12, 'width_2': 32, 'projection_width': 32,
-    'batch_size': 256, 'learning_rate': 3e-3, 'weight_decay': 1e-4}
+    'schedule': SCHEDULES[0], 'epochs': 15, 'drop_last': True,
+    'encoder_1': 'lenet', 'encoder_2': 'audio_cnn1d', 'depth_1': 2, 'depth_2': 2, 'width_1': 12,
+    'width_2': 32, 'projection_width': 32, 'batch_size': 256, 'learning_rate': 3e-3,
+    'weight_decay': 1e-4}
 _WHOLE = ('epochs', 'batch_size', 'log_every', 'checkpoint_every', 'keep_last')
 
 
@@ -40,6 +41,7 @@ class TrainPlan:
   axes: dict[str, tuple]
   hypers: Hyper
   epochs: int
+  drop_last: bool
   knobs: pairing.Knobs
   settings: dict[str, Any]
   run: dict[str, Any]
@@ -54,12 +56,14 @@ class TrainPlan:
     return [f'lam={lam:g}, seed={seed}' for lam in self.axes['lam'] for seed in self.axes['seed']]
 
   def steps_per_epoch(self, data: AVMNIST) -> int:
-    """Full batches in an epoch; what is left over waits for the next order.
+    """Batches in an epoch; with drop_last, pairs that fill none wait for the next order.
 
     Raises:
-      ValueError: fewer pairs than a batch.
+      ValueError: with drop_last, fewer pairs than a batch.
     """
     n = len(data.label_train)
+    if not self.drop_last:
+      return -(-n // self.spec.batch_size)
     if n < self.spec.batch_size:
       raise ValueError(f'batch_size={self.spec.batch_size} is more than the {n} training pairs')
     return n // self.spec.batch_size
@@ -93,6 +97,8 @@ def from_settings(given: dict[str, Any]) -> TrainPlan:
     if isinstance(settings[name], bool) or not isinstance(settings[name], int) or (
         settings[name] < 1):
       raise ValueError(f'{name}={settings[name]!r} must be a whole number of at least 1')
+  if not isinstance(settings['drop_last'], bool):
+    raise ValueError(f'drop_last={settings["drop_last"]!r} must be True or False')
   axes = {name: _axis(name, settings[name]) for name in AXES}
   settings |= axes
   lookup(dict.fromkeys(SCHEDULES), settings['schedule'], 'schedule')
@@ -105,7 +111,7 @@ def from_settings(given: dict[str, Any]) -> TrainPlan:
   knobs = pairing.Knobs(**{f.name: settings['data_seed' if f.name == 'seed' else f.name]
                            for f in dataclasses.fields(pairing.Knobs)})
   return TrainPlan(
-      settings['name'], spec, axes, hypers, settings['epochs'], knobs,
+      settings['name'], spec, axes, hypers, settings['epochs'], settings['drop_last'], knobs,
       {k: v for k, v in settings.items() if k not in RUN}, {k: settings[k] for k in RUN})
 
 

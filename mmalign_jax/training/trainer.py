@@ -61,7 +61,8 @@ def train(plan: TrainPlan, data: AVMNIST, workdir: str | os.PathLike, *,
   step = parallel.data_parallel(ensemble_step(spec, n_outputs, parallel.AXIS))
   configuration = plan.settings | {'data_fingerprint': data.fingerprint}
   source = pipeline.batches(data, batch_size=local * parts, part=part, parts=parts,
-                            seed=pipeline.order_seed(plan.axes['seed']))
+                            seed=pipeline.order_seed(plan.axes['seed']),
+                            drop_last=plan.drop_last)
   with Checkpoints(workdir / 'checkpoints', configuration,
                    keep_last=plan.run['keep_last']) as kept:
     state, data_state, start = kept.restore(fresh) or (fresh, None, 0)
