@@ -7,7 +7,7 @@ from ml_collections import config_flags
 
 from mmalign_jax import cli, studies
 from mmalign_jax.data.avmnist import load_avmnist
-from mmalign_jax.training import parallel, train_plan, trainer
+from mmalign_jax.training import parallel, processes, train_plan, trainer
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file('config', None, 'What to train, as configs/avmnist.py[:ARGUMENT].')
@@ -29,8 +29,10 @@ def main(_) -> None:
       raise ValueError(f'--{flag} is missing; for example {__doc__.partition(": ")[2]}')
   parallel.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.timeout)
   plan = train_plan.from_settings(FLAGS.config.to_dict())
-  data = load_avmnist(FLAGS.data_dir, prepared_dir=FLAGS.prepared_dir, **vars(plan.knobs))
-  print(*data.notes, sep='\n', end='\n' if data.notes else '')
+  data = processes.together(lambda: load_avmnist(
+      FLAGS.data_dir, prepared_dir=FLAGS.prepared_dir, **vars(plan.knobs)))
+  if parallel.leads():
+    print(*data.notes, sep='\n', end='\n' if data.notes else '')
   dataset = trainer.train(plan, data, FLAGS.workdir)
   if parallel.leads():
     kind = studies.STUDIES['train']

@@ -40,6 +40,11 @@ def check(spec: Spec, hypers: Hyper) -> None:
     for name in names:
       if getattr(spec, name) < least:
         raise ValueError(f'{name}={getattr(spec, name)} must be at least {least}')
+  if not (np.isfinite(spec.clip_norm) and spec.clip_norm > 0):
+    raise ValueError(f'clip_norm={spec.clip_norm:g} must be above 0')
+  if not 0 < spec.min_temperature <= spec.max_temperature < np.inf:
+    raise ValueError(f'min_temperature={spec.min_temperature:g} must be above 0 and not above '
+                     f'max_temperature={spec.max_temperature:g}')
   n_train = np.asarray(hypers.n_train)
   if n_train.min() < spec.batch_size:
     raise ValueError(f'n_train={n_train.min():g} samples are fewer than a batch: '

@@ -32,7 +32,7 @@ def made(n: int = 100, m: int = 40) -> AVMNIST:
     fields |= {
         f'image_{part}': noisy(centers[0], (4, 4, 1)), f'audio_{part}': noisy(centers[1], (4, 3)),
         f'label_{part}': label, f'audio_label_{part}': label, f'speaker_{part}': 0 * label,
-        f'recording_{part}': label.astype(str), f'image_index_{part}': np.arange(size)}
+        f'recording_{part}': np.arange(size).astype(str), f'image_index_{part}': np.arange(size)}
   return AVMNIST(**fields, speakers=('a',), fingerprint='made', notes=())
 
 

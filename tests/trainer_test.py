@@ -1,5 +1,6 @@
 """Data-parallel training: one device, eight, two processes and jit agree; a kill loses nothing."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import jax
@@ -22,11 +24,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from trainer_data import SMALL, made, one_step  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+COMPILED = tempfile.TemporaryDirectory()  # a dozen processes run the same few programs
 
 
 def start(*arguments, devices=1, **environment):
   found = os.environ | {
       'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'OPENBLAS_NUM_THREADS': '1',
+      'JAX_COMPILATION_CACHE_DIR': COMPILED.name, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
       'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}', **environment}
   script = str(ROOT / 'tests/trainer_data.py')
   return subprocess.Popen([sys.executable, script, *map(str, arguments)], env=found,
@@ -220,6 +224,10 @@ def test_the_log_forgets_the_steps_of_a_life_that_is_over(tmp_path):
     (dict(lam=(-1.0,)), 'lam=-1 must be at least 0'),
     (dict(lam=('x',)), "lam='x' is not a number"),
     (dict(drop_last=1), 'drop_last=1 must be True or False'),
+    (dict(seed=(1.0,)), 'seed=1.0 must be a whole number'),
+    (dict(audio_snr_db='loud'), "audio_snr_db: 'loud' is not a number"),
+    (dict(clip_norm=0.0), 'clip_norm=0 must be above 0'),
+    (dict(min_temperature=2.0, max_temperature=1.0), 'min_temperature=2 .* max_temperature=1'),
     (dict(epochs=0), 'epochs=0 must be a whole number of at least 1'),
     (dict(encoder_1='lenett'), "encoder_1 'lenett' is unknown; known: .*lenet"),
     (dict(loss='clip'), "loss 'clip' is unknown; known: info_nce"),
@@ -235,6 +243,8 @@ def test_bad_settings_name_the_field_and_the_value(settings, message):
 def test_a_batch_must_fit_the_devices_and_the_data(monkeypatch):
   with pytest.raises(ValueError, match='batch_size=128 is more than the 100 training pairs'):
     train_plan.from_settings(SMALL | dict(batch_size=128)).bound(made())
+  with pytest.raises(ValueError, match='neighbors=8 needs more than 8 test pairs, .* are 8'):
+    train_plan.from_settings(SMALL | dict(neighbors=8)).bound(made(m=8))
   monkeypatch.setattr(jax, 'device_count', lambda: 3)
   with pytest.raises(ValueError, match='batch_size=16 is not divisible by 3 devices'):
     parallel.local_batch(16)
@@ -248,6 +258,54 @@ def test_a_batch_must_fit_the_devices_and_the_data(monkeypatch):
 def test_a_coordinator_that_does_not_answer_is_named(arguments, message):
   with pytest.raises((ValueError, OSError), match=message):
     parallel.connect(*arguments, timeout=1)
+
+
+def test_a_digit_that_only_the_test_pairs_have_is_a_class():
+  data = made()
+  few = dataclasses.replace(data, label_train=np.minimum(data.label_train, 1))
+  assert judge.check_shapes(few)[2] == 3
+
+
+def test_what_is_not_finite_stops_without_a_checkpoint(monkeypatch, tmp_path):
+  plan, data = train_plan.from_settings(SMALL | dict(epochs=1)), made()
+
+  def spoilt(change):
+    real = trainer.ensemble_step
+    def make(*arguments):
+      step = real(*arguments)
+      return lambda state, *rest: change(*step(state, *rest))
+    return make
+
+  bad_gradient = lambda state, m: (state, m.replace(grad_norm=m.grad_norm * np.array([1, np.inf])))
+  bad_state = lambda state, m: (state.replace(params=jax.tree.map(
+      lambda v: v * np.float32(np.nan), state.params)), m)
+  for name, change, message in (('a', bad_gradient, r'grad_norm=inf at step 1 \(lam=1, seed=0\)'),
+                                ('b', bad_state, r'a parameter is not finite at step \d')):
+    with monkeypatch.context() as patch:
+      patch.setattr(trainer, 'ensemble_step', spoilt(change))
+      patch.setitem(plan.run, 'checkpoint_every', 1)
+      with pytest.raises(FloatingPointError, match=message):
+        trainer.train(plan, data, tmp_path / name, progress=False)
+    assert not [p for p in (tmp_path / name / 'checkpoints').iterdir() if p.name.isdigit()]
+
+
+@pytest.mark.parametrize('process, message', [
+    (0, 'did not gather all processes within 2 s'), (1, 'did not gather all processes within 2 s'),
+    (None, 'the port cannot be had')])
+def test_processes_that_do_not_come_together_end_in_a_line(process, message):
+  with socket.socket() as taken:
+    taken.bind(('127.0.0.1', 0))
+    where = f'127.0.0.1:{taken.getsockname()[1]}'
+    if process == 0:
+      taken.close()  # nobody else comes
+    else:
+      taken.listen()  # answers, but is no coordinator; or has the port
+    code = ('import sys; from mmalign_jax import cli; from mmalign_jax.training import parallel; '
+            f'sys.exit(cli.guard(lambda: parallel.connect({where!r}, 2, {process or 0}, 2)))')
+    found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60,
+                           env=os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'})
+  assert found.returncode == 2, found.stderr
+  assert [message in line for line in found.stderr.splitlines() if 'error:' in line] == [True]
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(undisturbed):

@@ -18,6 +18,7 @@ import numpy as np
 from mmalign_jax.data import files
 
 RATE = 8000  # Hz
+_LONGEST = 64 * 2**20  # bytes of a recording in an archive
 _RATES = range(4000, 192_001)  # Hz; outside, a header is taken for damaged
 _NAME = re.compile(r'([0-9])_([^_]+)_([0-9]{1,6})\.wav', re.ASCII)
 
@@ -72,7 +73,13 @@ def _wav_files(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
         yield file.name, data
   elif path.is_file():
     with files.reading(path), zipfile.ZipFile(path) as archive:
-      found = {name: archive.read(name) for name in archive.namelist() if name.endswith('.wav')}
+      found = {}
+      for member in archive.infolist():
+        if member.filename.endswith('.wav'):
+          if member.file_size > _LONGEST:
+            raise ValueError(f'{member.filename!r} has {member.file_size} bytes; at most '
+                             f'{_LONGEST} are read')
+          found[member.filename] = archive.read(member)
     for name in sorted(found):
       if not pathlib.PurePosixPath(name).name.startswith('.'):
         yield pathlib.PurePosixPath(name).name, found[name]

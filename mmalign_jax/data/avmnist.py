@@ -95,7 +95,11 @@ def _cache() -> pathlib.Path:
       return folder
   except (OSError, RuntimeError):  # RuntimeError: a user without a home
     pass
-  return pathlib.Path(tempfile.gettempdir()) / f'mmalign_jax-{os.getuid()}'
+  folder = pathlib.Path(tempfile.gettempdir()) / f'mmalign_jax-{os.getuid()}'
+  folder.mkdir(mode=0o700, exist_ok=True)
+  if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+    raise ValueError(f'{folder} is of another user; choose a prepared_dir')
+  return folder
 
 
 def _assembled(parts: dict[str, dict[str, np.ndarray]], key: str,

@@ -6,6 +6,7 @@ mismatched pairs, for example, the other pairs stay the same.
 
 import dataclasses
 import math
+import numbers
 import zlib
 
 import numpy as np
@@ -44,6 +45,10 @@ class Knobs:
     for name, known in (('features', tuple(FEATURES)), ('speakers', SPEAKERS)):
       if getattr(self, name) not in known:
         raise ValueError(f'{name}: {getattr(self, name)!r}; known: {", ".join(known)}')
+    for name in ('image_energy_removed', 'mismatched', 'audio_snr_db'):
+      value = getattr(self, name)
+      if not (isinstance(value, numbers.Real) or value is None and name == 'audio_snr_db'):
+        raise ValueError(f'{name}: {value!r} is not a number')
     if not 0 <= self.image_energy_removed < 1:
       raise ValueError(f'image_energy_removed: {self.image_energy_removed!r} is not in [0, 1)')
     if not 0 <= self.mismatched <= 1:

@@ -121,4 +121,5 @@ def check_shapes(data: AVMNIST) -> tuple[tuple[int, ...], tuple[int, ...], int]:
   """Shapes of one image and of one sound, and the number of classes."""
   chex.assert_equal_shape_prefix(
       [data.image_train, data.audio_train, data.label_train], 1)
-  return data.image_train.shape[1:], data.audio_train.shape[1:], int(data.label_train.max()) + 1
+  return data.image_train.shape[1:], data.audio_train.shape[1:], int(
+      max(data.label_train.max(), data.label_test.max())) + 1

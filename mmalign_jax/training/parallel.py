@@ -1,8 +1,11 @@
 """The only module that asks for devices: how to spread a sweep's cells, or a batch, over them."""
 
+import contextlib
 import dataclasses
 import os
 import socket
+import sys
+import threading
 import time
 from typing import Callable
 
@@ -114,7 +117,9 @@ def connect(coordinator: str, num_processes: int, process_id: int, timeout: int 
 
   Raises:
     ValueError: some of the three but not all, or a process_id out of range.
-    OSError: the coordinator did not answer within `timeout` seconds.
+    OSError: the port of the coordinator is not free, or the coordinator does not answer at all
+      within `timeout` seconds. Where something answers but the processes do not find together, the
+      process ends with status 2 and one line: JAX would abort it with a trace.
   """
   told = bool(coordinator), num_processes > 0, process_id >= 0
   cluster = not any(told) and int(os.environ.get('SLURM_NTASKS', '1')) > 1 or (
@@ -129,11 +134,27 @@ def connect(coordinator: str, num_processes: int, process_id: int, timeout: int 
     _reach(coordinator, process_id, timeout)
   arguments = dict(coordinator_address=coordinator, num_processes=num_processes,
                    process_id=process_id) if any(told) else {}
+  text = f'coordinator {coordinator or "of the cluster"} did not gather all processes'
+  with _deadline(timeout, f'{text} within {timeout} s'):
+    try:
+      jax.distributed.initialize(**arguments, initialization_timeout=timeout + 30)
+    except RuntimeError as error:
+      raise OSError(f'{text}: {str(error).splitlines()[0]}') from error
+
+
+@contextlib.contextmanager
+def _deadline(seconds: float, text: str):
+  """Ends the process where what is done under it takes longer: JAX's own deadline aborts."""
+  def leave():
+    print(f'error: {text}', file=sys.stderr, flush=True)
+    os._exit(2)
+  timer = threading.Timer(seconds, leave)
+  timer.daemon = True
+  timer.start()
   try:
-    jax.distributed.initialize(**arguments, initialization_timeout=timeout)
-  except RuntimeError as error:
-    raise OSError(f'coordinator {coordinator or "of the cluster"} did not answer within {timeout} '
-                  f's: {str(error).splitlines()[0]}') from error
+    yield
+  finally:
+    timer.cancel()
 
 
 def _reach(coordinator: str, process_id: int, timeout: int) -> None:
@@ -141,8 +162,14 @@ def _reach(coordinator: str, process_id: int, timeout: int) -> None:
   host, _, port = coordinator.rpartition(':')
   if not host or not port.isdecimal():
     raise ValueError(f'--coordinator={coordinator} must be HOST:PORT')
-  if process_id == 0:
-    return  # this process is the one that answers
+  if process_id == 0:  # the one that answers
+    with socket.socket() as own:
+      own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+      try:
+        own.bind(('', int(port)))
+      except (OSError, OverflowError) as error:
+        raise OSError(f'--coordinator={coordinator}: the port cannot be had: {error}') from error
+    return
   end = time.monotonic() + timeout
   while True:
     try:

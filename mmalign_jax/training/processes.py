@@ -31,6 +31,25 @@ def from_first(work: Callable[[], Any]) -> Any:
   return outcome['value']
 
 
+def together(work: Callable[[], Any]) -> Any:
+  """What `work` returns on each process, unless it fails on one: then every process raises.
+
+  Raises:
+    ValueError, OSError: of `work`; an OSError on the processes where it did not fail.
+  """
+  error, value = None, None
+  try:
+    value = work()
+  except (ValueError, OSError) as found:
+    error = found
+  failed = any_process(error is not None)
+  if error is not None:
+    raise error
+  if failed:
+    raise OSError('another process could not go on; its own message says why')
+  return value
+
+
 def any_process(flag: bool) -> bool:
   """Whether `flag` is set on any process; every process must call it, at the same step."""
   if jax.process_count() == 1:

@@ -5,11 +5,11 @@ Orbax is imported where a folder is opened, being slow to import. It writes asid
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
 import pathlib
-import shutil
 from typing import Any, Iterator
 import zlib
 
@@ -18,6 +18,9 @@ import numpy as np
 from mmalign_jax.training import leaves
 
 STATE, META = 'state', 'meta'  # what a step holds: its arrays, and what is known of them
+
+_NOT_THE_FILE = {errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE,
+                 errno.ENOMEM}  # errors of the machine: what cannot be read now may be good
 
 
 class Damaged(Exception):
@@ -106,8 +109,9 @@ class Steps:
 
   def set_aside(self, step: int) -> str:
     """Renames a step, which would stand in the way of another of its number, to what it returns."""
-    target = self.folder / f'{step}.damaged'
-    shutil.rmtree(target, ignore_errors=True)
+    target, again = self.folder / f'{step}.damaged', 1
+    while target.exists():
+      target, again = self.folder / f'{step}.damaged.{again}', again + 1
     os.replace(self.folder / str(step), target)
     self._manager.reload()
     return target.name
@@ -137,6 +141,10 @@ def _reading() -> Iterator[None]:
     yield
   except (MemoryError, Damaged):
     raise  # where memory is short the step may be good
+  except OSError as error:
+    if error.errno in _NOT_THE_FILE:
+      raise
+    raise Damaged(_line(error)) from error
   except Exception as error:  # Orbax and TensorStore have no type of their own for damage
     raise Damaged(_line(error)) from error
 

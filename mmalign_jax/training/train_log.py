@@ -33,7 +33,7 @@ class TrainLog:
   def _lines(self) -> list[dict]:
     """Whole lines; the last may have been cut off."""
     found = []
-    for line in self._path.read_text().splitlines() if self._path.exists() else ():
+    for line in self._path.read_text(errors='replace').splitlines() if self._path.exists() else ():
       try:
         found.append(json.loads(line))
       except ValueError:

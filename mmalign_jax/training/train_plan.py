@@ -69,10 +69,17 @@ class TrainPlan:
     return n // self.spec.batch_size
 
   def bound(self, data: AVMNIST) -> Spec:
-    """The Spec with as many steps as the data make."""
+    """The Spec with as many steps as the data make.
+
+    Raises:
+      ValueError: too few pairs to train on, or to measure similarity with.
+    """
     steps = self.epochs * self.steps_per_epoch(data)
-    return dataclasses.replace(self.spec, steps=steps, n_align=min(
-        self.spec.n_align, len(data.label_test)))
+    n_align, neighbors = min(self.spec.n_align, len(data.label_test)), self.spec.neighbors
+    if n_align <= max(neighbors, 3):
+      raise ValueError(f'neighbors={neighbors} needs more than {max(neighbors, 3)} test pairs, and '
+                       f'there are {n_align}')
+    return dataclasses.replace(self.spec, steps=steps, n_align=n_align)
 
 
 def defaults() -> dict[str, Any]:
@@ -120,6 +127,8 @@ def _axis(name: str, value: Any) -> tuple:
   for v in value:
     if isinstance(v, bool) or not isinstance(v, (int, float)):
       raise ValueError(f'{name}={v!r} is not a number')
+    if name == 'seed' and not isinstance(v, int):
+      raise ValueError(f'{name}={v!r} must be a whole number')
   if not value:
     raise ValueError(f'{name}=() has no values')
   return tuple(sorted(set(value)))

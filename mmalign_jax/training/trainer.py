@@ -115,6 +115,7 @@ def _loop(plan: TrainPlan, data: AVMNIST, spec: Spec, step, state: TrainState, h
         continue
       report(t, metrics)
       before = None
+      _finite_state(plan, t, state, kept)
       scores = _epoch_scores(plan, data, spec, state) if t % per_epoch == 0 else {}
       if scores:
         log.write(t, {'epoch': t // per_epoch, **scores})
@@ -159,29 +160,44 @@ def _plain(metrics: PyTree) -> dict[str, np.ndarray]:
 
 
 def _finite(plan: TrainPlan, step: int, metrics: PyTree, kept: Checkpoints) -> None:
-  """Raises FloatingPointError where a loss of the ensemble is not finite."""
-  loss = np.asarray(metrics.loss)
-  if not np.isfinite(loss).all():
-    kept.wait()
-    run = int(np.argmin(np.isfinite(loss)))
-    raise FloatingPointError(
-        f'loss={loss[run]} at step {step} ({plan.labels[run]}); the checkpoints before it are good')
+  """Raises FloatingPointError where a loss or a gradient of the ensemble is not finite."""
+  for name in ('loss', 'grad_norm'):
+    values = np.asarray(getattr(metrics, name))
+    if not np.isfinite(values).all():
+      _refuse(plan, step, kept, np.isfinite(values), f'{name}={values[~np.isfinite(values)][0]}')
+
+
+def _finite_state(plan: TrainPlan, step: int, state: TrainState, kept: Checkpoints) -> None:
+  """Raises FloatingPointError where a parameter is not finite: no checkpoint is made of that."""
+  good = np.ones(len(plan.labels), bool)
+  for leaf in jax.tree.leaves(jax.device_get(state.params)):
+    good &= np.isfinite(leaf).reshape(len(good), -1).all(axis=1)
+  if not good.all():
+    _refuse(plan, step, kept, good, 'a parameter is not finite')
+
+
+def _refuse(plan: TrainPlan, step: int, kept: Checkpoints, good: np.ndarray, what: str) -> None:
+  kept.wait()
+  raise FloatingPointError(f'{what} at step {step} ({plan.labels[int(np.argmin(good))]}); the '
+                           'checkpoints before it are good')
 
 
 @contextlib.contextmanager
 def _log(plan: TrainPlan, workdir: pathlib.Path, start: int):
   """The log of process 0; the others write into nothing."""
+  opened: list[TrainLog] = []
+  processes.from_first(lambda: opened.append(  # an error is then one of all processes
+      TrainLog(workdir, plan.labels, start, tensorboard=plan.run['tensorboard'])))
   if jax.process_index():
     class Nothing:
       def write(self, *_):
         pass
     yield Nothing()
     return
-  log = TrainLog(workdir, plan.labels, start, tensorboard=plan.run['tensorboard'])
   try:
-    yield log
+    yield opened[0]
   finally:
-    log.close()
+    opened[0].close()
 
 
 @contextlib.contextmanager
