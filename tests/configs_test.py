@@ -123,3 +123,13 @@ def test_paired_argument_is_parsed_and_checked():
   assert (config.data, config.x1, config.x2, config.y) == ('a/b.npz', 'text', 'audio', 'label')
   with pytest.raises(ValueError, match="cannot read 'digit'; give digits, tiny, or KEY=VALUE"):
     module.get_config('digit')
+
+
+def test_knobs_that_are_none_by_default_are_set_by_flags(tmp_path):
+  found = subprocess.run(
+      [sys.executable, str(ROOT / 'launch/train.py'), '--config=configs/avmnist.py',
+       f'--workdir={tmp_path}', f'--data_dir={tmp_path / "gone"}', '--config.audio_snr_db=10',
+       '--config.train_size=500', '--config.test_size=200'],
+      capture_output=True, text=True, cwd=ROOT, timeout=120)
+  assert found.returncode == 2 and 'gone' in found.stderr  # the flags were taken
+  assert 'no such' in found.stderr.lower(), found.stderr
