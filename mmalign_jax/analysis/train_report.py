@@ -75,7 +75,7 @@ def figure(dataset: xr.Dataset, summary: list[dict]) -> Figure:
   for axis, label in zip(axes[0], ('test accuracy', 'similarity of the sides')):
     axis.set_xlabel('strength of alignment, lam')
     axis.set_ylabel(label)
-    axis.legend(frameon=False, fontsize=8, loc='center right')
+    axis.legend(frameon=False, fontsize=8, ncols=3, loc='lower left', bbox_to_anchor=(0, 1))
   return drawn
 
 
