@@ -62,7 +62,7 @@ def steps(path: str) -> None:
       half = 16 // jax.process_count()
       own = slice(jax.process_index() * half, (jax.process_index() + 1) * half)
       pmapped, twin = parallel.data_parallel(make(parallel.AXIS)), parallel.sharded(make(None))
-      valid = {'whole': np.ones(16, bool), 'ragged': real} if learnable else {'whole': None}
+      valid = {'whole': np.ones(16, bool) if learnable else None, 'ragged': real}
       for kind, mask in valid.items():
         given = batch.replace(valid=mask)
         if jax.device_count() > 1:
@@ -71,8 +71,8 @@ def steps(path: str) -> None:
         # One device by jit has no collective at all: the others are held against it.
         if jax.process_count() == 1 and (learnable or jax.device_count() == 1):
           run(twin, given, f'{loss}/{kind}/{learnable}/jit')
-      if learnable and jax.device_count() == 1:
-        run(twin, jax.tree.map(lambda v: v[real], batch), f'{loss}/alone')
+      if jax.device_count() == 1:
+        run(twin, jax.tree.map(lambda v: v[real], batch), f'{loss}/alone/{learnable}/jit')
   np.savez(path, **found)
 
 

@@ -49,7 +49,8 @@ def train(plan: TrainPlan, data: AVMNIST, workdir: str | os.PathLike, *,
   Raises:
     ValueError: settings that do not fit the data or the devices; a folder of another configuration.
     OSError: a checkpoint that cannot be written, or none that can be read.
-    FloatingPointError: a loss that is not finite, with the step; the last good checkpoint stays.
+    FloatingPointError: a loss, gradient or parameter that is not finite, with the step; the last
+      good checkpoint stays.
     Stopped: on SIGTERM or Ctrl-C, when the state is saved.
   """
   workdir = pathlib.Path(workdir)
