@@ -18,14 +18,16 @@ setup(
     install_requires=[
         'jax>=0.10,<0.13', 'flax>=0.12', 'optax>=0.2.6', 'chex>=0.1.90', 'ml_collections>=1.1',
         'absl-py>=2.1', 'numpy>=2.0', 'scipy>=1.13', 'scikit-learn>=1.5', 'h5py>=3.11',
-        'safetensors>=0.4', 'xarray>=2025.1', 'zarr>=3.0', 'matplotlib>=3.9', 'tqdm>=4.66',
+        'safetensors>=0.4', 'ml_dtypes>=0.5', 'pandas>=2.2', 'pyarrow>=17', 'xarray>=2025.1',
+        'zarr>=3.0', 'matplotlib>=3.9', 'tqdm>=4.66',
         'orbax-checkpoint>=0.11.20', 'grain>=0.2.13', 'tensorboardX>=2.6',
         # importlib_resources: tensorflow-datasets needs it and does not say so
         'tensorflow-datasets>=4.9.10', 'array_record', 'importlib_resources',
     ],
     extras_require={
         'test': ['pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6.100', 'ruff>=0.9',
-                 'cvxpy>=1.5', 'clarabel>=0.9', 'librosa>=0.10'],
+                 'cvxpy>=1.5', 'clarabel>=0.9', 'librosa>=0.10', 'anndata>=0.11', 'mudata>=0.3'],
+        'bio': ['anndata>=0.11', 'mudata>=0.3'],
         'bench': ['torch>=2.5', 'cvxpy>=1.5', 'clarabel>=0.9', 'dit>=2.3'],
         'cuda12': ['jax[cuda12]>=0.10,<0.13'],
         'tpu': ['jax[tpu]>=0.10,<0.13'],
