@@ -1,0 +1,12 @@
+"""What stands in a row of cases_test."""
+
+import pathlib
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Row(NamedTuple):
+  """number: the kind of case; name: of this input; check(folder) asserts the right answer."""
+  number: int | str
+  name: str
+  check: Callable[[pathlib.Path], None]
