@@ -45,6 +45,9 @@ def check(spec: Spec, hypers: Hyper) -> None:
   if not 0 < spec.min_temperature <= spec.max_temperature < np.inf:
     raise ValueError(f'min_temperature={spec.min_temperature:g} must be above 0 and not above '
                      f'max_temperature={spec.max_temperature:g}')
+  if spec.learnable_temperature:  # in float32, as it is kept
+    check_field('temperature', np.asarray(hypers.temperature, np.float64),
+                *np.float32([spec.min_temperature, spec.max_temperature]).tolist(), False)
   n_train = np.asarray(hypers.n_train)
   if n_train.min() < spec.batch_size:
     raise ValueError(f'n_train={n_train.min():g} samples are fewer than a batch: '

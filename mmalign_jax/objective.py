@@ -12,6 +12,9 @@ from mmalign_jax import encoders, losses
 from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec, lookup
 
 
+LOG_TEMPERATURE = 'log_temperature'  # its name among the parameters
+
+
 @struct.dataclass
 class Metrics:
   """Means over the batch []: the total, both task losses, and the unweighted alignment loss; and
@@ -34,7 +37,7 @@ def init(key: Key, hyper: Hyper, x1_shape: Shape, x2_shape: Shape, *, spec: Spec
   """Parameters of both sides, and of the temperature where it is learnt; shapes of one sample."""
   params = encoders.init(key, sides(spec, n_outputs), x1_shape, x2_shape)
   if spec.learnable_temperature:
-    params['log_temperature'] = jnp.log(jnp.asarray(hyper.temperature, jnp.float32))
+    params[LOG_TEMPERATURE] = jnp.log(jnp.asarray(hyper.temperature, jnp.float32))
   return params
 
 
@@ -96,10 +99,23 @@ def _mean(values: chex.Array, *, valid: chex.Array | None,
 
 
 def temperature(params: PyTree, hyper: Hyper, *, spec: Spec) -> chex.Array:
-  """Temperature [] of the contrastive loss: fixed, or learnt and clamped to the Spec's bounds."""
+  """Temperature [] of the contrastive loss: fixed, or learnt and clamped to the Spec's bounds.
+
+  The gradient passes through the clamp: one that starts at a bound, or beyond it, can leave.
+  """
   if not spec.learnable_temperature:
     return jnp.asarray(hyper.temperature, jnp.float32)
-  return jnp.clip(jnp.exp(params['log_temperature']), spec.min_temperature, spec.max_temperature)
+  learnt = jnp.exp(params[LOG_TEMPERATURE])
+  clamped = jnp.clip(learnt, spec.min_temperature, spec.max_temperature)
+  return learnt + jax.lax.stop_gradient(clamped - learnt)
+
+
+def within_bounds(params: PyTree, *, spec: Spec) -> PyTree:
+  """The parameters with a learnt temperature put back between the Spec's bounds."""
+  if LOG_TEMPERATURE not in params:
+    return params
+  low, high = jnp.log(jnp.asarray([spec.min_temperature, spec.max_temperature], jnp.float32))
+  return {**params, LOG_TEMPERATURE: jnp.clip(params[LOG_TEMPERATURE], low, high)}
 
 
 @jax.custom_vjp

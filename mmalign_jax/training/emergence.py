@@ -62,7 +62,8 @@ class Unit:
 
   @property
   def words(self) -> str:
-    return self.name.replace('_', ' ').replace(' 0', ' ')
+    return (f'side {self.side}, depth {self.depth}, transform {self.transform_depth}, '
+            f'seed {self.seed}')
 
   @property
   def weight(self) -> float:

@@ -49,8 +49,13 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
 
 
 def descend(state: TrainState, grads: PyTree, hyper: Hyper, *, spec: Spec) -> TrainState:
-  """The state after an AdamW step along `grads`, at the cell's own rate and decay."""
+  """The state after an AdamW step along `grads`, at the cell's own rate and decay.
+
+  A learnt temperature does not decay, since 1 is no better than another, and stays in its bounds.
+  """
   updates, opt_state = optimizer(spec).update(grads, state.opt_state)
-  rate, decay = hyper.learning_rate, hyper.weight_decay
-  params = jax.tree.map(lambda p, u: p - rate * (u + decay * p), state.params, updates)
-  return TrainState(state.step + 1, params, opt_state)
+  def step(path, p, u):
+    own = path[-1] == jax.tree_util.DictKey(objective.LOG_TEMPERATURE)
+    return p - hyper.learning_rate * (u + (0 if own else hyper.weight_decay) * p)
+  params = jax.tree_util.tree_map_with_path(step, state.params, updates)
+  return TrainState(state.step + 1, objective.within_bounds(params, spec=spec), opt_state)
