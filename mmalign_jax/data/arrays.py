@@ -13,6 +13,7 @@ import re
 import numpy as np
 
 from mmalign_jax.data import files, tables
+from mmalign_jax.data.formats import guard
 
 FORMATS = ('.npy', '.csv', *files.STORES)
 
@@ -100,9 +101,10 @@ def _parts(spec: str) -> tuple[pathlib.Path, str | None]:
 
 def _arrays(path: pathlib.Path, key: str | None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
   """Arrays by name, and notes."""
-  suffix = path.suffix.lower()
+  suffix = guard.kind(path)
   if suffix in files.STORES:
-    return _stored(files.STORES[suffix](path), key), ()
+    store = files.STORES[suffix](path)
+    return _stored(store, key), tuple(dict.fromkeys(store.remarks))
   if suffix == '.npy':
     array = files.npy(path)
     return {'': array} if key is None else _picked('', array, key), ()
@@ -117,9 +119,9 @@ def _arrays(path: pathlib.Path, key: str | None) -> tuple[dict[str, np.ndarray],
 def _stored(store: files.Store, key: str | None) -> dict[str, np.ndarray]:
   """The array of a key, the only one, or all that fit a pattern, layer2 before layer10."""
   if key is None:
-    if len(store.keys) != 1:
+    if len(store.keys) != 1 and not store.main:
       raise ValueError(f'which array? add :KEY; it has {files.listing(store.keys)}')
-    key, = store.keys
+    key = store.main or store.keys[0]
   if key in store.keys:
     return {key: store.read(key)}
   fitting = [name for name in store.keys if fnmatch.fnmatchcase(name, key)]

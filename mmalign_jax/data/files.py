@@ -1,19 +1,20 @@
-"""Named arrays from files: .npz, .h5, .mat, .safetensors, and the digits of scikit-learn.
+"""Named arrays from files with keys, whose formats are in `formats`, and the digits.
 
 Every format, those of `tables` too, becomes the same thing, a `Raw`: one array per role (x1, x2,
 y, perhaps group), in one piece or as a given train and test part. Nothing in a file is ever
 executed: pickled objects are refused. Values are not judged here; that is for `paired`.
 """
 
-import contextlib
 import dataclasses
 import pathlib
-from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from mmalign_jax.data.formats import annotated, hdf5, matlab, numpy_files, tensors
+from mmalign_jax.data.formats.guard import listing, reading  # noqa: F401
+from mmalign_jax.data.formats.store import Store
+
 MAX_CLASSES = 50  # distinct whole numbers that are still read as class labels
-_LISTED = 20      # names in an error message
 
 Arrays = dict[str, np.ndarray]  # by role
 
@@ -26,14 +27,6 @@ class Raw:
   names: dict[str, str]
   parts: dict[str, Arrays]
   notes: tuple[str, ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Store:
-  """Arrays by key: read(key) loads one of `keys`."""
-  where: str
-  keys: tuple[str, ...]
-  read: Callable[[str], np.ndarray]
 
 
 def to_numbers(values: np.ndarray) -> np.ndarray:
@@ -52,23 +45,6 @@ def whole_numbers(values: np.ndarray) -> bool:
               and (values == np.round(values)).all() and len(np.unique(values)) <= MAX_CLASSES)
 
 
-def listing(names: Iterable[str]) -> str:
-  """Names for an error message, on one line and not too many."""
-  names = list(names)
-  more = f', ... ({len(names)} in all)' if len(names) > _LISTED else ''
-  return ', '.join(map(repr, names[:_LISTED])) + more if names else 'nothing'
-
-
-@contextlib.contextmanager
-def reading(what) -> Iterator[None]:
-  """Any failure of a parser as one line that names the file."""
-  try:
-    yield
-  except Exception as error:  # parsers of damaged files raise all sorts
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    raise ValueError(f'{what}: cannot be read: {reason}') from error
-
-
 # -- files with keys -----------------------------------------------------------------------------
 
 
@@ -84,68 +60,13 @@ def digits() -> Store:
 
 def npy(path: pathlib.Path) -> np.ndarray:
   """The array of an .npy file; one that holds pickled objects is refused."""
-  with reading(path), open(path, 'rb') as file:
-    return np.lib.format.read_array(file, allow_pickle=False)
+  return numpy_files.npy(path).read('')
 
 
-def _npz(path: pathlib.Path) -> Store:
-  def read(key: str) -> np.ndarray:
-    with reading(f'{path}: {key!r}'), np.load(path, allow_pickle=False) as file:
-      return file[key]
-  with reading(path), np.load(path, allow_pickle=False) as file:
-    return Store(str(path), tuple(file.files), read)
-
-
-def _h5(path: pathlib.Path) -> Store:
-  import h5py  # this and scipy.io are slow to import, and seldom needed
-  def read(key: str) -> np.ndarray:
-    with reading(f'{path}: {key!r}'), h5py.File(path, 'r') as file:
-      dataset = file[key]
-      if h5py.check_string_dtype(dataset.dtype):
-        return np.asarray(dataset.asstr()[()]).astype(np.str_)
-      if dataset.dtype.kind == 'O':
-        raise ValueError('it holds references or objects; save numbers or plain strings')
-      return dataset[()]
-  keys = []
-  with reading(path), h5py.File(path, 'r') as file:
-    file.visititems(lambda key, item: keys.append(key) if isinstance(item, h5py.Dataset) else None)
-  return Store(str(path), tuple(keys), read)
-
-
-def _mat(path: pathlib.Path) -> Store:
-  import h5py
-  import scipy.io
-  if h5py.is_hdf5(path):  # v7.3: HDF5, with the axes in MATLAB's column-major order
-    store = _h5(path)
-    return Store(store.where, store.keys, lambda key: np.transpose(store.read(key)))
-  def read(key: str) -> np.ndarray:
-    with reading(f'{path}: {key!r}'):
-      return _plain(scipy.io.loadmat(path, variable_names=[key])[key])
-  with reading(path):
-    return Store(str(path), tuple(name for name, _, _ in scipy.io.whosmat(path)), read)
-
-
-def _plain(array) -> np.ndarray:
-  """A MATLAB variable as an array: cells of one value and sparse matrices filled in."""
-  if hasattr(array, 'toarray'):
-    return array.toarray()
-  if array.dtype.kind == 'O':
-    return np.array([cell.item() if np.size(cell) == 1 else cell for cell in array.ravel()])
-  return array
-
-
-def _safetensors(path: pathlib.Path) -> Store:
-  import ml_dtypes  # gives NumPy bfloat16
-  import safetensors
-  def read(key: str) -> np.ndarray:
-    with reading(f'{path}: {key!r}'), safetensors.safe_open(path, framework='np') as file:
-      array = file.get_tensor(key)
-    return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array
-  with reading(path), safetensors.safe_open(path, framework='np') as file:
-    return Store(str(path), tuple(file.keys()), read)
-
-
-STORES = {'.npz': _npz, '.h5': _h5, '.hdf5': _h5, '.mat': _mat, '.safetensors': _safetensors}
+STORES = {
+    '.npz': numpy_files.npz, '.h5': hdf5.h5, '.hdf5': hdf5.h5, '.mat': matlab.mat,
+    '.safetensors': tensors.safetensors, '.pt': tensors.torch, '.pth': tensors.torch,
+    '.h5ad': annotated.h5ad, '.h5mu': annotated.h5mu}
 
 
 def from_store(store: Store, asked: dict[str, str]) -> Raw:
@@ -175,4 +96,5 @@ def from_store(store: Store, asked: dict[str, str]) -> Raw:
         raise ValueError(f'{store.where}: no key {key!r} for {role} (a given split needs NAME_train'
                          f' and NAME_test for x1, x2 and y); it has {listing(store.keys)}')
   parts = {part: {role: store.read(keys[role][part]) for role in keys} for part in keys['x1']}
-  return Raw(store.where, {role: names[role] for role in keys}, parts)
+  return Raw(store.where, {role: names[role] for role in keys}, parts,
+             tuple(dict.fromkeys(store.remarks)))

@@ -12,6 +12,7 @@ import pathlib
 import numpy as np
 
 from mmalign_jax.data import files, splits, tables
+from mmalign_jax.data.formats import guard
 
 TASKS = ('auto', 'cross_entropy', 'l1')
 _SHOWN = 10  # classes listed in a note
@@ -123,7 +124,7 @@ def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str =
     raise FileNotFoundError(f'{data!r}: no such file or folder')
   if path.is_dir():
     return tables.from_folder(path, asked)
-  suffix = path.suffix.lower()
+  suffix = guard.kind(path)
   if suffix == '.csv':
     return tables.from_csv(path, asked)
   if suffix not in files.STORES:

@@ -1,0 +1,245 @@
+"""MATLAB files: v4 to v7 by SciPy, v7.3 as HDF5. Cells and structs become keys.
+
+`X{2}` is the second cell of X (`X{2,1}` where X has rows and columns), `S.name` a field of a
+struct, `S(3).name` that of the third of many. A cell array of single numbers or of texts is one
+array. Objects of MATLAB classes (string, table, datetime, function handles) are refused by name.
+"""
+
+import pathlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO
+
+import numpy as np
+
+from mmalign_jax.data.formats import guard, hdf5, sparse
+from mmalign_jax.data.formats.store import Store, plain
+
+Leaves = Iterator[tuple[str, Callable[[], np.ndarray]]]  # key, and how to load it
+
+_NUMBERS = ('double', 'single', 'logical', 'int8', 'int16', 'int32', 'int64', 'uint8', 'uint16',
+            'uint32', 'uint64')
+_DEEP = 8        # cells and structs within each other
+_COMPRESSED = 15  # type of an element of a v7 file
+
+
+def mat(path: pathlib.Path) -> Store:
+  """The variables of a file of any version."""
+  import h5py  # this and scipy.io are slow to import, and seldom needed
+  size, remarks = path.stat().st_size, []
+  with guard.reading(path), guard.source(path) as raw:
+    is_hdf5 = h5py.is_hdf5(raw)
+  leaves, opened = (_of_hdf5, guard.source) if is_hdf5 else (_of_scipy, guard.opened)
+  def read(key: str) -> np.ndarray:
+    with guard.reading(f'{path}: {key!r}'), opened(path) as raw:
+      for name, load in leaves(raw, size, key):
+        if name == key:
+          return plain(load(), remarks)
+      raise ValueError(f'no {key!r}')
+  with guard.reading(path), opened(path) as raw:
+    return Store(str(path), tuple(name for name, _ in leaves(raw, size, None)), read,
+                 remarks=remarks)
+
+
+def refused(kind: str) -> Callable[[], np.ndarray]:
+  """How an object of a MATLAB class is loaded: not at all."""
+  def load():
+    how = {'string': 'save cellstr(x), or char(x)', 'table': 'save table2array(x)',
+           'categorical': 'save cellstr(x), or double(x)'}.get(kind, 'save numbers or text')
+    raise ValueError(f'an object of the MATLAB class {kind!r}, which only MATLAB reads; {how}')
+  return load
+
+
+def indices(shape: Iterable[int]) -> list[str]:
+  """'1', '2', ... of a vector, '1,1', '2,1', ... of what has rows and columns, column by column."""
+  shape = tuple(shape)
+  if sum(axis != 1 for axis in shape) <= 1:
+    return [str(i + 1) for i in range(int(np.prod(shape)))]
+  return [','.join(str(i + 1) for i in np.unravel_index(at, shape, order='F'))
+          for at in range(int(np.prod(shape)))]
+
+
+# -- v4 to v7 --------------------------------------------------------------------------------------
+
+
+def _of_scipy(raw: BinaryIO, size: int, key: str | None) -> Leaves:
+  """Every variable, or those that may hold `key`; what has parts must be loaded to be listed."""
+  import scipy.io
+  _check_compressed(raw, size)
+  for name, _, kind in scipy.io.whosmat(raw):
+    if key is not None and not key.startswith(name):
+      continue
+    if kind in ('function', 'opaque', 'object'):
+      yield name, refused('function_handle' if kind == 'function' else kind)
+    elif kind in ('cell', 'struct'):
+      yield from _parts(name, _load(raw, name), size, 0)
+    else:
+      yield name, lambda name=name: _leaf(_load(raw, name), size)
+
+
+def _load(raw: BinaryIO, name: str):
+  import scipy.io
+  raw.seek(0)
+  return scipy.io.loadmat(raw, variable_names=[name])[name]
+
+
+def _parts(name: str, value, size: int, depth: int) -> Leaves:
+  """The arrays in a variable, by key."""
+  from scipy.io.matlab import MatlabFunction, MatlabObject, MatlabOpaque
+  if depth > _DEEP:
+    raise ValueError(f'{name}: cells within cells, more than {_DEEP} deep')
+  if isinstance(value, (MatlabFunction, MatlabObject, MatlabOpaque)):
+    yield name, refused(str(getattr(value, 'classname', 'object')))
+  elif isinstance(value, np.ndarray) and value.dtype.names:
+    places = [''] if value.size == 1 else [f'({i})' for i in indices(value.shape)]
+    for place, record in zip(places, value.ravel(order='F')):
+      for field in value.dtype.names:
+        yield from _parts(f'{name}{place}.{field}', record[field], size, depth + 1)
+  elif isinstance(value, np.ndarray) and value.dtype.kind == 'O':
+    cells = list(value.ravel(order='F'))
+    if all(_single(cell) for cell in cells):
+      yield name, lambda: np.array([_item(cell) for cell in cells])
+      return
+    for i, cell in zip(indices(value.shape), cells):
+      yield from _parts(f'{name}{{{i}}}', cell, size, depth + 1)
+  else:
+    yield name, lambda: _leaf(value, size)
+
+
+def _single(cell) -> bool:
+  """Whether a cell holds one number, or text."""
+  return isinstance(cell, np.ndarray) and (
+      cell.dtype.kind == 'U' and cell.size <= 1 or cell.dtype.kind in 'biuf' and cell.size == 1)
+
+
+def _item(cell: np.ndarray):
+  return cell.item() if cell.size else ''
+
+
+def _leaf(value, size: int) -> np.ndarray:
+  return sparse.filled(value, size) if hasattr(value, 'toarray') else value
+
+
+def _check_compressed(raw: BinaryIO, size: int) -> None:
+  """The packed elements of a v7 file unpack to no more than the bound."""
+  head = raw.read(128)
+  order = {b'IM': 'little', b'MI': 'big'}.get(head[126:128])
+  while order:
+    tag = raw.read(8)
+    if len(tag) < 8:
+      break
+    kind, count = (int.from_bytes(part, order) for part in (tag[:4], tag[4:]))
+    if kind == _COMPRESSED and guard.inflates(count, size):
+      try:
+        guard.inflated(_blocks(raw, count), 8 * guard.most(size))
+      except zlib.error:
+        break  # damaged: SciPy says where
+    else:
+      raw.seek(count, 1)
+  raw.seek(0)
+
+
+def _blocks(raw: BinaryIO, count: int) -> Iterator[bytes]:
+  while count > 0 and (block := raw.read(min(count, 2**20))):
+    count -= len(block)
+    yield block
+
+
+# -- v7.3 ------------------------------------------------------------------------------------------
+
+
+def _of_hdf5(raw: pathlib.Path | BinaryIO, size: int, key: str | None) -> Leaves:
+  """As `_of_scipy`. What MATLAB has not marked is an array with its axes in MATLAB's order."""
+  import h5py
+  with h5py.File(raw, 'r') as file:
+    for name in file:
+      if not name.startswith('#') and (key is None or key.startswith(name)):
+        try:
+          item = hdf5.inside(file, name)
+        except ValueError as error:
+          yield name, _raises(str(error))
+          continue
+        yield from _items(name, item, size, 0)
+
+
+def _raises(reason: str) -> Callable[[], np.ndarray]:
+  def load():
+    raise ValueError(reason)
+  return load
+
+
+def _items(name: str, item, size: int, depth: int) -> Leaves:
+  """The arrays in a dataset or group, by key."""
+  import h5py
+  kind = _class(item)
+  if depth > _DEEP:
+    raise ValueError(f'{name}: cells within cells, more than {_DEEP} deep')
+  if 'MATLAB_object_decode' in item.attrs or kind in ('function_handle', 'opaque', 'string'):
+    yield name, refused(kind or 'object')
+  elif isinstance(item, h5py.Group):
+    if 'MATLAB_sparse' in item.attrs:
+      yield name, lambda: _sparse(item, size)
+    elif hdf5.form(item):
+      yield name, lambda: hdf5.matrix(item, size, [])
+    else:
+      for field in item:
+        inner = hdf5.inside(item, field)
+        join = '.' if kind == 'struct' else '/'
+        yield from _items(f'{name}{join}{field}', inner, size, depth + 1)
+  elif h5py.check_ref_dtype(item.dtype) is h5py.Reference:
+    yield from _cells(name, item, size, depth)
+  else:
+    yield name, lambda: _array(item, kind, size)
+
+
+def _class(item) -> str:
+  kind = item.attrs.get('MATLAB_class', '')
+  return kind.decode() if isinstance(kind, bytes) else str(kind)
+
+
+def _cells(name: str, item, size: int, depth: int) -> Leaves:
+  """A dataset of references to what is elsewhere in the same file; in a struct, one a record."""
+  import h5py
+  if item.attrs.get('MATLAB_empty', 0):
+    return
+  shape = hdf5.checked(item, size).shape[::-1]
+  cells = [item.file[ref] for ref in np.asarray(item[()]).ravel()]  # MATLAB's order: columns first
+  if all(isinstance(cell, h5py.Dataset) and _is_single(cell) for cell in cells):
+    yield name, lambda: np.array([_array(cell, _class(cell), size).ravel()[0] for cell in cells])
+    return
+  for i, cell in zip(indices(shape), cells):
+    yield from _items(f'{name}{{{i}}}', cell, size, depth + 1)
+
+
+def _is_single(cell) -> bool:
+  """Whether a cell holds one number, or one line of text."""
+  if 'MATLAB_object_decode' in cell.attrs:
+    return False
+  if _class(cell) == 'char':
+    return bool(cell.attrs.get('MATLAB_empty', 0)) or cell.shape[-1] == 1
+  return cell.size == 1 and cell.dtype.kind in 'biuf' and not cell.attrs.get('MATLAB_empty', 0)
+
+
+def _array(item, kind: str, size: int) -> np.ndarray:
+  """Numbers or text of one dataset, its axes in MATLAB's order."""
+  if item.dtype.names == ('real', 'imag'):
+    raise ValueError('complex numbers; save real(x) and imag(x)')
+  if kind not in (*_NUMBERS, 'char', ''):
+    raise ValueError(f'a variable of the MATLAB class {kind!r}; save numbers or text')
+  if item.attrs.get('MATLAB_empty', 0):
+    return np.array(['']) if kind == 'char' else np.zeros(tuple(hdf5.values(item, size)))
+  found = np.transpose(hdf5.values(item, size))
+  if kind == 'char':
+    return np.array([''.join(map(chr, row)) for row in np.atleast_2d(found)], np.str_)
+  return found
+
+
+def _sparse(group, size: int) -> np.ndarray:
+  """MATLAB stores columns: jc where each begins, ir the rows; nothing of these where all is 0."""
+  rows = int(group.attrs['MATLAB_sparse'])
+  jc = hdf5.values(hdf5.inside(group, 'jc'), size)
+  empty = np.zeros(0)
+  data, ir = (hdf5.values(hdf5.inside(group, part), size) if part in group else empty.astype(dtype)
+              for part, dtype in (('data', np.float64), ('ir', np.int64)))
+  return sparse.compressed('csc', (rows, len(jc) - 1), data, ir.astype(np.int64),
+                           jc.astype(np.int64), size)
