@@ -12,7 +12,8 @@ PACKAGE = ROOT / 'mmalign_jax'
 LAYERS = [  # a module may import only from layers above its own, or from its own
     {'types', 'streaming'},
     {'rng', 'losses', 'perception', 'encoders', 'similarity', 'information', 'data.synthetic'},
-    {'data.exact', 'data.joint', 'objective', 'data.files', 'data.formats', 'data.splits', 'checks',
+    {'data.exact', 'data.joint', 'objective', 'data.files', 'data.formats', 'data.splits',
+     'data.pooling', 'data.sequences', 'checks',
      'data.idx', 'data.audio', 'data.spectra', 'data.pairing'},
     {'data.sources', 'data.tables', 'training.step', 'training.agreement', 'training.folder',
      'training.versions', 'training.leaves', 'training.processes'},

@@ -10,6 +10,7 @@ import pathlib
 from mmalign_jax import similarity
 from mmalign_jax.analysis.similarity_scores import Plan
 from mmalign_jax.cli import Parser, figure_path
+from mmalign_jax.data import pooling, sequences
 from mmalign_jax.similarity import preprocess
 from mmalign_jax.similarity.neighbors import METRICS
 from mmalign_jax.types import lookup
@@ -55,6 +56,8 @@ class Request:
   named: bool
   steps: dict[str, Callable]
   plan: Plan
+  layers: str
+  pool: str
   as_json: bool
   figure: pathlib.Path | None
 
@@ -67,7 +70,8 @@ def parse(argv: list[str]) -> Request:
   """
   args = _arguments(argv)
   return Request(args.x, args.y, tuple(_names(args.measures)), args.measures not in (None, 'all'),
-                 _steps(args), _plan(args), args.json, figure_path(args.figure))
+                 _steps(args), _plan(args), args.layers, args.pool, args.json,
+                 figure_path(args.figure))
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -76,6 +80,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   parser.add_argument('x', metavar='X', help='features of one side')
   parser.add_argument('y', metavar='Y', help='features of the other side')
   add = parser.add_argument
+  reading_arguments(add)
   add('--measures', metavar='A,B', help='names, or all; by default the '
       f'{len(DEFAULT)} most used: {", ".join(DEFAULT)}')
   add('--k', type=int, help='neighbours (10)')
@@ -95,6 +100,15 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   add('--figure', metavar='FILE', help='.png, .pdf or .svg: scores within their null, or the '
       'matrices of several layers')
   return parser.parse_args(argv)
+
+
+def reading_arguments(add: Callable) -> None:
+  """Options that say what the axes of arrays are, for every command that reads features."""
+  add('--layers', default='auto', choices=sequences.LAYERS, help='an array of three axes: first: '
+      '[layers, samples, features]; none: [samples, steps, features], with --pool; auto: what the '
+      'numbers of samples leave no doubt about (auto)')
+  add('--pool', default='', choices=pooling.POOLS, help='of the steps of sequences, or of those '
+      'that KEY_length [samples] or KEY_mask [samples, steps] beside them count')
 
 
 def _plan(args: argparse.Namespace) -> Plan:

@@ -12,8 +12,8 @@ import re
 
 import numpy as np
 
-from mmalign_jax.data import files, tables
-from mmalign_jax.data.formats import guard
+from mmalign_jax.data import files, sequences, tables
+from mmalign_jax.data.formats import guard, numpy_files
 
 FORMATS = ('.npy', '.csv', *files.STORES)
 
@@ -27,30 +27,41 @@ class Features:
   notes: tuple[str, ...] = ()
 
 
-def read(spec: str, argument: str = 'x') -> Features:
-  """Features of one side, finite; f64 stays, every other real number becomes f32.
+def read(spec: str, argument: str = 'x', layers: str = 'auto', pool: str = '') -> Features:
+  """Features of one side alone, finite: `read_sides` of one."""
+  return read_sides({argument: spec}, layers, pool)[argument]
+
+
+def read_sides(specs: dict[str, str], layers: str = 'auto', pool: str = '') -> dict[str, Features]:
+  """Features of every side, finite; f64 stays, every other real number becomes f32.
 
   Args:
-    spec: path of an .npy or .csv file, or of an .npz, .h5, .hdf5, .mat or .safetensors file with
-      :KEY (not needed for the only array). A KEY with * or ? names layers, in natural order. An
-      array [L, N, D] holds L layers; :INDEX (:KEY:INDEX) picks one, from the end if negative.
-    argument: what an error message calls this side.
+    specs: by what an error message calls the side: path of an .npy or .csv file, or of one of
+      `files.STORES`, with :KEY (not needed for the only array). A KEY with * or ? names layers, in
+      natural order; :INDEX (:KEY:INDEX) picks one of an array [L, N, D], from the end if negative.
+    layers, pool: how an array of three axes is read; see `sequences.settled`.
 
   Raises:
     OSError: no such file.
     ValueError: one line that names the argument and its value, for anything else that does not fit.
   """
+  found = {argument: find(spec, argument) for argument, spec in specs.items()}
+  return {argument: _features(argument, side)
+          for argument, side in sequences.settled(found, layers, pool).items()}
+
+
+def _features(argument: str, side: sequences.Found) -> Features:
+  with named(argument, side.where):
+    every = [(name, _numbers(array)) for name, array in side.arrays.items()]
+    _check_layers(every)
+  return Features(side.where, tuple(name for name, _ in every), tuple(z for _, z in every),
+                  side.notes)
+
+
+def find(spec: str, argument: str) -> sequences.Found:
+  """What a side names, as it is in the file; arguments and errors as in `read_sides`."""
   with named(argument, spec):
-    path, key = _parts(spec)
-    found, notes = _arrays(path, key)
-    every = [(name, _numbers(array)) for name, array in found.items()]
-    layers = every if len(every) > 1 else _layers(*every[0])
-    _check_layers(layers)
-    if len(every) == 1 and every[0][1].ndim == 3:
-      notes += (f'{argument} has shape {every[0][1].shape}, read as {len(layers)} layers of '
-                f'{len(layers[0][1])} samples; if it is [samples, steps, features], average over '
-                'the steps first',)
-  return Features(spec, tuple(name for name, _ in layers), tuple(z for _, z in layers), notes)
+    return _found(spec, *_parts(spec))
 
 
 def single(spec: str, argument: str, kind: str = 'numbers') -> tuple[np.ndarray, tuple[str, ...]]:
@@ -66,13 +77,14 @@ def single(spec: str, argument: str, kind: str = 'numbers') -> tuple[np.ndarray,
   """
   with named(argument, spec):
     path, key = _parts(spec)
-    if kind == 'label' and path.suffix.lower() == '.csv':
+    if kind == 'label' and guard.kind(path) == '.csv':
       array, note = tables.column(path)
       return array, (note,)
-    found, notes = _arrays(path, key)
-    if len(found) > 1:
-      raise ValueError(f'{len(found)} arrays fit: {files.listing(found)}; one is needed')
-    return next(iter(found.values())), notes
+    found = _found(spec, path, key)
+    if len(found.arrays) > 1:
+      raise ValueError(f'{len(found.arrays)} arrays fit: {files.listing(found.arrays)}; one is '
+                       'needed')
+    return next(iter(found.arrays.values())), found.notes
 
 
 @contextlib.contextmanager
@@ -99,38 +111,65 @@ def _parts(spec: str) -> tuple[pathlib.Path, str | None]:
                           else 'no such file')
 
 
-def _arrays(path: pathlib.Path, key: str | None) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-  """Arrays by name, and notes."""
+def _found(spec: str, path: pathlib.Path, key: str | None) -> sequences.Found:
   suffix = guard.kind(path)
-  if suffix in files.STORES:
-    store = files.STORES[suffix](path)
-    return _stored(store, key), tuple(dict.fromkeys(store.remarks))
   if suffix == '.npy':
-    array = files.npy(path)
-    return {'': array} if key is None else _picked('', array, key), ()
+    return _of_store(spec, numpy_files.npy(path), key, _beside_npy(path))
+  if suffix in files.STORES:
+    return _of_store(spec, files.STORES[suffix](path), key, {})
   if suffix != '.csv':
     raise ValueError(f'unknown format {path.suffix!r}; known: {", ".join(FORMATS)}')
   if key is not None:
     raise ValueError(f'a csv file has no key {key!r}')
   array, note = tables.numbers(path)
-  return {'': array}, (note,)
+  return sequences.Found(spec, {'': array}, notes=(note,))
 
 
-def _stored(store: files.Store, key: str | None) -> dict[str, np.ndarray]:
-  """The array of a key, the only one, or all that fit a pattern, layer2 before layer10."""
-  if key is None:
-    if len(store.keys) != 1 and not store.main:
+def _of_store(spec: str, store: files.Store, key: str | None,
+              more: dict[str, np.ndarray]) -> sequences.Found:
+  """The array of a key, the main or only one, or all that fit a pattern, layer2 before layer10."""
+  if key is None and len(store.keys) != 1 and not store.main:
+    key = _lone_with_steps(store.keys)
+    if key is None:
       raise ValueError(f'which array? add :KEY; it has {files.listing(store.keys)}')
+  elif key is None:
     key = store.main or store.keys[0]
-  if key in store.keys:
-    return {key: store.read(key)}
-  fitting = [name for name in store.keys if fnmatch.fnmatchcase(name, key)]
-  if fitting:
-    return {name: store.read(name) for name in sorted(fitting, key=_natural)}
-  name, colon, index = key.rpartition(':')
-  if colon and name in store.keys:
-    return _picked(name, store.read(name), index)
-  raise ValueError(f'no key {key!r}; it has {files.listing(store.keys)}')
+  keys, picked = [key], None
+  if key not in store.keys:
+    keys = sorted((name for name in store.keys if fnmatch.fnmatchcase(name, key)), key=_natural)
+    steps = {step for name in keys for step in sequences.beside(name, store.keys).values()}
+    keys = [name for name in keys if name not in steps]
+  if not keys:
+    name, colon, picked = key.rpartition(':')
+    if not (colon or store.keys == ('',)) or name not in store.keys:
+      raise ValueError(f'no key {key!r}; it has {files.listing(store.keys)}' if store.keys != ('',)
+                       else f'an .npy file has no key {key!r}')
+    keys = [name]
+  arrays = {name: store.read(name) for name in keys}
+  steps = {name: sequences.Steps(name, **{
+      ending: store.read(at) for ending, at in sequences.beside(name, store.keys).items()})
+      for name in keys}
+  steps |= {'': sequences.Steps(**more)} if more else {}
+  if picked is not None:
+    arrays = _picked(keys[0], arrays[keys[0]], picked)
+    steps = dict(zip(arrays, steps.values()))
+  return sequences.Found(spec, arrays, {name: s for name, s in steps.items() if s},
+                         picked is not None, tuple(dict.fromkeys(store.remarks)))
+
+
+def _lone_with_steps(keys: tuple[str, ...]) -> str | None:
+  """The only array beside those that describe its steps."""
+  steps = {step for name in keys for step in sequences.beside(name, keys).values()}
+  left = [name for name in keys if name not in steps]
+  return left[0] if len(left) == 1 else None
+
+
+def _beside_npy(path: pathlib.Path) -> dict:
+  """What NAME_length.npy and NAME_mask.npy beside NAME.npy say of its steps."""
+  name = path.name.removesuffix('.gz').removesuffix('.npy')
+  found = {ending: path.with_name(f'{name}_{ending}.npy') for ending in sequences.ENDINGS}
+  arrays = {ending: files.npy(at) for ending, at in found.items() if at.is_file()}
+  return {'name': name, **arrays} if arrays else {}
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -165,13 +204,6 @@ def _numbers(array: np.ndarray) -> np.ndarray:
     at = ', '.join(f'{axis} {i}' for axis, i in zip(axes, bad[0]))
     raise ValueError(f'{len(bad)} values not finite, first {array[tuple(bad[0])]} at {at} (from 0)')
   return array.astype(np.float64 if wide else np.float32, copy=False)
-
-
-def _layers(name: str, array: np.ndarray) -> list[tuple[str, np.ndarray]]:
-  """An array [N, D], or [L, N, D] as its layers."""
-  if array.ndim == 3 and len(array):
-    return [(f'{name}:{i}' if name else str(i), layer) for i, layer in enumerate(array)]
-  return [(name, array)]
 
 
 def _check_layers(layers: list[tuple[str, np.ndarray]]) -> None:

@@ -6,6 +6,7 @@ refused before HDF5 follows them, and so are filters that it would load as plugi
 
 import pathlib
 import zlib
+from typing import BinaryIO
 
 import numpy as np
 
@@ -31,6 +32,17 @@ def h5(path: pathlib.Path) -> Store:
       return plain(values(item, size), remarks)
   with guard.reading(path), guard.source(path) as raw, h5py.File(raw, 'r') as file:
     return Store(str(path), tuple(_keys(file)), read, remarks=remarks)
+
+
+def recognised(raw: BinaryIO) -> bool:
+  """Whether this is HDF5: its signature begins the file, or stands at 512, 1024, 2048, ..."""
+  at, end = 0, raw.seek(0, 2)
+  while at < end:
+    raw.seek(at)
+    if raw.read(8) == b'\x89HDF\r\n\x1a\n':
+      return True
+    at = 2 * at or 512
+  return False
 
 
 def _keys(file) -> list[str]:
@@ -172,7 +184,7 @@ def matrix(group, size: int, remarks: list[str]) -> np.ndarray:
   data, indices, indptr = (values(inside(group, part), size) for part in _PARTS)
   if how == '10x':
     shape = values(inside(group, 'shape'), size)
-    remarks.append(f'{group.name}: a 10x matrix, {tuple(shape)[::-1]}: barcodes are the samples')
+    remarks.append(f'{group.name}: a 10x matrix {shape[::-1].tolist()}: barcodes are the samples')
     return sparse.compressed('csr', shape[::-1], data, indices, indptr, size)
   shape = group.attrs['shape'] if 'shape' in group.attrs else group.attrs['h5sparse_shape']
   return sparse.compressed(how, shape, data, indices, indptr, size)

@@ -25,10 +25,9 @@ _COMPRESSED = 15  # type of an element of a v7 file
 
 def mat(path: pathlib.Path) -> Store:
   """The variables of a file of any version."""
-  import h5py  # this and scipy.io are slow to import, and seldom needed
   size, remarks = path.stat().st_size, []
-  with guard.reading(path), guard.source(path) as raw:
-    is_hdf5 = h5py.is_hdf5(raw)
+  with guard.reading(path), guard.opened(path) as raw:
+    is_hdf5 = hdf5.recognised(raw)
   leaves, opened = (_of_hdf5, guard.source) if is_hdf5 else (_of_scipy, guard.opened)
   def read(key: str) -> np.ndarray:
     with guard.reading(f'{path}: {key!r}'), opened(path) as raw:

@@ -1,0 +1,140 @@
+"""Sequences pooled to one row a sample: mean, last or largest of the steps that are no padding."""
+
+import dataclasses
+
+import numpy as np
+
+POOLS = ('mean', 'last', 'max')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Steps:
+  """Which steps of an array are no padding. name: of the array; length [N]: how many come first;
+  mask [N, T]: which; None where there is no such array beside it."""
+  name: str
+  length: np.ndarray | None = None
+  mask: np.ndarray | None = None
+
+  def __bool__(self) -> bool:
+    return self.length is not None or self.mask is not None
+
+  @property
+  def source(self) -> str:
+    """The array that says it."""
+    return f'{self.name}_{"mask" if self.length is None else "length"}'
+
+
+def is_ragged(array: np.ndarray, steps: Steps | None) -> bool:
+  """Whether an array is [sum of the lengths, F]."""
+  if steps is None or steps.length is None or array.ndim != 2:
+    return False
+  length = np.asarray(steps.length)
+  return (length.size != len(array) and length.dtype.kind in 'iuf'
+          and float(length.sum(dtype=np.float64)) == len(array))
+
+
+def pooled(array: np.ndarray, how: str, steps: Steps, where: str) -> tuple[np.ndarray, str]:
+  """Steps pooled to one row a sample; padding never enters.
+
+  Args:
+    array: [N, T, F], or ragged [sum of the lengths, F].
+    how: 'mean' (in f64), 'last' or 'max' of the steps.
+    steps: which of them count; all where nothing is said.
+    where: how an error message begins.
+
+  Returns:
+    [N, F], and a note on what was done.
+
+  Raises:
+    ValueError: lengths or masks that do not fit the array, by name.
+  """
+  if array.dtype.kind not in 'biuf':
+    raise ValueError(f'{where}: not real numbers but {array.dtype}, shape {array.shape}')
+  if is_ragged(array, steps):
+    length = lengths(steps, None, len(array), where)
+    return _pooled_ragged(array, how, length), (
+        f'{how} over the steps of {len(length)} samples, {_span(length)} each by {steps.source}')
+  if array.ndim != 3:
+    held = (f'; {steps.name}_length has {np.size(steps.length)} values of sum '
+            f'{np.sum(steps.length)}' if steps.length is not None else '')
+    raise ValueError(f'{where}: shape {array.shape} is not [samples, steps, features]{held}')
+  if 0 in array.shape:
+    raise ValueError(f'{where}: empty, shape {array.shape}')
+  if not steps:
+    mask = np.ones(array.shape[:2], bool)
+    return _pooled(array, how, mask), _padding_note(array, how, steps.name or 'NAME')
+  mask = valid(steps, *array.shape[:2], where)
+  return _pooled(array, how, mask), (
+      f'{how} over {_span(mask.sum(axis=1))} of {array.shape[1]} steps by {steps.source}')
+
+
+def lengths(steps: Steps, n: int | None, most: int, where: str) -> np.ndarray:
+  """NAME_length as [N] i64, each whole and in 1..most."""
+  name, length = f'{steps.name}_length', np.asarray(steps.length)
+  length = length.ravel() if length.ndim == 2 and 1 in length.shape else length
+  if length.ndim != 1 or length.dtype.kind not in 'iuf' or n is not None and len(length) != n:
+    raise ValueError(f'{where}: {name} has shape {length.shape} and type {length.dtype}; one whole '
+                     f'number a sample{f" ({n})" if n is not None else ""} is needed')
+  bad = np.flatnonzero(~((length == np.round(length)) & (length >= 1) & (length <= most)))
+  if len(bad):
+    raise ValueError(f'{where}: {name} is {length[bad[0]].item()} at sample {bad[0]} (from 0); a '
+                     f'whole number in 1..{most} is needed')
+  return length.astype(np.int64)
+
+
+def valid(steps: Steps, n: int, t: int, where: str) -> np.ndarray:
+  """[N, T] bool: the steps that count, at least one of every sample."""
+  counted = None
+  if steps.length is not None:
+    counted = np.arange(t) < lengths(steps, n, t, where)[:, None]
+  if steps.mask is None:
+    return counted
+  name, mask = f'{steps.name}_mask', np.asarray(steps.mask)
+  if mask.shape != (n, t) or mask.dtype.kind not in 'biuf' or not np.isin(mask, (0, 1)).all():
+    raise ValueError(f'{where}: {name} has shape {mask.shape} and type {mask.dtype}; 0 or 1 for '
+                     f'each of [{n}, {t}] steps is needed')
+  mask = mask == 1
+  empty = np.flatnonzero(~mask.any(axis=1))
+  if len(empty):
+    raise ValueError(f'{where}: {name} leaves no step of sample {empty[0]} (from 0), and of '
+                     f'{len(empty)} samples in all')
+  if counted is not None and (mask.sum(axis=1) != counted.sum(axis=1)).any():
+    i = np.flatnonzero(mask.sum(axis=1) != counted.sum(axis=1))[0]
+    raise ValueError(f'{where}: {name} has {mask[i].sum()} steps of sample {i} (from 0), and '
+                     f'{steps.name}_length {counted[i].sum()}')
+  return mask
+
+
+def _pooled(array: np.ndarray, how: str, mask: np.ndarray) -> np.ndarray:
+  if how == 'last':
+    last = array.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
+    return array[np.arange(len(array)), last]
+  where = mask[:, :, None]
+  if how == 'max':
+    kind = array.dtype.kind
+    least = -np.inf if kind == 'f' else False if kind == 'b' else np.iinfo(array.dtype).min
+    return np.max(array, axis=1, where=where, initial=least)
+  return np.sum(array, axis=1, where=where, dtype=np.float64) / mask.sum(axis=1)[:, None]
+
+
+def _pooled_ragged(array: np.ndarray, how: str, length: np.ndarray) -> np.ndarray:
+  ends = np.cumsum(length)
+  if how == 'last':
+    return array[ends - 1]
+  if how == 'max':
+    return np.maximum.reduceat(array, ends - length, axis=0)
+  return np.add.reduceat(array, ends - length, axis=0, dtype=np.float64) / length[:, None]
+
+
+def _span(length: np.ndarray) -> str:
+  least, most = int(length.min()), int(length.max())
+  return f'{least} to {most}' if least < most else str(most)
+
+
+def _padding_note(array: np.ndarray, how: str, name: str) -> str:
+  """What was pooled where nothing says how long the sequences are, and whether it looks padded."""
+  edge = [(~array[:, at].astype(bool)).all(axis=1) for at in (0, -1)]
+  zero = int((edge[0] | edge[1]).sum())
+  padded = (f'; {zero} of {len(array)} samples begin or end in a step of zeros: if that is '
+            f'padding, put {name}_length or {name}_mask beside it' if zero else '')
+  return f'{how} over all {array.shape[1]} steps of every sample{padded}'
