@@ -10,8 +10,7 @@ from mmalign_jax.analysis import emergence_figures, emergence_report, published
 
 DIMS = ('unique', 'transform_depth', 'depth', 'seed')
 NAME = 'debiased_linear_cka'
-CONFIGURATION = dict(generator='bits', transform='one', level=0, flipped=0.0, mismatched=0.0,
-                     untransformed_depth=[1], neighbors=10)
+CONFIGURATION = published.PROTOCOL | dict(untransformed_depth=[1], neighbors=10)
 
 
 def study(offset=0.0, seeds=3, trend=1.0, noise=0.005, **configuration):
@@ -31,7 +30,8 @@ def study(offset=0.0, seeds=3, trend=1.0, noise=0.005, **configuration):
           f'{NAME}_p_value': full(0.01), f'{NAME}_null': ((*DIMS, 'permutation'),
                                                           np.zeros((*alignment.shape, 9))),
           'accuracy_2': (DIMS, accuracy), 'accuracy_1': full(0.6), 'ceiling_1': full(0.7),
-          'ceiling_2': full(0.7), 'diverged_1': full(False), 'diverged_2': full(False),
+          'ceiling_2': full(0.7), 'best_epoch_1': full(3), 'best_epoch_2': full(3),
+          'diverged_1': full(False), 'diverged_2': full(False),
           'validation_1': ((*DIMS, 'epoch_1'), history),
           'validation_2': ((*DIMS, 'epoch_2'), history)}
   return xr.Dataset(data, coords, {
@@ -83,7 +83,8 @@ def test_a_wide_interval_is_no_agreement():
 
 
 @pytest.mark.parametrize('other', [
-    dict(generator='atoms'), dict(transform='both'), dict(level=3), dict(untransformed_depth=[2])])
+    dict(generator='atoms'), dict(transform='both'), dict(level=3), dict(untransformed_depth=[2]),
+    dict(n_train=2048), dict(epochs_2=100), dict(depth=[1, 4, 8])])
 def test_other_data_are_not_set_beside_the_paper(other):
   assert emergence_report.summarise(study(**other), resamples=50)['published'] == []
 

@@ -16,6 +16,7 @@ import xarray as xr
 from mmalign_jax import similarity
 from mmalign_jax.analysis import correlation, published, style
 from mmalign_jax.analysis.correlation import PAIRS
+from mmalign_jax.analysis.text import number
 
 MAX_PANELS = 5  # in one row; the others are left out evenly
 _ALL = {'color': '0.6', 's': 7, 'linewidths': 0, 'alpha': 0.7}
@@ -30,6 +31,8 @@ def draw_all(dataset: xr.Dataset, summary: dict, folder: pathlib.Path) -> list[p
   drawn = {'fig4': unique_figure(dataset, summary), 'fig6': performance_figure(dataset, summary),
            'fig7': correlation_figure(dataset, summary), 'fig9': transform_figure(dataset, summary)}
   for name, figure in drawn.items():
+    if bool((dataset['diverged_1'] & dataset['diverged_2']).all()):
+      style.say(figure, 'every encoder diverged')
     for suffix in ('png', 'svg'):
       style.save(figure, folder / f'{name}.{suffix}')
       figure.set_layout_engine('none')  # the layout is made: not twice
@@ -91,7 +94,7 @@ def _draw_series(axis, values: xr.DataArray, along: str, rows: list[dict]) -> No
   axis.plot(at, [r['null_mean'] for r in rows], color='black', linestyle=':', linewidth=1,
             label='best by chance')
   if similarity.MEASURES[str(values.name)].range.endswith('1'):
-    axis.set_ylim(min(-0.05, float(flat.min()) - 0.05), 1.05)
+    axis.set_ylim(min(-0.05, np.nanmin(np.append(flat, 0)) - 0.05), 1.05)
 
 
 def unique_figure(dataset: xr.Dataset, summary: dict) -> Figure:
@@ -105,7 +108,7 @@ def unique_figure(dataset: xr.Dataset, summary: dict) -> Figure:
     if t in theirs:
       axis.plot(range(len(theirs[t])), theirs[t], **_THEIRS)
     rho = next(r['value'] for r in summary['spearman_unique'] if r['transform_depth'] == t)
-    axis.set_title(f'$D_\\phi$ = {t}, Spearman {rho:+.2f}', fontsize=9)
+    axis.set_title(f'$D_\\phi$ = {t}, Spearman {number(rho)}', fontsize=9)
   _legend(figure, axes[0])
   return figure
 
@@ -121,7 +124,7 @@ def transform_figure(dataset: xr.Dataset, summary: dict) -> Figure:
     if theirs and u < 8:
       axis.plot(list(theirs), [row[u] for row in theirs.values()], **_THEIRS)
     rho = next(r['value'] for r in summary['spearman_transform_depth'] if r['unique'] == u)
-    axis.set_title(f'U = {u}, Spearman {rho:+.2f}', fontsize=9)
+    axis.set_title(f'U = {u}, Spearman {number(rho)}', fontsize=9)
   _legend(figure, axes[0])
   return figure
 
@@ -137,7 +140,7 @@ def performance_figure(dataset: xr.Dataset, summary: dict) -> Figure:
     depth = np.broadcast_to(dataset['depth'].values[:, None, None], x.shape)
     dots = axis.scatter(x, y, c=depth, cmap='viridis', s=12, linewidths=0)
     row = next(r for r in summary['correlations'] if r['unique'] == u)
-    axis.set_title(f'U = {u}, Spearman {row["alignment_performance"]:+.2f}', fontsize=9)
+    axis.set_title(f'U = {u}, Spearman {number(row["alignment_performance"])}', fontsize=9)
   figure.supxlabel(f'{_label(summary)}; median Spearman within a transform and seed', fontsize=8)
   figure.colorbar(dots, ax=list(axes), label='encoder depth')
   return figure

@@ -10,7 +10,7 @@ import xarray as xr
 from mmalign_jax import similarity
 from mmalign_jax.analysis import correlation, published
 from mmalign_jax.analysis.correlation import PAIRS
-from mmalign_jax.analysis.text import aligned
+from mmalign_jax.analysis.text import aligned, bracket, number, write_json
 
 _WORDS = {'alignment_performance': 'alignment / performance',
           'performance_depth': 'performance / depth', 'alignment_depth': 'alignment / depth'}
@@ -27,9 +27,15 @@ def summarise(dataset: xr.Dataset, *, resamples: int = 2000) -> dict:
   return {
       'measure': first, **found[first], 'measures': found,
       'published': compare(dataset, found, configuration), 'training': training(dataset),
-      'diverged': int(dataset['diverged_1'].isel(transform_depth=0).sum()
-                      + dataset['diverged_2'].sum()),
+      'diverged': _count(dataset['diverged_1'], dataset['diverged_2']),
+      'diverged_untrained': _count(*(
+          dataset[f'diverged_{i}'] & (dataset[f'best_epoch_{i}'] == 0) for i in (1, 2))),
       'tuning': json.loads(dataset.attrs['tuning'])}
+
+
+def _count(of_1: xr.DataArray, of_2: xr.DataArray) -> int:
+  """How many encoders; those of side 1 are repeated over the transform depths of side 2."""
+  return int(of_1.isel(transform_depth=0).sum() + of_2.sum())
 
 
 def _of_measure(dataset: xr.Dataset, name: str, configuration: dict, resamples: int) -> dict:
@@ -57,9 +63,9 @@ def _max_alignment(dataset: xr.Dataset, most: correlation.Largest) -> list[dict]
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
-  """95 % t interval of the mean of `values` [n]; None below 3."""
+  """95 % t interval of the mean of `values` [n]; None below 3, or where one is not finite."""
   n = len(values)
-  if n < 3:
+  if n < 3 or not np.isfinite(values).all():
     return None
   half = special.stdtrit(n - 1, 0.975) * values.std(ddof=1) / n**0.5
   return float(values.mean() - half), float(values.mean() + half)
@@ -181,7 +187,7 @@ def compare(dataset: xr.Dataset, found: dict, configuration: dict) -> list[dict]
 
 def _row(quantity: str, unique: int | None, theirs: float, own: float, interval) -> dict:
   agrees = None
-  if interval is not None:
+  if interval is not None and np.isfinite([own, *interval]).all():
     error = published.READING_ERROR
     inside = bool(interval[0] - error <= theirs <= interval[1] + error)
     agrees = None if inside and interval[1] - interval[0] > DECISIVE else inside
@@ -198,13 +204,16 @@ def text(summary: dict) -> str:
   if summary['published']:
     parts.append(aligned(
         ['quantity', 'U', 'published', 'ours', '95 %', 'agrees?'],
-        [[r['quantity'], _whole(r['unique']), f'{r["published"]:+.2f}', f'{r["ours"]:+.2f}',
-          _range(r['interval']), _yes(r)] for r in summary['published']], left=(0, 5)))
+        [[r['quantity'], _whole(r['unique']), number(r['published']), number(r['ours']),
+          bracket(r['interval']), _yes(r)] for r in summary['published']], left=(0, 5)))
   for name, own in summary['measures'].items():
     parts.append('\n'.join([f'{name}:', *('  ' + line for line in claims(own))]))
   parts.append('\n'.join(_trained(row) for row in summary['training']))
   if summary['diverged']:
-    parts.append(f'{summary["diverged"]} encoders diverged; their best epoch before that is used')
+    lost = summary['diverged_untrained']
+    parts.append(
+        f'{summary["diverged"]} encoders diverged; their best epoch before that is used' + (
+            f', of {lost} the untrained state, since none was good' if lost else ''))
   return '\n\n'.join(parts)
 
 
@@ -215,11 +224,11 @@ def claims(own: dict) -> list[str]:
   lines = [f'maximum alignment with U: Spearman {_span(falls)} over transform depths '
            f'(at most -0.8 at {sum(v <= -0.8 for v in falls)} of {len(falls)}); '
            f'calibrated {_span(after)}']
-  for pair in PAIRS:
-    shown = [f'U={r["unique"]} {r[pair]:+.2f} {_range(r["spearman"][pair]["interval"])}, '
-             f'calibrated {r["spearman_calibrated"][pair]["median"]:+.2f}'
+  for name in PAIRS:
+    shown = [f'U={r["unique"]} {number(r[name])} {bracket(r["spearman"][name]["interval"])}, '
+             f'calibrated {number(r["spearman_calibrated"][name]["median"])}'
              for r in _ends(own['correlations'])]
-    lines.append(f'{_WORDS[pair]}: ' + '; '.join(shown))
+    lines.append(f'{_WORDS[name]}: ' + '; '.join(shown))
   lines.append('above chance (p <= 0.05): ' + ', '.join(
       f'U={r["unique"]} {100 * r["share"]:.0f} %' for r in own['above_chance']))
   return lines
@@ -230,18 +239,15 @@ def _ends(rows: list[dict]) -> list[dict]:
 
 
 def _trained(row: dict) -> str:
+  rise = number(100 * row['last_rise'], '.2f')
   return (f'encoders of side {row["side"]}: {row["epochs"]} epochs, of which the last '
-          f'{row["last_epochs"]} added {100 * row["last_rise"]:.2f} points of validation accuracy; '
-          f'{100 * row["share_of_ceiling"]:.1f} % of the Bayes accuracy')
+          f'{row["last_epochs"]} added {rise} points of validation accuracy; '
+          f'{number(100 * row["share_of_ceiling"], ".1f", " %")} of the Bayes accuracy')
 
 
 def _span(values: list[float]) -> str:
   low, high = min(values), max(values)
-  return f'{low:+.2f}' if len(values) == 1 else f'{low:+.2f} to {high:+.2f}'
-
-
-def _range(pair) -> str:
-  return '-' if pair is None else f'[{pair[0]:+.2f}, {pair[1]:+.2f}]'
+  return number(low) if len(values) == 1 else f'{number(low)} to {number(high)}'
 
 
 def _whole(value: int | None) -> str:
@@ -258,7 +264,7 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
           figures: bool = True) -> str:
   """Writes summary.json and figures/ into `folder`; returns the answer as text."""
   summary = summarise(dataset, resamples=resamples)
-  (folder / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n')
+  write_json(folder / 'summary.json', summary)
   if figures:
     from mmalign_jax.analysis.emergence_figures import draw_all  # Matplotlib is slow to import
     draw_all(dataset, summary, folder / 'figures')

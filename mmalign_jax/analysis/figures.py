@@ -22,6 +22,9 @@ def draw_all(dataset: xr.Dataset, summary: list[dict], folder: pathlib.Path) -> 
            'cka': cka_figure(groups)}
   if len(groups) > 1:
     drawn['best_lam'] = best_figure(summary, dataset)
+  if bool(dataset['diverged'].all()):
+    for figure in drawn.values():
+      style.say(figure, 'every cell diverged')
   for name, figure in drawn.items():
     for suffix in ('png', 'svg'):
       style.save(figure, folder / f'{name}.{suffix}')
@@ -74,8 +77,7 @@ def accuracy_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figu
     axis.set_xlabel('strength of alignment, lam')
   for row in axes:
     row[0].set_ylabel('test accuracy')
-  handles, labels = axes.flat[0].get_legend_handles_labels()
-  figure.legend(handles, labels, loc='outside upper center', ncols=4, frameon=False)
+  _legend(figure, axes, loc='outside upper center', ncols=4)
   if len(groups) > len(shown):
     figure.supxlabel(f'the first {len(shown)} of {len(groups)} settings', fontsize=8)
   return figure
@@ -92,50 +94,78 @@ def _accuracy_line(axis, curve: Curve) -> None:
                  label=f'Bayes ceiling {curve.encoder}')
 
 
+def _legend(figure: Figure, axes: np.ndarray, **options) -> None:
+  """One legend of what any of the axes shows, at most MAX_PANELS entries."""
+  named: dict[str, object] = {}
+  for axis in axes.flat:
+    named |= dict(zip(*axis.get_legend_handles_labels()[::-1]))
+  labels = list(named)[:MAX_PANELS]
+  figure.legend([named[label] for label in labels], labels, frameon=False, **options)
+
+
 def gain_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figure:
-  """Heat map of accuracy minus accuracy at the lowest strength, in points: settings by strength."""
-  figure, axes = style.grid(9, 1.6 + 0.34 * max(len(groups), 3), ncols=2, sharey=True)
+  """Heat map of accuracy minus accuracy at the lowest strength, in points: settings by strength.
+
+  A cell without a number is one that diverged at that strength, or at the lowest.
+  """
   by_encoder = {e: [c for group in groups.values() for c in group if c.encoder == e]
                 for e in (1, 2)}
+  rows = max(map(len, by_encoder.values()))
+  figure, axes = style.grid(9, 1.6 + 0.34 * max(rows, 3), ncols=2)
   gains = {e: 100 * np.stack([c.mean - c.mean[0] for c in own]) for e, own in by_encoder.items()}
   limit = max(1.0, *(np.abs(np.nan_to_num(g)).max() for g in gains.values()))  # a point or more
+  before = None
   for axis, (encoder, gain) in zip(axes[0], gains.items()):
     image = axis.imshow(gain, cmap='RdBu', vmin=-limit, vmax=limit, aspect='auto')
     for (i, j), value in np.ndenumerate(gain):
-      axis.text(j, i, f'{value:+.1f}', ha='center', va='center', fontsize=7,
-                color='white' if abs(value) > 0.6 * limit else 'black')
+      axis.text(j, i, f'{value:+.1f}' if np.isfinite(value) else '-', ha='center', va='center',
+                fontsize=7, color='white' if abs(value) > 0.6 * limit else 'black')
     lam = by_encoder[encoder][0].lam
     axis.set_xticks(range(len(lam)), [f'{v:g}' for v in lam])
     axis.set_xlabel('strength of alignment, lam')
     axis.set_title(f'encoder {encoder}', fontsize=9)
     axis.spines[:].set_visible(False)
-  shown = [varying(c.setting, dataset) for c in by_encoder[1]]
-  axes[0, 0].set_yticks(range(len(shown)), [', '.join(s.values()) for s in shown])
-  axes[0, 0].set_ylabel('\n'.join(shown[0]))
+    shown = [varying(c.setting, dataset) for c in by_encoder[encoder]]
+    labels = [', '.join(s.values()) for s in shown]
+    # rows of the two differ where each encoder has strengths of its own
+    axis.set_yticks(range(len(shown)), labels if labels != before else [''] * len(labels))
+    axis.set_ylabel('\n'.join(shown[0]) if labels != before else '')
+    before = labels
   figure.colorbar(image, ax=axes, label='gain over the lowest lam (points)')
   return figure
 
 
 def best_figure(summary: list[dict], dataset: xr.Dataset) -> Figure:
-  """Best strength of each encoder against the setting, with its 95 % interval."""
-  figure, axes = style.grid(6, 3.6)
-  axis = axes[0, 0]
-  for encoder, (color, mark, line) in ENCODERS.items():
-    own = [row for row in summary if row['encoder'] == encoder and row['best_lam'] is not None]
-    at = np.arange(len(own)) + 0.12 * (encoder - 1.5)
-    axis.plot(at, [r['best_lam'] for r in own], line, color=color, marker=mark, markersize=5,
-              linewidth=1, label=f'encoder {encoder}')
-    for x, row in zip(at, own):
-      if row['best_lam_interval']:
-        axis.plot([x, x], row['best_lam_interval'], color=color, linewidth=2, alpha=0.5)
-  settings = [{d: row[d] for d in dataset['accuracy_1'].dims if d in row} for row in own]
-  shown = [varying(setting, dataset) for setting in settings]
-  labels = [', '.join(s.values()) for s in shown]
-  axis.set_xticks(range(len(own)), labels, rotation=0 if max(map(len, labels)) < 5 else 60)
-  axis.set_xlabel(', '.join(shown[0]))
-  axis.set_ylabel('best lam, 95 % interval')
-  figure.legend(loc='outside upper center', ncols=2, frameon=False)
+  """Best strength of each encoder against the setting, with its 95 % interval.
+
+  Where the encoders' settings differ, having strengths of their own, each has a panel of its own.
+  """
+  dims = dataset['accuracy_1'].dims
+  rows = {e: [row for row in summary if row['encoder'] == e] for e in ENCODERS}
+  shown = {e: [varying({d: row[d] for d in dims if d in row}, dataset) for row in own]
+           for e, own in rows.items()}
+  together = shown[1] == shown[2]
+  figure, axes = style.grid(6 if together else 9, 3.6, ncols=1 if together else 2, sharey=True)
+  for encoder, axis in zip(ENCODERS, [axes[0, 0], axes[0, -1]]):
+    _best_line(axis, encoder, rows[encoder], shift=0.12 * (encoder - 1.5) * together)
+    labels = [', '.join(s.values()) for s in shown[encoder]]
+    axis.set_xticks(range(len(labels)), labels, rotation=0 if max(map(len, labels)) < 5 else 60)
+    axis.set_xlabel(', '.join(shown[encoder][0]))
+  axes[0, 0].set_ylabel('best lam, 95 % interval')
+  _legend(figure, axes, loc='outside upper center', ncols=2)
   return figure
+
+
+def _best_line(axis, encoder: int, rows: list[dict], shift: float) -> None:
+  """A row whose every cell diverged has a place, but no mark."""
+  color, mark, line = ENCODERS[encoder]
+  best = [np.nan if row['best_lam'] is None else row['best_lam'] for row in rows]
+  at = np.arange(len(rows)) + shift
+  axis.plot(at, best, line, color=color, marker=mark, markersize=5, linewidth=1,
+            label=f'encoder {encoder}')
+  for x, row in zip(at, rows):
+    if row['best_lam_interval']:
+      axis.plot([x, x], row['best_lam_interval'], color=color, linewidth=2, alpha=0.5)
 
 
 def cka_figure(groups: dict[str, list[Curve]]) -> Figure:
@@ -149,13 +179,12 @@ def cka_figure(groups: dict[str, list[Curve]]) -> Figure:
       axis.plot(cka, curve.mean, color='0.75', linewidth=0.8, zorder=1)
       points = axis.scatter(cka, curve.mean, c=curve.lam, cmap='viridis', s=22, zorder=2,
                             marker=marks[i % len(marks)], edgecolors='white', linewidths=0.3,
-                            label=list(groups)[i] if curve.encoder == 1 else None)
+                            label=list(groups)[i])
   for encoder, axis in zip((1, 2), axes[0]):
     axis.set_xlabel('debiased linear CKA')
     axis.set_title(f'encoder {encoder}', fontsize=9)
   axes[0, 0].set_ylabel('test accuracy')
   figure.colorbar(points, ax=axes, label='lam')
-  handles, labels = axes[0, 0].get_legend_handles_labels()
-  figure.legend(handles[:MAX_PANELS], labels[:MAX_PANELS], fontsize=7, ncols=5, frameon=False,
-                loc='outside lower center')
+  _legend(figure, axes, fontsize=7, ncols=5 if max(map(len, groups)) < 20 else 3,
+          loc='outside lower center')
   return figure

@@ -20,10 +20,14 @@ CORRELATIONS = {
     'alignment_depth': (.93, .88, .86, .45, .25, .29, .05, .00, .09),
 }
 MEASURE = 'debiased_linear_cka'
+PROTOCOL = {  # settings of its data and training; a shorter one answers another question
+    'generator': 'bits', 'transform': 'one', 'level': 0, 'flipped': 0, 'mismatched': 0,
+    'encoder': 'mlp', 'width': 12, 'depth': list(range(1, 11)), 'batch_size': 512, 'clip_norm': 8,
+    'n_train': 45875, 'n_validation': 9830, 'epochs_1': 50, 'epochs_2': 300}
 
 
 def applies(configuration: dict) -> bool:
-  """Whether a study's data are those of the paper."""
-  return (configuration['generator'] == 'bits' and configuration['transform'] == 'one'
-          and not any(configuration[name] for name in ('level', 'flipped', 'mismatched'))
-          and list(configuration['untransformed_depth'])[0] == 1)
+  """Whether a study's data and training are those of the paper."""
+  plain = lambda value: list(value) if isinstance(value, (list, tuple)) else value
+  return all(plain(configuration[name]) == value for name, value in PROTOCOL.items()) and (
+      list(configuration['untransformed_depth'])[0] == 1)

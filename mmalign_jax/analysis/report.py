@@ -1,6 +1,5 @@
 """What a study answers: summary.json, trends.json, and the same in words."""
 
-import json
 import pathlib
 
 import numpy as np
@@ -10,7 +9,7 @@ import xarray as xr
 from mmalign_jax.analysis.curves import Curve, curves
 from mmalign_jax.analysis.correlation import spearman
 from mmalign_jax.analysis.optimum import MIN_SEEDS, Optimum, choices, optimum
-from mmalign_jax.analysis.text import aligned
+from mmalign_jax.analysis.text import aligned, write_json
 
 _WORDS = {'rising': 'align, at about {}', 'falling': 'strong alignment hurts',
           'inverted_u': 'align, at about {} and not much more',
@@ -60,7 +59,8 @@ def _cells(row: dict, settings: list[str]) -> list[str]:
   return [*(_plain(row.get(name)) for name in settings), str(row['encoder']),
           _percent(row['accuracy_at_lowest']), best, _range(row['best_lam_interval'], '{:g}'),
           _points(row['gain']), _range(row['gain_interval'], '{:+.1f}', 100),
-          _percent(row['ceiling']), row['shape'] or '-', _WORDS[row['shape']].format(best)]
+          _percent(row['ceiling']), row['shape'] or '-',
+          _WORDS[row['shape']].format(best) if row['seeds'] else 'all diverged at the lowest lam']
 
 
 def _plain(value) -> str:
@@ -133,12 +133,15 @@ def pairs(dataset: xr.Dataset) -> str:
   both = (dataset['accuracy_1'] + dataset['accuracy_2']) / 2
   gain = 100 * (both - both.isel(lam_1=0, lam_2=0))
   n = gain.sizes['seed']
-  half = special.stdtrit(max(n - 1, 1), 0.975) * gain.std('seed', ddof=1 if n > 1 else 0) / n**0.5
+  spread = gain.std('seed', ddof=1 if n > 1 else 0, skipna=False)
+  half = special.stdtrit(max(n - 1, 1), 0.975) * spread / n**0.5
   lines = ['gain of both encoders together (points) by lam_1 and lam_2:']
-  for point in gain.mean('seed').stack(cell=[d for d in gain.dims if d != 'seed']).cell.values:
+  mean = gain.mean('seed', skipna=False)
+  for point in mean.stack(cell=[d for d in gain.dims if d != 'seed']).cell.values:
     at = dict(zip([d for d in gain.dims if d != 'seed'], point))
-    lines.append('  ' + ', '.join(f'{k} {_plain(v)}' for k, v in at.items())
-                 + f': {float(gain.mean("seed").sel(at)):+.2f} +- {float(half.sel(at)):.2f}')
+    lines.append('  ' + ', '.join(f'{k} {_plain(v)}' for k, v in at.items()) + ': ' + (
+        f'{float(mean.sel(at)):+.2f} +- {float(half.sel(at)):.2f}'
+        if np.isfinite(mean.sel(at)) else 'a seed of it, or of the lowest, diverged'))
   return '\n'.join(lines)
 
 
@@ -148,7 +151,7 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
   summary = summarise(dataset, resamples=resamples)
   found = trends(dataset, resamples=resamples)
   for name, content in (('summary.json', summary), ('trends.json', found)):
-    (folder / name).write_text(json.dumps(content, indent=1) + '\n')
+    write_json(folder / name, content)
   if figures:
     from mmalign_jax.analysis.figures import draw_all  # Matplotlib is slow to import
     draw_all(dataset, summary, folder / 'figures')

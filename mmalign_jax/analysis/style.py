@@ -1,7 +1,13 @@
 """How pictures look: readable in print and without colour vision."""
 
+import io
+import os
+import pathlib
+
 import matplotlib
 from matplotlib.figure import Figure
+
+from mmalign_jax.training import folder
 
 STYLE = {'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False,
          'svg.fonttype': 'none', 'svg.hashsalt': 'mmalign_jax', 'figure.dpi': 100}
@@ -15,8 +21,18 @@ def grid(width: float, height: float, **layout) -> tuple:
     return figure, figure.subplots(squeeze=False, **layout)
 
 
-def save(figure: Figure, path) -> None:
-  """Writes the figure; an SVG carries no date, so that equal pictures are equal files."""
-  metadata = {'Date': None} if str(path).lower().endswith('.svg') else {}
+def say(figure: Figure, text: str) -> None:
+  """Writes a remark across a figure that has nothing else to show."""
+  figure.text(0.5, 0.5, text, ha='center', va='center', fontsize=12, color='0.4')
+
+
+def save(figure: Figure, path: str | os.PathLike) -> None:
+  """Writes the figure whole or not at all; an SVG carries no date, so that equal pictures are equal
+  files."""
+  path = pathlib.Path(path)
+  suffix = path.suffix.lower()
+  content = io.BytesIO()
   with matplotlib.rc_context(STYLE):
-    figure.savefig(path, dpi=150, metadata=metadata)
+    figure.savefig(content, dpi=150, format=suffix.removeprefix('.'),
+                   metadata={'Date': None} if suffix == '.svg' else {})
+  folder.write_whole(path, content.getvalue())

@@ -1,6 +1,5 @@
 """What a long training over strengths answers: a table and a curve, with their intervals."""
 
-import json
 import pathlib
 
 from matplotlib.figure import Figure
@@ -9,7 +8,7 @@ from scipy import special
 import xarray as xr
 
 from mmalign_jax.analysis import style
-from mmalign_jax.analysis.text import aligned
+from mmalign_jax.analysis.text import aligned, bracket, number, write_json
 
 _BOTH = ('cka', 'mutual_knn', 'recall_12', 'recall_21')
 
@@ -48,16 +47,16 @@ def _mean(values: np.ndarray) -> tuple[float, tuple[float, float]]:
 
 def table(summary: list[dict]) -> str:
   """The summary as text: percent, and points of gain."""
-  percent = lambda pair: '[' + ', '.join(f'{100 * v:.1f}' for v in pair) + ']'
-  points = lambda pair: '[' + ', '.join(f'{100 * v:+.1f}' for v in pair) + ']'
   rows = [[f'{r["lam"]:g}', *(text for i in (1, 2) for text in (
-      f'{100 * r[f"accuracy_{i}"]:.1f} %', percent(r[f'interval_{i}']),
-      f'{100 * r[f"gain_{i}"]:+.1f}', points(r[f'gain_interval_{i}']))),
-           *(f'{r[name]:.3f}' for name in _BOTH)] for r in summary]
+      number(100 * r[f'accuracy_{i}'], '.1f', ' %'), bracket(r[f'interval_{i}'], '.1f', 100),
+      number(100 * r[f'gain_{i}'], '+.1f'), bracket(r[f'gain_interval_{i}'], '+.1f', 100))),
+           *(number(r[name], '.3f') for name in _BOTH)] for r in summary]
   head = ['lam', *(text for i in (1, 2) for text in (f'encoder {i}', '95 %', 'gain', '95 %')),
           'cka', 'mutual kNN', 'recall 1-2', 'recall 2-1']
   unit = 'folds of the test images and recordings' if summary[0]['seeds'] == 1 else 'seeds'
-  return aligned(head, rows) + f'\nintervals over {unit}'
+  lost = sum(not np.isfinite(r['accuracy_1'] + r['accuracy_2']) for r in summary)
+  return aligned(head, rows) + f'\nintervals over {unit}' + (
+      f'\nat {lost} of {len(summary)} strengths a run diverged' if lost else '')
 
 
 def figure(dataset: xr.Dataset, summary: list[dict]) -> Figure:
@@ -84,7 +83,7 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
   """Writes summary.json and figures/ into `folder`; returns the answer as text."""
   del resamples  # intervals are closed form here
   summary = summarise(dataset)
-  (folder / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n')
+  write_json(folder / 'summary.json', summary)
   if figures:
     (folder / 'figures').mkdir(parents=True, exist_ok=True)
     for suffix in ('png', 'svg'):
