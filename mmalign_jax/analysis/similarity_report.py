@@ -5,6 +5,8 @@ import dataclasses
 import math
 import textwrap
 
+import numpy as np
+
 from mmalign_jax.analysis.similarity_scores import Plan, Score
 from mmalign_jax.analysis.text import aligned
 from mmalign_jax.similarity import Measure
@@ -25,15 +27,20 @@ class Side:
   widths: tuple[int, ...]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Question:
-  """What was compared: N samples of two sides, in which precision, after which preprocessing."""
+  """What was compared: N samples of two sides, in which precision, after which preprocessing.
+
+  groups, items: codes [N] of samples that belong together, and that are partners, or None.
+  """
   x: Side
   y: Side
   n: int
   dtype: str
   steps: tuple[str, ...]
   plan: Plan
+  groups: np.ndarray | None = None
+  items: np.ndarray | None = None
 
   @property
   def layered(self) -> bool:

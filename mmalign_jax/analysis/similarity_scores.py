@@ -75,6 +75,7 @@ def obstacle(measure: Measure, n: int, widths: Sequence[int], plan: Plan) -> str
 
 def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[np.ndarray],
           plan: Plan, progress: Callable[[str], None] = lambda line: None,
+          groups: np.ndarray | None = None, items: np.ndarray | None = None,
           ) -> tuple[dict[str, Score], dict[str, str]]:
   """Every measure on all pairs of layers.
 
@@ -83,16 +84,19 @@ def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[
     x, y: layers, [N, D] each, all f32 or all f64 (which needs jax.enable_x64).
     plan: see there.
     progress: is told what comes next.
+    groups, items: codes [N] of samples that belong together, and that are partners, or None.
 
   Returns:
     Scores by name, all finite, and why the other measures have none.
   """
+  if groups is not None or items is not None:
+    raise ValueError('groups and items are not counted yet')
   entries = len(x[0]) ** 2 * (len(x) + len(y))
-  groups = ([dict(measures)] if entries <= JOINT_ENTRIES else
-            [{name: measure} for name, measure in measures.items()])
+  programs = ([dict(measures)] if entries <= JOINT_ENTRIES else
+              [{name: measure} for name, measure in measures.items()])
   scores, refused = {}, {}
-  for i, group in enumerate(groups):
-    progress(f'{i + 1}/{len(groups)}: {", ".join(group)}')
+  for i, group in enumerate(programs):
+    progress(f'{i + 1}/{len(programs)}: {", ".join(group)}')
     found, said = _together(group, list(x), list(y), plan)
     scores |= found
     refused |= said

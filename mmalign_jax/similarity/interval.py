@@ -4,6 +4,7 @@ import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from mmalign_jax.similarity.measure import Measure
 from mmalign_jax.similarity.null import Layers, as_layers, layer_pairs
@@ -22,7 +23,8 @@ class Interval:
 
 
 def bootstrap(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey, resamples: int = 200,
-              level: float = 0.95, **settings) -> Interval:
+              level: float = 0.95, groups: np.ndarray | None = None,
+              items: np.ndarray | None = None, **settings) -> Interval:
   """Interval of the measure (of its best value over layers) over samples.
 
   A bootstrap that draws samples twice makes them each other's nearest neighbours and lifts every
@@ -38,11 +40,15 @@ def bootstrap(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey, resa
     key: of the halves.
     resamples: number of halves, at least 2.
     level: coverage, in (0, 1).
+    groups: codes [N] of samples that belong together, and are drawn together.
+    items: codes [N]; samples of one item are each other's partners, and are drawn together.
     **settings: of the measure.
 
   Raises:
     ValueError: as the measure itself for N // 2 samples, or for resamples or level out of range.
   """
+  if groups is not None or items is not None:
+    raise ValueError('groups and items are not drawn yet')
   if resamples < 2:
     raise ValueError(f'resamples={resamples} must be at least 2')
   if not 0 < level < 1:

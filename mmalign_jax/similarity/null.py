@@ -62,7 +62,8 @@ def layer_pairs(measure: Measure, x: Layers, y: Layers, **settings) -> Pairs:
 
 
 def calibrate(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey,
-              permutations: int = 1000, **settings) -> Calibration:
+              permutations: int = 1000, groups: np.ndarray | None = None,
+              items: np.ndarray | None = None, **settings) -> Calibration:
   """The best value over layers beside its permutation null.
 
   The null permutes the samples of y ('pairs'), or for measures of where the two sides lie exchanges
@@ -73,11 +74,15 @@ def calibrate(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey,
     x, y: [N, D], or a sequence of such layers; D may differ.
     key: of the permutations.
     permutations: P, at least 1.
+    groups: codes [N] of samples that belong together, and are moved together.
+    items: codes [N]; samples of one item are each other's partners, and are moved together.
     **settings: of the measure.
 
   Raises:
     ValueError: as the measure itself, or where permutations < 1.
   """
+  if groups is not None or items is not None:
+    raise ValueError('groups and items are not moved yet')
   if permutations < 1:
     raise ValueError(f'permutations={permutations} must be at least 1')
   x, y = as_layers(measure, x, y)
