@@ -13,7 +13,7 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
     {'types', 'streaming'},
     {'rng', 'losses', 'perception', 'encoders', 'similarity', 'information', 'data.synthetic'},
     {'data.exact', 'data.joint', 'objective', 'data.files', 'data.formats', 'data.splits',
-     'data.pooling', 'data.sequences', 'checks',
+     'data.pooling', 'data.sequences', 'data.reading', 'checks',
      'data.idx', 'data.audio', 'data.spectra', 'data.pairing'},
     {'data.sources', 'data.tables', 'training.step', 'training.agreement', 'training.folder',
      'training.versions', 'training.leaves', 'training.processes'},

@@ -7,11 +7,14 @@ import pathlib
 import warnings
 
 from mmalign_jax.cli import Parser, figure_path
+from mmalign_jax.data import reading
+from mmalign_jax.data.reading import Reading
 
 METHODS = ('broja', 'imin', 'mmi')
 QUANTISE = ('auto', 'kmeans', 'quantiles', 'categories')
 _MOST = 100_000   # permutations and resamples
 _MOST_CELLS = 200
+_READING = ('group', 'id', 'task', 'classes', 'missing', 'layers', 'pool', *reading.OF_TABLES)
 _SIDES = tuple(f'x{k}' for k in range(1, 10))
 
 DESCRIPTION = """\
@@ -41,7 +44,8 @@ examples:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-  """table, or sides by name and y (in `data` where that is given); the rest as asked."""
+  """table, or sides by name and y (in `data` where that is given); reading: of files, group, id: of
+  their rows, '' for none; the rest as asked."""
   table: str | None
   data: str | None
   sides: dict[str, str]
@@ -56,6 +60,9 @@ class Request:
   bootstrap: int
   check: bool
   seed: int
+  reading: Reading
+  group: str
+  id: str
   as_json: bool
   figure: pathlib.Path | None
 
@@ -84,7 +91,8 @@ def parse(argv: list[str]) -> Request:
     raise ValueError(f'--seed={args.seed} is not in 0..2**32-1')
   return Request(args.table, args.data, sides, args.y, args.method, args.units, args.tol,
                  _cells(args.cells, len(sides)), args.quantise, args.label_cells, args.null,
-                 args.bootstrap, not args.no_check, args.seed, args.json, figure_path(args.figure))
+                 args.bootstrap, not args.no_check, args.seed, reading.of(args), args.group,
+                 args.id, args.json, figure_path(args.figure))
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -114,6 +122,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   add('--seed', type=int, default=0, help='0..2**32-1 (0)')
   add('--json', action='store_true', help='one JSON object instead of text')
   add('--figure', metavar='FILE', help='.png, .pdf or .svg')
+  reading.add_arguments(parser, _READING)
   return parser.parse_args(argv)
 
 

@@ -25,7 +25,8 @@ def run(argv: list[str]) -> None:
   # loads that library when it first needs it, so this is in time.
   os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
   asked = request.parse(argv)
-  x, y = arrays.read_sides({'X': asked.x, 'Y': asked.y}, asked.layers, asked.pool).values()
+  x, y = arrays.read_sides({'X': asked.x, 'Y': asked.y}, asked.reading.layers,
+                           asked.reading.pool).values()
   _check_samples(x, y)
   layered = len(x.layers) > 1 or len(y.layers) > 1
   if asked.figure and not (asked.plan.permutations or layered):

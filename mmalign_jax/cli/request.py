@@ -10,7 +10,8 @@ import pathlib
 from mmalign_jax import similarity
 from mmalign_jax.analysis.similarity_scores import Plan
 from mmalign_jax.cli import Parser, figure_path
-from mmalign_jax.data import pooling, sequences
+from mmalign_jax.data import reading
+from mmalign_jax.data.reading import Reading
 from mmalign_jax.similarity import preprocess
 from mmalign_jax.similarity.neighbors import METRICS
 from mmalign_jax.types import lookup
@@ -20,6 +21,7 @@ DEFAULT = (
     'edit_distance_knn', 'svcca', 'pwcca', 'procrustes', 'rsa', 'modality_gap')
 _MOST = 100_000  # permutations and resamples
 _SETTINGS = ('k', 'sigma', 'metric', 'at')
+_READING = ('group', 'item', 'id', 'missing', 'layers', 'pool', *reading.OF_TABLES)
 
 DESCRIPTION = """\
 How similar two sets of features of the same samples are, beside what chance gives.
@@ -49,15 +51,18 @@ environment keeps what is compiled for arrays of the same size.
 @dataclasses.dataclass(frozen=True)
 class Request:
   """x, y: where the sides are; names: of measures, `named` if the user listed them; steps:
-  preprocessing in its order, by what the table calls it; plan, as_json, figure: as asked."""
+  preprocessing in its order, by what the table calls it; reading: of the files; group, item, id: of
+  their rows, '' for none; plan, as_json, figure: as asked."""
   x: str
   y: str
   names: tuple[str, ...]
   named: bool
   steps: dict[str, Callable]
   plan: Plan
-  layers: str
-  pool: str
+  reading: Reading
+  group: str
+  item: str
+  id: str
   as_json: bool
   figure: pathlib.Path | None
 
@@ -70,8 +75,8 @@ def parse(argv: list[str]) -> Request:
   """
   args = _arguments(argv)
   return Request(args.x, args.y, tuple(_names(args.measures)), args.measures not in (None, 'all'),
-                 _steps(args), _plan(args), args.layers, args.pool, args.json,
-                 figure_path(args.figure))
+                 _steps(args), _plan(args), reading.of(args), args.group, args.item,
+                 args.id, args.json, figure_path(args.figure))
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -80,7 +85,6 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   parser.add_argument('x', metavar='X', help='features of one side')
   parser.add_argument('y', metavar='Y', help='features of the other side')
   add = parser.add_argument
-  reading_arguments(add)
   add('--measures', metavar='A,B', help='names, or all; by default the '
       f'{len(DEFAULT)} most used: {", ".join(DEFAULT)}')
   add('--k', type=int, help='neighbours (10)')
@@ -99,16 +103,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   add('--json', action='store_true', help='one JSON object instead of the table')
   add('--figure', metavar='FILE', help='.png, .pdf or .svg: scores within their null, or the '
       'matrices of several layers')
+  reading.add_arguments(parser, _READING)
   return parser.parse_args(argv)
-
-
-def reading_arguments(add: Callable) -> None:
-  """Options that say what the axes of arrays are, for every command that reads features."""
-  add('--layers', default='auto', choices=sequences.LAYERS, help='an array of three axes: first: '
-      '[layers, samples, features]; none: [samples, steps, features], with --pool; auto: what the '
-      'numbers of samples leave no doubt about (auto)')
-  add('--pool', default='', choices=pooling.POOLS, help='of the steps of sequences, or of those '
-      'that KEY_length [samples] or KEY_mask [samples, steps] beside them count')
 
 
 def _plan(args: argparse.Namespace) -> Plan:
