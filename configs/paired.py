@@ -1,13 +1,14 @@
 """Should these two views of the same samples be aligned, and how strongly?
 
 Arguments: digits (two halves of scikit-learn's handwritten digits; no download), tiny (a very short
-run of the same), or data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1] for files.
+run of the same), or data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1]
+[,pool=mean] for files.
 """
 
 from ml_collections import ConfigDict
 from mmalign_jax.training.study import defaults
 
-KEYS = ('data', 'x1', 'x2', 'y', 'group', 'task')
+KEYS = ('data', 'x1', 'x2', 'y', 'group', 'task', 'layers', 'pool')
 
 
 def get_config(arg: str = 'digits') -> ConfigDict:

@@ -230,7 +230,7 @@ def test_help_lists_every_option(capsys):
     (['--x1=x1.npy', '--x2=x2.npy', '--y=one.npy'], "--y='one.npy': one class only, '0'"),
     (['--x1=x1.npy', '--x2=x2.npy', '--y=empty.npy'], "--y='empty.npy': empty, shape (0,)"),
     (['--x1=x1.npy', '--x2=x2.npy', '--y=x1.npy'], "--y='x1.npy': shape (240, 3) is not one value"),
-    (['--x1=x1.npy', '--x2=cube.npy', '--y=y.npy'], "--x2='cube.npy': shape (240, 2, 2) is not"),
+    (['--x1=x1.npy', '--x2=cube.npy', '--y=y.npy'], "--x2='cube.npy': three-dimensional, shape"),
     ([*SIDES, '--cells=60'], 'n=240 samples are too few for 60 x 60 cells and 2 classes: at least '
      '300 are needed'),
     ([*SIDES, '--cells=1'], '--cells=1 must be a whole number in 2..200, or 2 of them with commas'),

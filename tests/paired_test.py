@@ -359,7 +359,7 @@ ONE_OF_3 = np.where(np.arange(ROWS) == 3, 7, arrays()['y'])
     ({'x1': holed(np.nan)}, "x1 'x1': 2 values not finite, first nan at row 4, column 2"),
     ({'x2': holed(-np.inf)}, "x2 'x2': 2 values not finite, first -inf at row 4, column 2"),
     ({'y': np.ones(ROWS)}, "y 'y': one class only, '1'"),
-    ({'x1': np.zeros((ROWS, 5, 2))}, r"x1 'x1': shape \(60, 5, 2\) is not \[samples, features\]"),
+    ({'x1': np.zeros((ROWS, 5, 2))}, r'shape \(60, 5, 2\); .* fits its first axis'),
     ({'x1': np.zeros((ROWS, 0))}, r"x1 'x1': empty, shape \(60, 0\)"),
     ({'x1': np.zeros(ROWS, complex)}, 'not real numbers but complex'),
     ({'x1': np.array(['a'] * ROWS)}, 'not real numbers but <U1'),

@@ -12,7 +12,7 @@ from mmalign_jax.analysis.information_samples import (
     Label, Plan, Question, answer, binned, joined)
 from mmalign_jax.cli import decompose_request
 from mmalign_jax.cli.decompose_request import Request
-from mmalign_jax.data import arrays, files, paired
+from mmalign_jax.data import arrays, files, paired, sequences
 from mmalign_jax.information.lattice import METHODS
 from mmalign_jax.training.parallel import cores
 
@@ -89,14 +89,16 @@ def questions(sides: dict[str, np.ndarray], label: Label) -> list[Question]:
 
 def _read_files(asked: Request, notes: list[str]) -> tuple[dict[str, np.ndarray], Label]:
   """Every side and the label from a file of its own."""
-  sides = {}
-  for name, spec in asked.sides.items():
-    array, found = arrays.single(spec, f'--{name}')
-    notes += found
-    sides[name] = paired.matrix(array, f'--{name}={spec!r}')
-  array, found = arrays.single(asked.y, '--y', kind='label')
-  notes += found
+  array, remarks = arrays.single(asked.y, '--y', kind='label')
   y = paired.vector(array, f'--y={asked.y!r}')
+  found = {f'--{name}': arrays.find(spec, f'--{name}') for name, spec in asked.sides.items()}
+  found = sequences.one_each(found, asked.reading.layers, asked.reading.pool, [len(y)])
+  sides = {}
+  for name, side in zip(asked.sides, found.values()):
+    array, = side.arrays.values()
+    notes += side.notes
+    sides[name] = paired.matrix(array, f'--{name}={side.where!r}')
+  notes += remarks
   for name, x in sides.items():
     if len(x) != len(y):
       raise ValueError(f'--{name}={asked.sides[name]!r} has {len(x)} samples and --y={asked.y!r} '
@@ -110,7 +112,8 @@ def read_data(asked: Request, notes: list[str]) -> tuple[dict[str, np.ndarray], 
   if len(set(names)) < len(names):
     raise ValueError(f'--{list(asked.sides)[-1]}={names[-1]}: a view is named twice')
   for name in names[1:]:
-    raw = paired.read_raw(asked.data, x1=names[0], x2=name, y=asked.y or '')
+    raw = paired.read_raw(asked.data, x1=names[0], x2=name, y=asked.y or '',
+                          layers=asked.reading.layers, pool=asked.reading.pool)
     notes += raw.notes
     parts = list(raw.parts.values())
     whole = {role: np.concatenate([np.asarray(part[role]) for part in parts])

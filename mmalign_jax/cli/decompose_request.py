@@ -127,6 +127,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def _check_sources(args: argparse.Namespace, sides: dict[str, str]) -> None:
+  if args.table and (args.pool or args.layers != 'auto'):
+    raise ValueError(f'--table={args.table}: a table needs no '
+                     f'{"--pool" if args.pool else "--layers"}')
   if args.table and (sides or args.y or args.data):
     extra = next(iter([*sides, *(['y'] if args.y else []), 'data']))
     raise ValueError(f'--table={args.table}: a table needs no --{extra}')

@@ -114,9 +114,9 @@ def _parts(spec: str) -> tuple[pathlib.Path, str | None]:
 def _found(spec: str, path: pathlib.Path, key: str | None) -> sequences.Found:
   suffix = guard.kind(path)
   if suffix == '.npy':
-    return _of_store(spec, numpy_files.npy(path), key, _beside_npy(path))
+    return _of_store(spec, numpy_files.npy(path), key, files.steps_of_file(path))
   if suffix in files.STORES:
-    return _of_store(spec, files.STORES[suffix](path), key, {})
+    return _of_store(spec, files.STORES[suffix](path), key, None)
   if suffix != '.csv':
     raise ValueError(f'unknown format {path.suffix!r}; known: {", ".join(FORMATS)}')
   if key is not None:
@@ -126,7 +126,7 @@ def _found(spec: str, path: pathlib.Path, key: str | None) -> sequences.Found:
 
 
 def _of_store(spec: str, store: files.Store, key: str | None,
-              more: dict[str, np.ndarray]) -> sequences.Found:
+              more: sequences.Steps | None) -> sequences.Found:
   """The array of a key, the main or only one, or all that fit a pattern, layer2 before layer10."""
   if key is None and len(store.keys) != 1 and not store.main:
     key = _lone_with_steps(store.keys)
@@ -149,7 +149,7 @@ def _of_store(spec: str, store: files.Store, key: str | None,
   steps = {name: sequences.Steps(name, **{
       ending: store.read(at) for ending, at in sequences.beside(name, store.keys).items()})
       for name in keys}
-  steps |= {'': sequences.Steps(**more)} if more else {}
+  steps |= {'': more} if more else {}
   if picked is not None:
     arrays = _picked(keys[0], arrays[keys[0]], picked)
     steps = dict(zip(arrays, steps.values()))
@@ -162,14 +162,6 @@ def _lone_with_steps(keys: tuple[str, ...]) -> str | None:
   steps = {step for name in keys for step in sequences.beside(name, keys).values()}
   left = [name for name in keys if name not in steps]
   return left[0] if len(left) == 1 else None
-
-
-def _beside_npy(path: pathlib.Path) -> dict:
-  """What NAME_length.npy and NAME_mask.npy beside NAME.npy say of its steps."""
-  name = path.name.removesuffix('.gz').removesuffix('.npy')
-  found = {ending: path.with_name(f'{name}_{ending}.npy') for ending in sequences.ENDINGS}
-  arrays = {ending: files.npy(at) for ending, at in found.items() if at.is_file()}
-  return {'name': name, **arrays} if arrays else {}
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -10,6 +10,7 @@ import pathlib
 
 import numpy as np
 
+from mmalign_jax.data import sequences
 from mmalign_jax.data.formats import annotated, hdf5, matlab, numpy_files, tensors
 from mmalign_jax.data.formats.guard import listing, reading  # noqa: F401
 from mmalign_jax.data.formats.store import Store
@@ -45,6 +46,20 @@ def whole_numbers(values: np.ndarray) -> bool:
               and (values == np.round(values)).all() and len(np.unique(values)) <= MAX_CLASSES)
 
 
+def steps_of_file(path: pathlib.Path) -> sequences.Steps:
+  """What NAME_length.npy and NAME_mask.npy beside NAME.npy say of its steps."""
+  name = path.name.removesuffix('.gz').removesuffix('.npy')
+  beside = sequences.beside(name, {at.stem for at in path.parent.glob('*.npy')})
+  return sequences.Steps(name, **{ending: npy(path.with_name(f'{at}.npy'))
+                                  for ending, at in beside.items()})
+
+
+def beside_file(path: pathlib.Path | None, array: np.ndarray) -> sequences.Found:
+  """An array of a file, and what files beside an .npy file say of its steps."""
+  steps = steps_of_file(path) if path and path.suffix == '.npy' else sequences.Steps('')
+  return sequences.Found(str(path), {'': array}, {'': steps} if steps else {})
+
+
 # -- files with keys -----------------------------------------------------------------------------
 
 
@@ -69,12 +84,14 @@ STORES = {
     '.h5ad': annotated.h5ad, '.h5mu': annotated.h5mu}
 
 
-def from_store(store: Store, asked: dict[str, str]) -> Raw:
+def from_store(store: Store, asked: dict[str, str], layers: str = 'auto',
+               pool: str = '') -> Raw:
   """The given split where x1, x2 and y all have one, else the arrays in one piece.
 
   Args:
     store: the keys of one file.
     asked: key of each role x1, x2, y and group; '' for y is 'y', for group 'group' if it exists.
+    layers, pool: how a view of three axes is read; see `sequences.settled`.
 
   Raises:
     ValueError: a missing key, a damaged file or a pickled array.
@@ -95,6 +112,29 @@ def from_store(store: Store, asked: dict[str, str]) -> Raw:
       if key not in store.keys:
         raise ValueError(f'{store.where}: no key {key!r} for {role} (a given split needs NAME_train'
                          f' and NAME_test for x1, x2 and y); it has {listing(store.keys)}')
-  parts = {part: {role: store.read(keys[role][part]) for role in keys} for part in keys['x1']}
+  parts, notes = {}, []
+  for part in keys['x1']:
+    found = {role: find(store, wanted[part]) for role, wanted in keys.items()}
+    parts[part] = settled(found, layers, pool, notes)
   return Raw(store.where, {role: names[role] for role in keys}, parts,
-             tuple(dict.fromkeys(store.remarks)))
+             tuple(dict.fromkeys((*store.remarks, *notes))))
+
+
+def find(store: Store, key: str) -> sequences.Found:
+  """The array of a key, and what the store says of its steps."""
+  steps = sequences.Steps(key, **{ending: store.read(at) for ending, at
+                                  in sequences.beside(key, store.keys).items()})
+  return sequences.Found(f'{store.where}: {key}', {key: store.read(key)},
+                         {key: steps} if steps else {})
+
+
+def settled(found: dict[str, sequences.Found], layers: str, pool: str,
+            notes: list[str]) -> Arrays:
+  """Arrays by role, the views among them pooled where they are sequences; adds to `notes`."""
+  arrays = {role: next(iter(side.arrays.values())) for role, side in found.items()}
+  views = sequences.one_each({role: found[role] for role in ('x1', 'x2')}, layers, pool,
+                             [len(np.ravel(arrays['y']))])
+  for role, side in views.items():
+    arrays[role], = side.arrays.values()
+    notes += side.notes
+  return arrays

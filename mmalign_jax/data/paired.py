@@ -56,7 +56,7 @@ class Label:
 
 def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str = '',
                 task: str = 'auto', test_fraction: float = 0.25,
-                split_seed: int = 0) -> PairedData:
+                split_seed: int = 0, layers: str = 'auto', pool: str = '') -> PairedData:
   """Reads two views and a label, splits them unless a split is given, and standardises.
 
   Args:
@@ -70,6 +70,7 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
       distinct whole numbers, else regression.
     test_fraction: part of the samples, in (0, 1), to test on where no split is given.
     split_seed: of the split and of the folds, in 0..2**32-1.
+    layers, pool: how a view of three axes is read; see `sequences.settled`.
 
   Raises:
     FileNotFoundError: a missing file, or view in a folder.
@@ -81,7 +82,7 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
     raise ValueError(f'test_fraction: {test_fraction!r} is not in (0, 1)')
   if not 0 <= split_seed < 2**32:
     raise ValueError(f'split_seed: {split_seed!r} is not in 0..2**32-1')
-  raw = read_raw(data, x1=x1, x2=x2, y=y, group=group)
+  raw = read_raw(data, x1=x1, x2=x2, y=y, group=group, layers=layers, pool=pool)
   arrays, n_train = _joined(raw)
   label = read_label(arrays['y'], task, _where(raw, 'y'))
   codes = np.unique(arrays['group'], return_inverse=True)[1] if 'group' in arrays else None
@@ -114,7 +115,8 @@ def _assembled(raw: files.Raw, arrays: files.Arrays, label: Label, train: np.nda
       y_scale=scale, fingerprint=_fingerprint(fields), notes=tuple(dict.fromkeys(notes)))
 
 
-def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str = '') -> files.Raw:
+def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str = '',
+             layers: str = 'auto', pool: str = '') -> files.Raw:
   """Arrays of the four roles as they are in `data`; arguments and errors as in `load_paired`."""
   asked = {'x1': x1 or 'x1', 'x2': x2 or 'x2', 'y': y, 'group': group}
   if data == 'digits':
@@ -123,14 +125,17 @@ def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str =
   if not path.exists():
     raise FileNotFoundError(f'{data!r}: no such file or folder')
   if path.is_dir():
-    return tables.from_folder(path, asked)
+    return tables.from_folder(path, asked, layers, pool)
   suffix = guard.kind(path)
   if suffix == '.csv':
+    if pool or layers != 'auto':
+      raise ValueError(f'{data!r}: a table has no layers or sequences; leave out '
+                       f'{"--pool" if pool else "--layers"}')
     return tables.from_csv(path, asked)
   if suffix not in files.STORES:
     raise ValueError(f"{data!r}: unknown format {path.suffix!r}; known: 'digits', a folder, .csv, "
                      f'{", ".join(files.STORES)}')
-  return files.from_store(files.STORES[suffix](path), asked)
+  return files.from_store(files.STORES[suffix](path), asked, layers, pool)
 
 
 # -- checks --------------------------------------------------------------------------------------

@@ -82,6 +82,21 @@ def settled(sides: dict[str, Found], layers: str, pool: str,
   return done
 
 
+def one_each(sides: dict[str, Found], layers: str, pool: str,
+             rows: Iterable[int] = ()) -> dict[str, Found]:
+  """As `settled`, where every side must come to one array, as in a decomposition.
+
+  Raises:
+    ValueError: as `settled`; several layers.
+  """
+  done = settled(sides, layers, pool, rows)
+  for name, side in done.items():
+    if len(side.arrays) != 1:
+      raise ValueError(f'{name}={side.where!r}: {len(side.arrays)} layers; one is needed: add '
+                       ':INDEX, or save it as an array of its own')
+  return done
+
+
 def _reading(name: str, sides: dict[str, Found], layers: str, pool: str, rows) -> str:
   """How one side is to be read: a key of _READINGS."""
   side = sides[name]

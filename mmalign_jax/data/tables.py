@@ -147,13 +147,15 @@ def _in_view(column: str, view: str) -> bool:
 # -- folders -------------------------------------------------------------------------------------
 
 
-def from_folder(folder: pathlib.Path, asked: dict[str, str]) -> files.Raw:
+def from_folder(folder: pathlib.Path, asked: dict[str, str], layers: str = 'auto',
+                pool: str = '') -> files.Raw:
   """Views of a folder; labels from the file of y, else from the last column of both views.
 
   Args:
     folder: holds NAME.npy (or NAME_train.npy and NAME_test.npy), or csv files in whose names NAME
       is one of the words between '-' and '_', with a word train... and test... for a given split.
     asked: NAME of each role; '' for y and group takes a file of that very name, if there is one.
+    layers, pool: how a view of three axes is read; see `sequences.settled`.
 
   Raises:
     FileNotFoundError: no file for a role.
@@ -170,7 +172,10 @@ def from_folder(folder: pathlib.Path, asked: dict[str, str]) -> files.Raw:
   chosen = _choose(folder, found, optional=() if asked['group'] else ('group',))
   notes, parts = [], {}
   for part in sorted(chosen['x1'], reverse=True):  # train first
-    parts[part] = _read_part({role: paths[part] for role, paths in chosen.items()}, notes)
+    paths = {role: paths[part] for role, paths in chosen.items()}
+    arrays = _read_part(paths, notes)
+    parts[part] = files.settled({role: files.beside_file(paths.get(role), array)
+                                 for role, array in arrays.items()}, layers, pool, notes)
   notes = tuple(dict.fromkeys(notes))
   return files.Raw(str(folder), {role: names[role] for role in parts[part]}, parts, notes)
 

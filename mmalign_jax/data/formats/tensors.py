@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import warnings
 import zipfile
 from typing import BinaryIO
 
@@ -101,7 +102,9 @@ def torch(path: pathlib.Path) -> Store:
   with guard.reading(path), guard.opened(path) as file:
     _check_archive(file, size)
     try:
-      loaded = library.load(file, map_location='cpu', weights_only=True)
+      with warnings.catch_warnings():  # torch warns of what only its developers can change
+        warnings.simplefilter('ignore')
+        loaded = library.load(file, map_location='cpu', weights_only=True)
     except Exception as error:  # its own text is many lines of advice
       reason = ('objects other than tensors are never loaded; save a dict of tensors'
                 if 'weights_only' in str(error).lower() or 'weights only' in str(error).lower()
