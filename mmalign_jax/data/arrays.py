@@ -118,7 +118,7 @@ def _found(spec: str, path: pathlib.Path, key: str | None) -> sequences.Found:
   if suffix in files.STORES:
     return _of_store(spec, files.STORES[suffix](path), key, None)
   if suffix != '.csv':
-    raise ValueError(f'unknown format {path.suffix!r}; known: {", ".join(FORMATS)}')
+    raise ValueError(f'unknown format {suffix!r}; known: {", ".join(FORMATS)}')
   if key is not None:
     raise ValueError(f'a csv file has no key {key!r}')
   array, note = tables.numbers(path)

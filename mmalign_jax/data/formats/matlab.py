@@ -97,7 +97,7 @@ def _parts(name: str, value, size: int, depth: int) -> Leaves:
   elif isinstance(value, np.ndarray) and value.dtype.kind == 'O':
     cells = list(value.ravel(order='F'))
     if all(_single(cell) for cell in cells):
-      yield name, lambda: np.array([_item(cell) for cell in cells])
+      yield name, lambda: _alike([cell.item() if cell.size else '' for cell in cells])
       return
     for i, cell in zip(indices(value.shape), cells):
       yield from _parts(f'{name}{{{i}}}', cell, size, depth + 1)
@@ -111,8 +111,11 @@ def _single(cell) -> bool:
       cell.dtype.kind == 'U' and cell.size <= 1 or cell.dtype.kind in 'biuf' and cell.size == 1)
 
 
-def _item(cell: np.ndarray):
-  return cell.item() if cell.size else ''
+def _alike(values: list) -> np.ndarray:
+  """Numbers [N], or texts [N]; text and numbers in one array would make both text."""
+  if len({isinstance(value, str) for value in values}) > 1:
+    raise ValueError('cells of numbers and of text, mixed; save one kind')
+  return np.array(values)
 
 
 def _leaf(value, size: int) -> np.ndarray:
@@ -204,7 +207,8 @@ def _cells(name: str, item, size: int, depth: int) -> Leaves:
   shape = hdf5.checked(item, size).shape[::-1]
   cells = [item.file[ref] for ref in np.asarray(item[()]).ravel()]  # MATLAB's order: columns first
   if all(isinstance(cell, h5py.Dataset) and _is_single(cell) for cell in cells):
-    yield name, lambda: np.array([_array(cell, _class(cell), size).ravel()[0] for cell in cells])
+    yield name, lambda: _alike([_array(cell, _class(cell), size).ravel()[0].item()
+                                for cell in cells])
     return
   for i, cell in zip(indices(shape), cells):
     yield from _items(f'{name}{{{i}}}', cell, size, depth + 1)
@@ -229,7 +233,8 @@ def _array(item, kind: str, size: int) -> np.ndarray:
     return np.array(['']) if kind == 'char' else np.zeros(tuple(hdf5.values(item, size)))
   found = np.transpose(hdf5.values(item, size))
   if kind == 'char':
-    return np.array([''.join(map(chr, row)) for row in np.atleast_2d(found)], np.str_)
+    lines = np.atleast_2d(found).astype('<u2')
+    return np.array([line.tobytes().decode('utf-16-le', 'replace') for line in lines], np.str_)
   return found
 
 

@@ -6,6 +6,7 @@ Archives are read member by member and never unpacked to disk: a name in them is
 
 import pathlib
 import zipfile
+from collections.abc import Callable
 from typing import BinaryIO
 
 import numpy as np
@@ -58,11 +59,14 @@ def npz(path: pathlib.Path) -> Store:
   """The arrays of an .npz file; a file of scipy.sparse.save_npz is one array, `matrix`."""
   size, remarks = path.stat().st_size, []
   def read(key: str) -> np.ndarray:
-    with guard.reading(f'{path}: {key!r}'), guard.opened(path) as raw, zipfile.ZipFile(raw) as file:
-      members = _members(file)
-      if key == _MATRIX and _is_sparse(members):
-        return plain(_sparse(file, members, size), remarks)
-      return plain(_member(file, members[key], size), remarks)
+    with guard.reading(f'{path}: {key!r}'), guard.opened(path) as raw:
+      there = guard.length(raw)
+      with zipfile.ZipFile(raw) as file:
+        members = _members(file)
+        load = lambda name: _member(file, members[name], there, size)
+        if key == _MATRIX and _is_sparse(members):
+          return plain(_sparse(load, members, size), remarks)
+        return plain(load(key), remarks)
   with guard.reading(path), guard.opened(path) as raw, zipfile.ZipFile(raw) as file:
     members = _members(file)
   return Store(str(path), (_MATRIX,) if _is_sparse(members) else tuple(members), read,
@@ -81,10 +85,14 @@ def _members(file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
   return found
 
 
-def _member(file: zipfile.ZipFile, info: zipfile.ZipInfo, size: int) -> np.ndarray:
+def _member(file: zipfile.ZipFile, info: zipfile.ZipInfo, there: int, size: int) -> np.ndarray:
+  """One member of an archive of `there` bytes, in a file of `size` bytes."""
+  if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    raise ValueError(f'packed by zip method {info.compress_type}; np.savez and np.savez_compressed '
+                     'store or deflate')
   stored = info.compress_type == zipfile.ZIP_STORED
   if stored:
-    guard.sized((info.file_size,), 1, held=size)
+    guard.sized((info.file_size,), 1, held=there)
   with file.open(info) as member:
     return _array(member, info.file_size, None if stored else size)
 
@@ -94,10 +102,10 @@ def _is_sparse(members: dict[str, zipfile.ZipInfo]) -> bool:
       set(parts) <= set(members) for parts in _SPARSE.values())
 
 
-def _sparse(file: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], size: int) -> np.ndarray:
-  import scipy.sparse
-  def read(name: str) -> np.ndarray:
-    return _member(file, members[name], size)
+def _sparse(read: Callable[[str], np.ndarray], members: dict[str, zipfile.ZipInfo],
+            size: int) -> np.ndarray:
+  """The matrix of scipy.sparse.save_npz, whose parts `read` loads."""
+  import scipy.sparse  # slow to import, and seldom needed
   form = read('format').item()
   form = form.decode() if isinstance(form, bytes) else str(form)
   if form not in _SPARSE or not set(_SPARSE[form]) <= set(members):

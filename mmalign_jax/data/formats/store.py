@@ -1,13 +1,12 @@
 """Arrays by key, whatever the format, and their values as NumPy knows them."""
 
 import dataclasses
-import pathlib
+import sys
 from collections.abc import Callable
-from typing import BinaryIO
 
 import numpy as np
 
-BFLOAT16 = ('dtype V2 read as bfloat16, which .npy files cannot name')
+BFLOAT16 = 'dtype V2 read as bfloat16, which .npy files cannot name'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,10 +20,6 @@ class Store:
   remarks: list[str] = dataclasses.field(default_factory=list)
 
 
-Reader = Callable[[pathlib.Path], Store]
-Opened = Callable[[BinaryIO, str], object]
-
-
 def plain(array: np.ndarray, remarks: list[str]) -> np.ndarray:
   """An array of the machine's byte order, in types that all of NumPy computes with.
 
@@ -32,7 +27,8 @@ def plain(array: np.ndarray, remarks: list[str]) -> np.ndarray:
   f64, rounded, which `remarks` then say; a void of two bytes is bfloat16.
 
   Raises:
-    ValueError: float8 that does not say of which kind, or a float beyond the range of f64.
+    ValueError: float8 that does not say of which kind, a float beyond the range of f64, or text
+      with codes that are no characters.
   """
   import ml_dtypes
   array = np.asarray(array)
@@ -46,7 +42,13 @@ def plain(array: np.ndarray, remarks: list[str]) -> np.ndarray:
     return array.astype(np.float32)
   if array.dtype.kind == 'f' and array.dtype.itemsize > 8:
     return _rounded(array, remarks)
-  return array.astype(array.dtype.newbyteorder('='), copy=False)
+  array = array.astype(array.dtype.newbyteorder('='), copy=False)
+  if array.dtype.kind == 'b':
+    return np.asarray(array.view(np.uint8) != 0)  # a damaged file has truths other than 1
+  if array.dtype.kind == 'U' and array.size and (
+      np.ascontiguousarray(array).reshape(-1).view(np.uint32).max() > sys.maxunicode):
+    raise ValueError('text with codes that are no characters')
+  return array
 
 
 def _rounded(array: np.ndarray, remarks: list[str]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """.safetensors files, and .pt and .pth files where torch is installed."""
 
+import itertools
 import json
 import pathlib
 import warnings
@@ -17,7 +18,8 @@ _TYPES = {'F64': 'f8', 'F32': 'f4', 'F16': 'f2', 'BOOL': '?', 'I64': 'i8', 'I32'
 _SHORT = {'BF16': 'bfloat16', 'F8_E4M3': 'float8_e4m3fn', 'F8_E5M2': 'float8_e5m2',
           'F8_E8M0': 'float8_e8m0fnu', 'F8_E4M3FNUZ': 'float8_e4m3fnuz',
           'F8_E5M2FNUZ': 'float8_e5m2fnuz'}  # of ml_dtypes
-_MOST_HEADER = 2**26
+_MOST_HEADER = 2**26  # bytes
+_MOST_TENSORS = 100_000
 
 
 def safetensors(path: pathlib.Path) -> Store:
@@ -110,7 +112,10 @@ def torch(path: pathlib.Path) -> Store:
                 if 'weights_only' in str(error).lower() or 'weights only' in str(error).lower()
                 else (str(error) or type(error).__name__))
       raise ValueError(reason) from error
-    found = dict(named := list(_named(loaded, '', library)))
+    named = list(itertools.islice(_named(loaded, '', library), _MOST_TENSORS))
+    found = dict(named)
+    if len(named) == _MOST_TENSORS:
+      raise ValueError(f'it holds {_MOST_TENSORS} tensors or more')
     if len(found) < len(named) or not found:
       raise ValueError('two of its tensors have one name' if found else 'it holds no tensors')
   def read(key: str) -> np.ndarray:
