@@ -1,16 +1,23 @@
-"""Kills a training run again and again at random moments and compares its end with a quiet run's.
+"""Kills studies at random moments, fills their disk and takes their file descriptors away.
 
-  python benchmarks/kills.py --data_dir=DATA --workdir=DIR [--lives 10] [--seed 7] [--json FILE]
+  python benchmarks/kills.py --workdir=DIR [--kills 100] [--seed 7] [--data_dir DATA] [--json FILE]
 
-Both runs are configs/avmnist.py:tiny on real data with twelve epochs, checkpoints every third step
-and ragged last batches. Life i is killed (SIGKILL) up to a second after the log shows its share of
-the steps, so that each life gets on. Exit status: 1 where results, logs or parameters differ.
+Every command (a sweep of each kind, a merge, a training) first runs undisturbed, then is killed
+again and again: after a random part of the time that took, or as a file is seen to be written; by
+SIGKILL mostly, else by SIGTERM or SIGINT, which must end in one line. The same command goes on each
+time until it is done, and begins anew until its share of the kills is used up. Its results, its
+summary and, of a training, log and parameters must be those of the undisturbed run to the last bit.
+Then each runs on a disk that is too small (as root: a tmpfs; others skip it), and with 64 and with
+fewer descriptors from some moment on: one line that says what is safe, and after that the same
+command, with room again, must come to the same end. Exit status: 1 where anything differs.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -20,85 +27,252 @@ import time
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-STEPS = 96
-SETTINGS = dict(epochs=12, checkpoint_every=3, log_every=1, drop_last=False, train_size=500)
+SIGNALS = [signal.SIGKILL] * 8 + [signal.SIGTERM, signal.SIGINT]
+LONGEST = 600  # seconds that a life may take
+SWEEPS = {  # configuration: settings
+    'strength': dict(seed=tuple(range(6)), chunk=1, workers=2),  # 24 files
+    'emergence': dict(unique=(0, 8), transform_depth=(1, 2, 3, 4), depth=(1,), bands=((1, 1),),
+                      n_train=256, n_validation=64, batch_size=32, n_align=24, neighbors=4,
+                      permutations=9, resamples=50),
+    'paired': dict(seed=tuple(range(4)), chunk=1)}
+TRAIN = dict(epochs=12, checkpoint_every=3, log_every=1, drop_last=False)
+SMALL_FILES = dict(train_size=48, test_size=32, batch_size=8, n_align=16, neighbors=4)
+REAL_FILES = dict(train_size=500)
 
 
-def start(data_dir: str, workdir: pathlib.Path) -> subprocess.Popen:
-  """A life of the run in `workdir`."""
-  return subprocess.Popen(
-      [sys.executable, str(ROOT / 'launch/train.py'),
-       f'--config={ROOT}/configs/avmnist.py:tiny', f'--data_dir={data_dir}', '--nofigures',
-       f'--workdir={workdir}', *(f'--config.{k}={v}' for k, v in SETTINGS.items())],
-      stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+class Case:
+  """A command that works in a folder.
+
+  Attributes:
+    name: of it. seconds: that an undisturbed run took. size: bytes of its folder then.
+  """
+
+  def __init__(self, name: str, base: pathlib.Path, data_dir: str, settings: dict):
+    self.name, self.quiet, self.seconds, self.size = name, base / name / 'quiet', 0.0, 0
+    self._base, self._data_dir, self._settings = base, data_dir, settings
+
+  def command(self, folder: pathlib.Path) -> list[str]:
+    flags = [f'--config.{k}={v}' for k, v in self._settings.items()]
+    if self.name == 'merge':
+      shards = [str(self._base / 'merge' / f'shard_{i}') for i in (1, 2)]
+      return ['-m', 'mmalign_jax.cli', 'merge', *shards, f'--workdir={folder}', '--nofigures']
+    if self.name == 'train':
+      return [str(ROOT / 'launch/train.py'), f'--config={ROOT}/configs/avmnist.py:tiny',
+              '--nofigures', f'--data_dir={self._data_dir}', f'--workdir={folder}',
+              f'--prepared_dir={folder}/prepared', *flags]
+    return ['-m', 'mmalign_jax.cli', 'sweep', f'--config={ROOT}/configs/{self.name}.py:tiny',
+            '--nofigures', f'--workdir={folder}', *flags]
+
+  def start(self, folder: pathlib.Path, *more: str, descriptors: int = 0) -> subprocess.Popen:
+    """A life; with `descriptors`, of no more than those from its beginning."""
+    environment = os.environ | {
+        'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu',
+        'JAX_COMPILATION_CACHE_DIR': str(self._base / 'compiled'),
+        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'}
+    before = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+              ) if descriptors else None
+    return subprocess.Popen(
+        [sys.executable, *self.command(folder), *more], env=environment, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, preexec_fn=before)
+
+  def run_quietly(self) -> None:
+    if self.name == 'merge':
+      sweep = Case('strength', self._base, '', SWEEPS['strength'])
+      for i in (1, 2):
+        finish(sweep.start(self._base / 'merge' / f'shard_{i}', f'--shard={i}/2'))
+    begun = time.monotonic()
+    finish(self.start(self.quiet))
+    self.seconds, self.size = time.monotonic() - begun, bytes_of(self.quiet)
+
+  def same(self, folder: pathlib.Path) -> dict[str, bool]:
+    """By what is compared, whether it is that of the undisturbed run."""
+    import xarray as xr
+    one, other = (xr.open_zarr(f / 'results.zarr').load() for f in (self.quiet, folder))
+    found = {'results': one.identical(other), 'summary': self._equal(folder, 'summary.json'),
+             'nothing damaged': not list(folder.rglob('*.damaged*'))}
+    if self.name == 'train':
+      found['log'] = log(self.quiet) == log(folder)
+      (step, one), (other_step, other) = parameters(self.quiet), parameters(folder)
+      found['parameters'] = step == other_step and one.keys() == other.keys() and all(
+          np.array_equal(one[k], other[k], equal_nan=True) for k in one)
+    return found
+
+  def _equal(self, folder: pathlib.Path, name: str) -> bool:
+    return (folder / name).read_bytes() == (self.quiet / name).read_bytes()
+
+
+def bytes_of(folder: pathlib.Path) -> int:
+  return sum(path.stat().st_blocks * 512 for path in folder.rglob('*') if path.is_file())
 
 
 def finish(process: subprocess.Popen) -> None:
-  error = process.communicate()[1]
+  error = process.communicate(timeout=LONGEST)[1]
   if process.returncode:
-    sys.exit(f'a run ended with status {process.returncode}: {error}')
+    sys.exit(f'a run ended with status {process.returncode}: {error[-2000:]}')
 
 
-def log(workdir: pathlib.Path) -> list[dict]:
+def log(folder: pathlib.Path) -> list[dict]:
   """Lines of the metrics without how fast they came."""
-  path = workdir / 'metrics.jsonl'
-  lines = path.read_text().splitlines() if path.exists() else []
   return [{k: v for k, v in json.loads(line).items() if k != 'samples_per_second'}
-          for line in lines]
+          for line in (folder / 'metrics.jsonl').read_text().splitlines()]
 
 
-def kill(process: subprocess.Popen, workdir: pathlib.Path, lines: int, wait: float) -> int:
-  """Kills `wait` seconds after the log has so many lines; returns the last step in it."""
-  path = workdir / 'metrics.jsonl'
-  while process.poll() is None and not (
-      path.exists() and path.read_bytes().count(b'\n') >= lines):
-    time.sleep(0.005)
-  time.sleep(wait)
-  if process.poll() is not None:
-    sys.exit('a life ended before it was killed; fewer --lives')
-  process.send_signal(signal.SIGKILL)
-  process.communicate()
-  return json.loads(path.read_bytes().rpartition(b'\n')[0].splitlines()[-1])['step']
-
-
-def parameters(workdir: pathlib.Path) -> tuple[int, dict[str, np.ndarray]]:
+def parameters(folder: pathlib.Path) -> tuple[int, dict[str, np.ndarray]]:
   """Step and arrays of the newest checkpoint."""
   import orbax.checkpoint as ocp
-  folder = (workdir / 'checkpoints').resolve()
-  step = max(int(path.name) for path in folder.iterdir() if path.name.isdigit())
-  return step, ocp.PyTreeCheckpointer().restore(folder / str(step) / 'state')
+  place = (folder / 'checkpoints').resolve()
+  step = max(int(path.name) for path in place.iterdir() if path.name.isdigit())
+  return step, ocp.PyTreeCheckpointer().restore(place / str(step) / 'state')
+
+
+def said(error: str) -> str:
+  """The one line that a user is told at the end; notes and bars of progress are no part of it."""
+  lines = [line for line in error.replace('\r', '\n').splitlines() if line.strip()]
+  if any(line.startswith('Traceback') for line in lines):
+    sys.exit(f'a traceback:\n{error[-3000:]}')
+  return lines[-1] if lines else ''
+
+
+# -- kills -----------------------------------------------------------------------------------------
+
+
+def kill(case: Case, folder: pathlib.Path, moments: random.Random) -> dict | None:
+  """One life; what ended it, None where it came to its own end first."""
+  process, begun, how = case.start(folder), time.monotonic(), moments.choice(SIGNALS)
+  on_write = moments.random() < 0.5
+  latest = begun + moments.uniform(0.1, 1) * case.seconds
+  seen = None
+  while process.poll() is None and time.monotonic() < latest:
+    if on_write:
+      now = sum(1 for _ in folder.rglob('*'))
+      if seen is not None and now != seen and moments.random() < 0.3:
+        time.sleep(moments.uniform(0, 0.005))
+        break
+      seen = now
+    time.sleep(0.002)
+  if process.poll() is None:
+    process.send_signal(how)
+  error = process.communicate(timeout=LONGEST)[1]
+  if process.returncode == 0:
+    return None
+  expected = {signal.SIGKILL: (-9,)}.get(how, (130, -how))  # -how: before Python had begun
+  if process.returncode not in expected:
+    sys.exit(f'{case.name} ended with status {process.returncode}, not {expected}:\n{error}')
+  if process.returncode == 130 and 'stopped' not in said(error):
+    sys.exit(f'{case.name}: {said(error)}')
+  return {'signal': how.name, 'after_seconds': round(time.monotonic() - begun, 2),
+          'on_write': on_write}
+
+
+def kills(case: Case, wanted: int, moments: random.Random) -> dict:
+  """Kills a case `wanted` times, over as many whole runs as that takes."""
+  folder, found, same = case.quiet.parent / 'killed', [], []
+  while len(found) < wanted:
+    shutil.rmtree(folder, ignore_errors=True)
+    while len(found) < wanted:
+      one = kill(case, folder, moments)
+      if one is None:
+        break
+      found.append(one)
+      print(f'{case.name}: kill {len(found)} of {wanted}, {one}', flush=True)
+    else:
+      finish(case.start(folder))
+    same.append(case.same(folder))
+  names = [one['signal'] for one in found]
+  return {'kills': len(found), 'signals': {name: names.count(name) for name in sorted(set(names))},
+          'whole_runs': len(same), 'quiet_seconds': round(case.seconds, 1),
+          'litter': sorted({path.suffix for path in folder.rglob('*.part')}),
+          'identical': {key: all(one[key] for one in same) for key in same[0]}}
+
+
+# -- a machine that refuses ------------------------------------------------------------------------
+
+
+def full_disk(case: Case, share: float) -> dict:
+  """A disk of `share` of what the run needs, and then of enough."""
+  folder = case.quiet.parent / 'disk'
+  folder.mkdir(exist_ok=True)
+  size = max(64, int(case.size * share) // 1024)
+  subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={size}k', 'none', str(folder)], check=True)
+  try:
+    process = case.start(folder / 'run')
+    error = said(process.communicate(timeout=LONGEST)[1])
+    status = process.returncode
+    subprocess.run(['mount', '-o', 'remount,size=1g', str(folder)], check=True)
+    finish(case.start(folder / 'run'))
+    return {'share': share, 'status': status, 'said': error.replace(str(case.quiet.parent), ''),
+            'identical': case.same(folder / 'run')}
+  finally:
+    subprocess.run(['umount', str(folder)], check=True)
+
+
+def descriptors(case: Case, least: int, at: float) -> dict:
+  """No more than `least` from the share `at` of the run on: 0 is from its beginning."""
+  folder = case.quiet.parent / 'descriptors'
+  shutil.rmtree(folder, ignore_errors=True)
+  process = case.start(folder, descriptors=0 if at else least)
+  begun = time.monotonic()
+  while at and process.poll() is None and time.monotonic() < begun + at * case.seconds:
+    time.sleep(0.005)
+  if at and process.poll() is None:
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (least, least))
+  error = process.communicate(timeout=LONGEST)[1]
+  status, line = process.returncode, said(error)
+  finish(case.start(folder))
+  return {'descriptors': least, 'from': at, 'status': status,
+          'said': line.replace(str(case.quiet.parent), '') if status else '',
+          'identical': case.same(folder)}
+
+
+def small_files(folder: pathlib.Path) -> str:
+  sys.path.insert(0, str(ROOT / 'tests'))
+  import digit_files
+  if not folder.exists():
+    digit_files.write_sources(folder)
+  return str(folder)
+
+
+def cases(base: pathlib.Path, data_dir: str | None) -> dict[str, Case]:
+  train = TRAIN | (REAL_FILES if data_dir else SMALL_FILES)
+  made = {name: Case(name, base, '', settings) for name, settings in SWEEPS.items()}
+  return made | {'merge': Case('merge', base, '', {}),
+                 'train': Case('train', base, data_dir or small_files(base / 'digits'), train)}
 
 
 def main() -> int:
-  import xarray as xr
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-  parser.add_argument('--data_dir', required=True)
   parser.add_argument('--workdir', required=True, type=pathlib.Path)
-  parser.add_argument('--lives', type=int, default=10)
+  parser.add_argument('--data_dir', help='mnist/ and fsdd/; small made ones without it')
+  parser.add_argument('--kills', type=int, default=100)
+  parser.add_argument('--only', default='strength,emergence,paired,merge,train')
   parser.add_argument('--seed', type=int, default=7)
   parser.add_argument('--json', type=pathlib.Path)
   given = parser.parse_args()
-  quiet, killed = given.workdir / 'quiet', given.workdir / 'killed'
-  for folder in (quiet, killed):
-    shutil.rmtree(folder, ignore_errors=True)
-  finish(start(given.data_dir, quiet))
-  moments, ends = random.Random(given.seed), []
-  for life in range(given.lives):
-    ends.append(kill(start(given.data_dir, killed), killed, 2 + life * STEPS // given.lives,
-                     moments.uniform(0, 1)))
-    print(f'life {life + 1} killed after step {ends[-1]}', flush=True)
-  finish(start(given.data_dir, killed))
-  results = [xr.open_zarr(folder / 'results.zarr').load() for folder in (quiet, killed)]
-  (step, one), (other_step, other) = parameters(quiet), parameters(killed)
-  same = {'results': results[0].identical(results[1]), 'log': log(quiet) == log(killed),
-          'parameters': step == other_step and one.keys() == other.keys() and all(
-              np.array_equal(one[name], other[name], equal_nan=True) for name in one)}
-  print(f'{given.lives} times killed, {step} steps: ' + ', '.join(
-      f'{name} {"identical" if equal else "DIFFER"}' for name, equal in same.items()))
+  base, moments, record = given.workdir.resolve(), random.Random(given.seed), {}
+  base.mkdir(parents=True, exist_ok=True)
+  chosen = [case for name, case in cases(base, given.data_dir).items()
+            if name in given.only.split(',')]
+  for i, case in enumerate(chosen):
+    shutil.rmtree(case.quiet.parent, ignore_errors=True)
+    case.run_quietly()
+    share = given.kills * (i + 1) // len(chosen) - given.kills * i // len(chosen)
+    found = kills(case, share, moments) if share else {}
+    if os.getuid() == 0:
+      found['full_disk'] = [full_disk(case, s) for s in (0.3, 0.7, 0.95)]
+    found['descriptors'] = [descriptors(case, 64, 0), descriptors(case, 64, 0.5),
+                            descriptors(case, 8, 0.5), descriptors(case, 8, 0.85)]
+    record[case.name] = found
+    print(json.dumps({case.name: found}), flush=True)
+  equal = [v for found in record.values() for one in (
+      found, *found.get('full_disk', ()), *found['descriptors'])
+      for v in one.get('identical', {}).values()]
+  total = sum(found.get('kills', 0) for found in record.values())
+  print(f'{total} kills: ' + ('all identical' if all(equal) else 'SOMETHING DIFFERS'))
   if given.json:
-    given.json.write_text(json.dumps({'killed_after_step': ends, 'steps': step,
-                                      'identical': same}, indent=1) + '\n')
-  return 0 if all(same.values()) else 1
+    given.json.write_text(json.dumps({
+        'kills': total, 'data': 'real' if given.data_dir else 'made', 'seed': given.seed,
+        **record}, indent=1) + '\n')
+  return 0 if all(equal) else 1
 
 
 if __name__ == '__main__':

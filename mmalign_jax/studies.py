@@ -16,8 +16,8 @@ class Kind:
   """Modules by name, imported when used.
 
   plan: from_settings, defaults. run: run(plan, workdir, shard, progress), held(plan, workdir),
-  wanted(plan), FOLDERS, FILES. report: write(dataset, folder, resamples, figures). figures: its own
-  import is slow, so it is loaded ahead.
+  wanted(plan), defaults(), FOLDERS, FILES. report: write(dataset, folder, resamples, figures).
+  figures: its own import is slow, so it is loaded ahead.
   """
   plan: str
   run: str
@@ -71,10 +71,17 @@ def merge(folders: Sequence[str | os.PathLike], out: str | os.PathLike, *,
       none; names the cells. FileNotFoundError: a folder without a study.
   """
   folders, out = [pathlib.Path(f) for f in folders], pathlib.Path(out)
-  settings = shards.settings_of(folders)
+  settings = shards.settings_of(folders, _defaults)
   kind = kind_of(settings)
   plan, run = module(kind.plan).from_settings(settings), module(kind.run)
   shards.check_cells(run.wanted(plan), {f: run.held(plan, f) for f in folders})
-  shards.copy(folders, out, run.FOLDERS, run.FILES)
+  shards.copy(folders, out, run.FOLDERS, run.FILES, plan.settings, run.defaults())
   dataset = run.run(plan, out)
   return answer(kind, plan, dataset, out, figures=figures)
+
+
+def _defaults(settings: dict[str, Any]) -> dict[str, Any]:
+  """Defaults of what decides the results of the study that settings ask for."""
+  if kind_of(settings) is STUDIES['train']:
+    raise ValueError(f'{settings["name"]!r} is one training: it has no shards to merge')
+  return module(kind_of(settings).run).defaults()

@@ -270,7 +270,7 @@ def test_killed_at_any_moment_the_last_whole_step_is_there(tmp_path):
     assert checkpoints.restore_best(like)[2] == 3
     assert checkpoints.save(step + 1, values, {'step': step + 1}, -99)
   left = {p.name for p in tmp_path.iterdir()}
-  assert {'config.json', '.lock', '3', str(step + 1), str(step)} == left
+  assert {'config.json', '.claim', '.lock', '3', str(step + 1), str(step)} == left
 
 
 DEVICES = '''

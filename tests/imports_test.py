@@ -16,7 +16,7 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
      'data.pooling', 'data.sequences', 'data.reading', 'checks',
      'data.idx', 'data.audio', 'data.spectra', 'data.pairing'},
     {'data.sources', 'data.tables', 'training.step', 'training.agreement', 'training.folder',
-     'training.versions', 'training.leaves', 'training.processes'},
+     'training.damage', 'training.versions', 'training.leaves', 'training.processes'},
     {'data.arrays', 'data.paired', 'training.evaluate', 'data.avmnist', 'data.avmnist_sources',
      'data.avmnist_builder'},
     {'training.sweep', 'training.alone'},

@@ -18,12 +18,14 @@ import signal
 import sys
 from typing import Callable
 
-from mmalign_jax.cli.sweep import flag_error, locate, with_known_configs
+from mmalign_jax.cli.sweep import flag_error, with_known_configs
+from mmalign_jax.training import damage
 
-__all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 'locate', 'main',
+__all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 'main',
            'with_known_configs']
 
 SAFE = 'stopped; every finished chunk is safe, and the same command continues from there'
+MERGING = 'stopped; the folders to merge are as they were, and the same command continues'
 STOPPED = 'stopped; nothing was written, and the same command starts again'
 INTERRUPTED = 130  # exit status
 FIGURES = ('.png', '.pdf', '.svg')
@@ -56,7 +58,8 @@ def main(argv: list[str] | None = None) -> int:
   name, *rest = argv
   if name not in COMMANDS:
     return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
-  return guard(lambda: COMMANDS[name](rest), stopped=SAFE if name == 'sweep' else STOPPED)
+  return guard(lambda: COMMANDS[name](rest),
+               stopped={'sweep': SAFE, 'merge': MERGING}.get(name, STOPPED))
 
 
 def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
@@ -72,8 +75,14 @@ def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
   except BrokenPipeError:  # the reader, such as head, has seen enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
-  except (ValueError, OSError, FloatingPointError) as error:
-    print('error: ' + ' '.join(str(error).split()), file=sys.stderr)
+  except Exception as error:
+    refused = damage.of_the_machine(error)
+    if not refused and not isinstance(error, (ValueError, OSError, FloatingPointError)):
+      raise
+    text = ' '.join(str(error).split())
+    if refused and ' safe' not in text and 'nothing was' not in text:  # no one knew more
+      text = f'{refused}: {text[:200]}; {stopped.removeprefix("stopped; ")}'
+    print(f'error: {text}', file=sys.stderr)
     return 2
 
 

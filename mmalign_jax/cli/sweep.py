@@ -4,25 +4,41 @@ import pathlib
 import runpy
 import sys
 
+from mmalign_jax.training.damage import note
+
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
+# Where launch/ and configs/ lie: inside the package once installed, beside it in a checkout.
+HOME = _PACKAGE if (_PACKAGE / 'launch').is_dir() else _PACKAGE.parent
 
 
 def run(argv: list[str]) -> None:
-  """Runs launch/sweep.py, wherever it was installed."""
+  """Runs the launch/sweep.py of the package, never one of the folder that one stands in."""
   sys.argv = ['mmalign sweep', *argv]
   try:
-    runpy.run_path(str(locate('launch/sweep.py')), run_name='__main__')
+    runpy.run_path(str(HOME / 'launch' / 'sweep.py'), run_name='__main__')
   except SystemExit as stop:
     if stop.code:
       sys.exit(stop.code)
 
 
-def locate(path: str) -> pathlib.Path:
-  """A file of the project by its path from the root: here, in the checkout, or in the package."""
-  for root in (pathlib.Path(), _PACKAGE.parent, _PACKAGE):
-    if (root / path).is_file():
-      return root / path
-  raise FileNotFoundError(f'{path}: no such file')
+def config(path: str) -> pathlib.Path:
+  """The file of settings that --config names; it is code, and is run.
+
+  A path that begins with /, ./ or ../ is the user's own. Any other is the package's where it has
+  such a file, so that nothing is run by surprise that lies in the folder one stands in.
+
+  Raises:
+    FileNotFoundError: neither has it.
+  """
+  own, known = pathlib.Path(path).expanduser(), HOME / path
+  bare = known.parent == HOME / 'configs' and not path.startswith('./')
+  if not (bare and known.is_file()):
+    if own.is_file():
+      return own
+    raise FileNotFoundError(f'--config={path}: no such file')
+  if own.is_file() and own.read_bytes() != known.read_bytes():
+    note(f'--config={path} is that of the package; ./{path} is the one in this folder')
+  return known
 
 
 def with_known_configs(argv: list[str]) -> list[str]:
@@ -37,7 +53,7 @@ def with_known_configs(argv: list[str]) -> list[str]:
       found.append(argument)
       continue
     path, colon, rest = value.partition(':')
-    found.append(prefix + str(locate(path)) + colon + rest)
+    found.append(prefix + str(config(path)) + colon + rest)
   return found
 
 

@@ -19,7 +19,8 @@ import jax
 import numpy as np
 
 from mmalign_jax.training import folder, leaves, processes
-from mmalign_jax.training.steps import Damaged, Steps
+from mmalign_jax.training.damage import Damaged
+from mmalign_jax.training.steps import Steps
 from mmalign_jax.types import PyTree
 
 Restored = tuple[PyTree, dict[str, Any], int]  # state, state of the data, step
@@ -167,10 +168,14 @@ class Checkpoints:
     self._steps.wait()
     broken: dict[int, str] = {}
     for step in order(self._steps.held()[::-1]):
-      try:
-        return self._read(step, like), self._set_aside(broken, step)
-      except Damaged as error:
-        broken[step] = str(error)
+      for _ in range(2):  # only what two readings find is proof
+        try:
+          found = self._read(step, like)
+        except Damaged as error:
+          broken[step] = str(error)
+        else:
+          broken.pop(step, None)
+          return found, self._set_aside(broken, step)
     if broken:
       raise OSError(f'{self._folder}: none of {len(broken)} checkpoints can be read (' + '; '.join(
           f'step {step}: {why}' for step, why in broken.items()) + '); nothing was changed')

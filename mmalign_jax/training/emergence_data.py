@@ -1,12 +1,13 @@
 """The emergence study's files: what is kept of a unit, and the data set made of all of them."""
 
+from collections.abc import Callable, Sequence
 import functools
 import hashlib
 import itertools
 import json
 import os
 import pathlib
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from flax import traverse_util
 import jax
@@ -16,6 +17,7 @@ import numpy as np
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.training import agreement, folder
 from mmalign_jax.training.alone import Trained, unit_axes
+from mmalign_jax.training.damage import note
 from mmalign_jax.training.emergence import DIMENSIONS, Emergence, Unit
 from mmalign_jax.training.versions import versions
 
@@ -32,6 +34,7 @@ _SCORES = {  # name: (long name, units)
     'best_epoch': ('epoch of best validation accuracy', 'epochs'),
     'diverged': ('a parameter became infinite or NaN', '1'),
     'ceiling': ('Bayes accuracy', '1'), 'mi': ('I(X;Y)', 'nats')}
+_NEEDED = ('accuracy', 'best_epoch', 'diverged', 'validation', 'learning_rate', 'weight_decay')
 _SIMILARITY = {
     '': 'best over pairs of layers', '_calibrated': '0 at chance, 1 at best',
     '_p_value': 'permutation p-value of the best over layers',
@@ -112,7 +115,11 @@ def _encoders(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf, side: int
   def one(transform, depth, seed):
     unit = unit_of(transform, depth, seed)
     arrays = read(workdir / 'encoders' / f'{unit.name}.npz', unit)
-    return known | {name: arrays[name] for name in ('validation', *_SCORES) if name not in known}
+    found = {name: arrays[name] for name in ('validation', *_SCORES) if name in arrays}
+    absent = [name for name in _SCORES if name not in found and name not in known]
+    if absent:
+      note(f'{unit.words}: its file is of another version, without {", ".join(absent)}: NaN')
+    return dict.fromkeys(absent, np.full(len(plan.axes['unique']), np.nan)) | found | known
 
   values = _over_cells(plan, lambda t, d, s: one(t if t in own else own[0], d, s))
   rates = {name: [getattr(unit_of(own[0], d, plan.axes['seed'][0]), name)
@@ -148,7 +155,8 @@ def _similarities(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf,
 
   def one(transform, depth, seed):
     unit = unit_of(transform, depth, seed)
-    arrays = read(measure_folder(plan, workdir, name) / f'{unit.name}.npz', unit)
+    arrays = read(measure_folder(plan, workdir, name) / f'{unit.name}.npz', unit,
+                  [f'{kind}_{d}' for kind in ('scores', 'null') for d in depths])
     best, layer = zip(*(agreement.best_layers(name, arrays[f'scores_{d}']) for d in depths))
     found = {'best': best, 'layer': layer, 'null': [arrays[f'null_{d}'] for d in depths]}
     return {k: v[0] if lone else np.stack(v, axis=1) for k, v in found.items()}
@@ -166,13 +174,39 @@ def _similarities(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf,
        'units': 'layer' if 'layer' in end else '1'}) for end, value in ends.items()}
 
 
-def read(path: pathlib.Path, unit: Unit) -> folder.Arrays:
-  """Arrays of a unit's file.
+def load(path: pathlib.Path, unit: Unit) -> folder.Arrays | None:
+  """Arrays of a unit's encoders, as `folder.load`.
 
   Raises:
-    OSError: missing or damaged; names the unit.
+    ValueError: they were trained otherwise, or are of another version; the file is kept.
   """
   arrays = folder.load(path)
   if arrays is None:
-    raise OSError(f'{path}: {unit.words} could not be read back; run it again')
+    return None
+  _need(path, arrays, _NEEDED)
+  for name in ('learning_rate', 'weight_decay'):
+    asked = np.float32(getattr(unit, name))
+    if arrays[name] != asked:
+      raise ValueError(f'{path} was trained with {name}={arrays[name]:g}, and tuning.json says '
+                       f'{asked:g}: put back the tuning.json of then, or move the encoders away')
   return arrays
+
+
+def read(path: pathlib.Path, unit: Unit, names: Sequence[str] = ()) -> folder.Arrays:
+  """Arrays of a file of a unit: of its encoders, or `names` of what was measured on them.
+
+  Raises:
+    OSError: missing or damaged; names the unit. ValueError: as `load`.
+  """
+  arrays = folder.load(path) if names else load(path, unit)
+  if arrays is None:
+    raise OSError(f'{path}: {unit.words} could not be read back; run it again')
+  _need(path, arrays, names)
+  return arrays
+
+
+def _need(path: pathlib.Path, arrays: folder.Arrays, names: Sequence[str]) -> None:
+  for name in names:
+    if name not in arrays:
+      raise ValueError(f'{path} holds no {name!r}, being of another version, and is kept; go on '
+                       'with that version, or choose another workdir')

@@ -12,7 +12,7 @@ import json
 import os
 import pathlib
 import threading
-from typing import TYPE_CHECKING, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 from flax import traverse_util
 import jax
@@ -22,7 +22,8 @@ from tqdm import tqdm
 
 from mmalign_jax.training import (
     agreement, alone, emergence_data, folder, parallel, shards, writers)
-from mmalign_jax.training.emergence import Emergence, Unit, cells, shard_of, unit_name
+from mmalign_jax.training.emergence import (
+    TRAINED, Emergence, Unit, cells, shard_of, unit_name)
 
 if TYPE_CHECKING:
   import xarray as xr
@@ -52,7 +53,8 @@ def run_emergence(plan: Emergence, workdir: str | os.PathLike, *, shard: tuple[i
   """
   workdir = pathlib.Path(workdir)
   i, n = shard
-  lock = folder.claim(workdir, plan.settings, '.lock' if n == 1 else f'.lock_{i}_of_{n}')
+  lock = folder.claim(
+      workdir, plan.settings, '.lock' if n == 1 else f'.lock_{i}_of_{n}', defaults())
   try:
     folder.write_whole(workdir / shards.LATEST, json.dumps(
         plan.settings | plan.measured | plan.run, indent=1).encode())
@@ -70,6 +72,11 @@ def run_emergence(plan: Emergence, workdir: str | os.PathLike, *, shard: tuple[i
     lock.close()
 
 
+def defaults() -> dict[str, Any]:
+  """Settings that decide the encoders, with their defaults."""
+  return dict(TRAINED)
+
+
 run = run_emergence
 FOLDERS, FILES = ('encoders', 'similarity'), ('tuning.json',)  # a shard's finished work
 
@@ -80,10 +87,10 @@ def wanted(plan: Emergence) -> list[str]:
 
 
 def held(plan: Emergence, workdir: str | os.PathLike) -> list[str]:
-  """Names of the cells whose transformed encoders a folder holds."""
+  """Names of the cells whose transformed encoders a folder holds; nothing in it is touched."""
   place = pathlib.Path(workdir) / 'encoders'
   return [_words(cell) for cell in cells(plan)
-          if folder.load(place / f'{unit_name(2, *cell)}.npz') is not None]
+          if shards.read(place / f'{unit_name(2, *cell)}.npz') is not None]
 
 
 def _words(cell: Cell) -> str:
@@ -130,7 +137,7 @@ def tuned(plan: Emergence, workdir: pathlib.Path, progress: bool) -> Chosen:
     found = [_best(workdir, band, units) for (_, band), units in groups.items()]
     folder.write_whole(path, json.dumps(found, indent=1).encode())
   chosen = {(row['side'], tuple(row['depths'])): (row['learning_rate'], row['weight_decay'])
-            for row in folder.read_json(path, 'remove it, and it is made again')}
+            for row in folder.read_json(path, 'remove it, and it is made again from tuning/')}
   if set(chosen) != set(groups):
     raise ValueError(f'{path} is of other sides or bands of depths than this study; remove it')
   return chosen
@@ -166,7 +173,8 @@ def train(plan: Emergence, workdir: pathlib.Path, units: Sequence[Unit], progres
   """Trains the units that have no file in workdir/where yet."""
   target = workdir / where
   target.mkdir(exist_ok=True)
-  missing_units = [u for u in units if folder.load(target / f'{name(u)}.npz') is None]
+  missing_units = [
+      u for u in units if emergence_data.load(target / f'{name(u)}.npz', u) is None]
   devices = parallel.plan()
   size = group_size(devices, len(plan.axes['unique']))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 FOLDERS, FILES = ('chunks',), ()  # what a shard's folder holds of finished work
+defaults = writers.defaults
 
 
 def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int] = (1, 1),
@@ -78,9 +79,10 @@ def wanted(study: Study) -> list[str]:
 
 
 def held(study: Study, workdir: str | os.PathLike) -> list[str]:
-  """Names of the cells that a folder holds."""
+  """Names of the cells that a folder holds; nothing in it is touched."""
   names = wanted(study)
-  return [names[cell] for cell in writers.read_chunks(pathlib.Path(workdir) / 'chunks')['cell']]
+  chunks = pathlib.Path(workdir) / 'chunks'
+  return [names[cell] for cell in writers.read_chunks(chunks, shards.read)['cell']]
 
 
 def _train(study: Study, wanted: np.ndarray, total: int, chunks: writers.Chunks,

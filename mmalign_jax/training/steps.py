@@ -5,7 +5,6 @@ Orbax is imported where a folder is opened, being slow to import. It writes asid
 
 import asyncio
 import contextlib
-import errno
 import json
 import logging
 import os
@@ -16,15 +15,9 @@ import zlib
 import numpy as np
 
 from mmalign_jax.training import leaves
+from mmalign_jax.training.damage import Damaged, proves_nothing, unreadable
 
 STATE, META = 'state', 'meta'  # what a step holds: its arrays, and what is known of them
-
-_NOT_THE_FILE = {errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE,
-                 errno.ENOMEM}  # errors of the machine: what cannot be read now may be good
-
-
-class Damaged(Exception):
-  """A step cannot be read."""
 
 
 class Steps:
@@ -81,9 +74,9 @@ class Steps:
     """The `meta` of a step and 'leaves', {name: [dtype, shape, checksum]}.
 
     Raises:
-      Damaged: it cannot be read, or is not as it was saved.
+      Damaged: it is not as it was saved. OSError: it cannot be read now.
     """
-    with _reading():
+    with _reading(self.folder / str(step)):
       sealed = self._manager.restore(
           step, args=self._args.Composite(**{META: self._args.JsonRestore()}))[META]
       if _sealed(sealed['content']) != sealed:
@@ -94,11 +87,11 @@ class Steps:
     """The arrays of a step; `kinds` is the 'leaves' of its `read_meta`.
 
     Raises:
-      Damaged: they cannot be read, or are not as they were saved.
+      Damaged: they are not as they were saved. OSError: they cannot be read now.
     """
     arrays = {name: np.zeros(shape, dtype) for name, (dtype, shape, _) in kinds.items()
               if 0 in shape}
-    with _reading():
+    with _reading(self.folder / str(step)):
       if len(arrays) < len(kinds):
         arrays |= self._manager.restore(
             step, args=self._args.Composite(**{STATE: self._args.PyTreeRestore()}))[STATE]
@@ -136,16 +129,14 @@ class Steps:
 
 
 @contextlib.contextmanager
-def _reading() -> Iterator[None]:
+def _reading(place: pathlib.Path) -> Iterator[None]:
   try:
     yield
-  except (MemoryError, Damaged):
-    raise  # where memory is short the step may be good
-  except OSError as error:
-    if error.errno in _NOT_THE_FILE:
-      raise
-    raise Damaged(_line(error)) from error
+  except Damaged:
+    raise
   except Exception as error:  # Orbax and TensorStore have no type of their own for damage
+    if proves_nothing(error):
+      raise unreadable(place, error) from error
     raise Damaged(_line(error)) from error
 
 

@@ -73,7 +73,7 @@ def train(plan: TrainPlan, data: AVMNIST, workdir: str | os.PathLike, *,
       state = _loop(plan, data, spec, step, parallel.replicated(state), hypers, source, kept, log,
                     start, asked, progress)
       kept.wait()
-  return results(plan, data, workdir, jax.device_get(state.params), spec)
+    return results(plan, data, workdir, jax.device_get(state.params), spec)  # in one run at a time
 
 
 def initial(plan: TrainPlan, data: AVMNIST, spec: Spec) -> TrainState:

@@ -1,16 +1,19 @@
 """Results on disk: finished chunks that survive any interruption, and the data set made of them."""
 
+from collections.abc import Callable, Iterable
+import contextlib
 import json
 import os
 import pathlib
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmalign_jax.training import folder
+from mmalign_jax.training.damage import note
 from mmalign_jax.training.evaluate import Cell
-from mmalign_jax.training.study import Study
+from mmalign_jax.training.study import RUN, Study, defaults as study_defaults
 
 if TYPE_CHECKING:  # slow to import: launch/sweep.py does so while XLA compiles
   import xarray as xr
@@ -31,6 +34,7 @@ _VARIABLES = {  # name: (where in Cell, long name, units)
     'mutual_knn': (lambda c: c.mutual_knn, 'mutual kNN of the last hidden layers', '1'),
     'diverged': (lambda c: c.diverged, 'a parameter became infinite or NaN', '1'),
 }
+_NEEDED = ('cell', 'accuracy_1', 'accuracy_2', 'diverged')  # without these a file says nothing
 _AXES = {  # name: (long name, units)
     'lam': ('strength of alignment', '1'), 'lam_1': ('strength felt by encoder 1', '1'),
     'lam_2': ('strength felt by encoder 2', '1'), 'seed': ('random seed', '1'),
@@ -50,7 +54,7 @@ class Chunks:
 
   def __init__(self, workdir: str | os.PathLike, study: Study, lock: str = 'chunks/.lock'):
     self.folder = pathlib.Path(workdir) / 'chunks'
-    self._lock = folder.claim(workdir, study.settings, lock)
+    self._lock = folder.claim(workdir, study.settings, lock, defaults())
 
   def close(self) -> None:
     """Lets another run use the folder."""
@@ -66,19 +70,58 @@ class Chunks:
     Raises:
       OSError: one line that says what is safe.
     """
-    folder.save(self.folder / f'{index[0]:08d}_{index[-1]:08d}.npz',
-                {'cell': index, **{name: get(cells) for name, (get, *_) in _VARIABLES.items()}})
+    name, again = f'{index[0]:08d}_{index[-1]:08d}', 2
+    path = self.folder / f'{name}.npz'
+    while path.exists():  # of other cells with the same ends, by another shard of another size
+      path, again = self.folder / f'{name}.{again}.npz', again + 1
+    folder.save(path, {'cell': index, **{
+        name: get(cells) for name, (get, *_) in _VARIABLES.items()}})
 
 
-def read_chunks(chunks: pathlib.Path) -> dict[str, np.ndarray]:
-  """{'cell': [W] numbers, name: [W, ...]} of every cell in a folder; damaged files do not count."""
-  loaded = (folder.load(path, ('cell', *_VARIABLES)) for path in sorted(chunks.glob('*.npz')))
-  found = [part for part in loaded if part is not None]
+def defaults() -> dict[str, Any]:
+  """Settings that decide the results of a study, with their defaults."""
+  return {name: value for name, value in study_defaults().items() if name not in RUN}
+
+
+def read_chunks(chunks: pathlib.Path, load: Callable[[pathlib.Path], folder.Arrays | None]
+                = folder.load) -> dict[str, np.ndarray]:
+  """{'cell': [W] numbers, name: [W, ...]} of every cell in a folder; damaged files do not count.
+
+  A variable that a file does not hold, being of another version, is NaN for its cells, and is not
+  among the names where no file holds it; a note says so.
+
+  Args:
+    load: how a file is read; `folder.load` sets damaged ones aside.
+
+  Raises:
+    OSError: a file cannot be read now. ValueError: one is not of this version at all.
+  """
+  found = {path: part for path in folder.listed(chunks, '.npz') if (part := load(path)) is not None}
   if not found:
     return {'cell': np.zeros(0, int)}
-  joined = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+  for path, part in found.items():
+    for name in _NEEDED:
+      if name not in part:
+        raise ValueError(f'{path} holds no {name!r}, being of another version, and is kept; go on '
+                         'with that version, or choose another workdir')
+  names = [name for name in ('cell', *_VARIABLES) if any(name in part for part in found.values())]
+  lacking = {name: sum(name not in part for part in found.values()) for name in _VARIABLES}
+  for name, count in lacking.items():
+    if count:
+      note(f'{count} of {len(found)} files in {chunks} are of another version, without {name!r}: '
+           'NaN for their cells')
+  joined = {name: np.concatenate([_column(name, part, found.values()) for part in found.values()])
+            for name in names}
   _, first = np.unique(joined['cell'], return_index=True)
   return {name: value[first] for name, value in joined.items()}
+
+
+def _column(name: str, part: folder.Arrays, others: Iterable[folder.Arrays]) -> np.ndarray:
+  """A variable [W, ...] of one file, NaN where it does not hold it."""
+  if name in part:
+    return part[name]
+  inner = next(other[name].shape[1:] for other in others if name in other)
+  return np.full((len(part['cell']), *inner), np.nan)
 
 
 def to_dataset(study: Study, values: dict[str, np.ndarray],
@@ -88,7 +131,9 @@ def to_dataset(study: Study, values: dict[str, np.ndarray],
   dims = tuple(study.axes)
   data = {}
   for name, (_, long_name, units) in _VARIABLES.items():
-    value = values[name]
+    if name not in values and name.startswith('accuracy_by_fold'):
+      continue  # of a version that did not keep it
+    value = values.get(name, np.full(study.n_cells, np.nan))
     if study.spec.task == 'l1' and name.startswith('cross_entropy'):
       long_name, units = long_name.replace('cross-entropy', 'absolute error'), 'label deviation'
     if name.startswith('accuracy_by_fold') and value.shape[1] == 1:
@@ -113,9 +158,42 @@ def _axis_attributes(name: str, study: Study) -> dict[str, str]:
 
 
 def write_dataset(dataset: 'xr.Dataset', path: pathlib.Path) -> None:
-  """Writes a zarr store beside `path` and moves it there."""
-  part = path.with_name(path.name + '.part')
-  shutil.rmtree(part, ignore_errors=True)
-  dataset.to_zarr(part, mode='w', zarr_format=2)
-  shutil.rmtree(path, ignore_errors=True)
-  os.replace(part, path)
+  """Writes a zarr store beside `path` and moves it there; one run at a time.
+
+  What was there stays whole until the new one is: a call that is killed between the two moves
+  leaves NAME.old, and the next begins by putting it back.
+
+  Raises:
+    OSError: one line that says what is safe.
+  """
+  part, old = (path.with_name(path.name + end) for end in ('.part', '.old'))
+  try:
+    if os.path.lexists(old) and not os.path.lexists(path):
+      os.rename(old, path)
+    _remove(part)
+    dataset.to_zarr(part, mode='w', zarr_format=2)
+    _to_disk(part)
+    _remove(old)
+    if os.path.lexists(path):
+      os.rename(path, old)
+    os.rename(part, path)
+    _remove(old)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      _remove(part)  # where the disk is full, its room is wanted
+    raise OSError(f'{path}: {error.strerror or error}; what it is made of is safe, and the same '
+                  'command makes it') from error
+
+
+def _remove(path: pathlib.Path) -> None:
+  if path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
+
+
+def _to_disk(store: pathlib.Path) -> None:
+  for folder_name, _, names in os.walk(store):
+    for name in names:
+      with open(os.path.join(folder_name, name), 'rb') as file:
+        os.fsync(file.fileno())
