@@ -89,28 +89,26 @@ def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[
   Returns:
     Scores by name, all finite, and why the other measures have none.
   """
-  if groups is not None or items is not None:
-    raise ValueError('groups and items are not counted yet')
   entries = len(x[0]) ** 2 * (len(x) + len(y))
   programs = ([dict(measures)] if entries <= JOINT_ENTRIES else
               [{name: measure} for name, measure in measures.items()])
   scores, refused = {}, {}
   for i, group in enumerate(programs):
     progress(f'{i + 1}/{len(programs)}: {", ".join(group)}')
-    found, said = _together(group, list(x), list(y), plan)
+    found, said = _together(group, list(x), list(y), plan, dict(groups=groups, items=items))
     scores |= found
     refused |= said
   return scores, refused
 
 
-def _together(measures, x, y, plan) -> tuple[dict[str, Score], dict[str, str]]:
+def _together(measures, x, y, plan, codes) -> tuple[dict[str, Score], dict[str, str]]:
   """One compiled program."""
   refused = {}
   def every(x, y, key, other):
     made = {}
     for name, measure in measures.items():
       try:
-        made[name] = _one(measure, x, y, key, other, plan)
+        made[name] = _one(measure, x, y, key, other, plan, codes)
       except ValueError as error:  # raised while it is traced, from shapes and settings
         refused[name] = str(error)
     return made
@@ -130,13 +128,14 @@ def _together(measures, x, y, plan) -> tuple[dict[str, Score], dict[str, str]]:
   return scores, refused
 
 
-def _one(measure: Measure, x, y, key, other, plan: Plan):
+def _one(measure: Measure, x, y, key, other, plan: Plan, codes):
   settings = plan.of(measure)
   if plan.permutations:
-    found = calibrate(measure, x, y, key=key, permutations=plan.permutations, **settings)
+    found = calibrate(measure, x, y, key=key, permutations=plan.permutations, **codes,
+                      **settings)
   else:
-    found = layer_pairs(measure, x, y, **settings)
-  drawn = (bootstrap(measure, x, y, key=other, resamples=plan.resamples, **settings)
+    found = layer_pairs(measure, x, y, items=codes['items'], **settings)
+  drawn = (bootstrap(measure, x, y, key=other, resamples=plan.resamples, **codes, **settings)
            if plan.resamples else None)
   return found, drawn
 

@@ -31,7 +31,8 @@ class Measure:
   meaning: for people. invariant: which of INVARIANCES it has. null: what happens by chance, 'pairs'
   (samples of one side permuted) or 'sides' (x_i and y_i exchanged at random). dense: holds N x N
   entries at any N. slow: where N is large, a comparison goes through all pairs of samples.
-  subspace: compares spans, so that D >= N features fit anything.
+  subspace: compares spans, so that D >= N features fit anything. items: `prepare` also takes
+  items, codes [N], and counts samples of one item as partners.
   """
   function: Callable[..., chex.Array]
   prepare: Callable[..., chex.ArrayTree]
@@ -50,6 +51,7 @@ class Measure:
   slow: bool = False
   subspace: bool = False
   null: str = 'pairs'
+  items: bool = False
 
   def __call__(self, x: chex.Array, y: chex.Array, **settings) -> chex.Array:
     return self.function(x, y, **settings)

@@ -2,7 +2,8 @@
 
 Raw similarity grows with the width of the features, with k / N, and with a maximum over layers even
 where nothing is shared. A permutation of the samples of one side keeps all of that and destroys the
-pairing. `prepare` runs once a layer; a permutation costs a comparison.
+pairing. `prepare` runs once a layer; a permutation costs a comparison. Which permutations there
+are, and how groups of samples move, is in `arrangements`.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax.similarity import arrangements
 from mmalign_jax.similarity.measure import Measure, paired
 
 Layers = chex.Array | Sequence[chex.Array]  # [N, D], [L, N, D], or one [N, D] a layer
@@ -33,9 +35,11 @@ class Calibration:
 
   score []: the measure, or its best value over all pairs of layers; pairs: those. null [P]: the
   same with the samples of one side permuted, the best over layers taken inside each permutation.
-  null_mean [], null_quantiles [3] at QUANTILES. calibrated []: (score - null_mean) / (best possible
-  - null_mean), 0 at chance and 1 for equal sides, higher always more similar; score - null_mean
-  where no value is best. p_value []: (1 + number of permutations at least as good) / (1 + P).
+  null_mean [], null_quantiles [3] at QUANTILES. calibrated []: (tested - null_mean) / (best
+  possible - null_mean), 0 at chance and 1 for equal sides, higher always more similar; tested -
+  null_mean where no value is best. p_value []: (1 + number of permutations at least as good) / (1 +
+  P). tested []: score; where groups of unequal size exchange places, that of the samples that can,
+  of which null, calibrated and p_value are.
   """
   score: chex.Array
   pairs: Pairs
@@ -44,21 +48,24 @@ class Calibration:
   null_quantiles: chex.Array
   calibrated: chex.Array
   p_value: chex.Array
+  tested: chex.Array
 
 
-def layer_pairs(measure: Measure, x: Layers, y: Layers, **settings) -> Pairs:
+def layer_pairs(measure: Measure, x: Layers, y: Layers, *, items: chex.Array | None = None,
+                **settings) -> Pairs:
   """`measure` of every layer of x [N, D] with every layer of y [N, D'], each prepared once.
 
   Args:
     measure: an entry of MEASURES.
     x, y: one array or a sequence of them, all of the same N samples; widths may differ.
+    items: codes [N]; samples of one item are each other's partners, for measures that have any.
     **settings: of the measure.
 
   Raises:
     ValueError: as the measure itself.
   """
   x, y = as_layers(measure, x, y)
-  return _compared(measure, _prepared(measure, x, settings), _prepared(measure, y, settings))
+  return _compared(measure, *(_prepared(measure, side, settings, items) for side in (x, y)))
 
 
 def calibrate(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey,
@@ -67,42 +74,55 @@ def calibrate(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey,
   """The best value over layers beside its permutation null.
 
   The null permutes the samples of y ('pairs'), or for measures of where the two sides lie exchanges
-  x_i and y_i at random ('sides'); the same permutation serves all layers.
+  x_i and y_i at random ('sides'); the same permutation serves all pairs of layers, each pair
+  exchanging its own two sides, so that the sides may have unequal numbers of layers.
+
+  Samples that belong together move together, which makes p right whatever the dependence among
+  them: whole groups or, without groups, whole items. Where they are of unequal size, 'pairs' cuts
+  them to common sizes (`grouped`), and null, calibrated and p_value are of the samples left; an
+  exchange of sides needs no cut. Few groups have few arrangements: each is then taken once, the
+  given one apart, and P is their number, less than `permutations`.
 
   Args:
     measure: an entry of MEASURES.
     x, y: [N, D], or a sequence of such layers; D may differ.
     key: of the permutations.
     permutations: P, at least 1.
-    groups: codes [N] of samples that belong together, and are moved together.
-    items: codes [N]; samples of one item are each other's partners, and are moved together.
+    groups: codes [N], not traced, of samples that belong together.
+    items: codes [N], not traced; samples of one item are each other's partners, for measures that
+      have any. With groups, an item must lie in one.
     **settings: of the measure.
 
   Raises:
-    ValueError: as the measure itself, or where permutations < 1.
+    ValueError: as the measure itself, also for the samples left; permutations < 1; codes that are
+      not one a sample, or all equal.
   """
-  if groups is not None or items is not None:
-    raise ValueError('groups and items are not moved yet')
   if permutations < 1:
     raise ValueError(f'permutations={permutations} must be at least 1')
   x, y = as_layers(measure, x, y)
-  side_x, side_y = (_prepared(measure, side, settings) for side in (x, y))
+  n = len(x[0])
+  units = arrangements.units(n, groups, items)
+  side_x, side_y = (_prepared(measure, side, settings, items) for side in (x, y))
   pairs = _compared(measure, side_x, side_y)
-  keys, n = jax.random.split(key, permutations), len(x[0])
   if measure.null == 'sides':
-    def chance(key):
-      swap = jax.random.bernoulli(key, shape=(n, 1))
-      sides = [[jnp.where(swap, a, b) for a, b in zip(one, other)]
-               for one, other in ((y, x), (x, y))]
-      return layer_pairs(measure, *sides, **settings).best
-  else:
-    def chance(key):
-      order = jax.random.permutation(key, n)
-      return _compared(measure, side_x, [state.take(order) for state in side_y]).best
-  return calibration(measure, pairs.matrix, jax.lax.map(chance, keys), **settings)
+    draws, swapped = arrangements.exchanges(key, permutations, n, units and units.codes)
+    chance = lambda draw: _exchanged(measure, x, y, swapped(draw), settings)
+    return calibration(measure, pairs.matrix, jax.lax.map(chance, draws), **settings)
+  tested = None
+  if units is not None and units.kept is not None:
+    x, y = ([z[units.kept] for z in side] for side in (x, y))
+    items = None if items is None else items[units.kept]
+    side_x, side_y = (_prepared(measure, side, settings, items) for side in (x, y))
+    tested = _compared(measure, side_x, side_y).best
+  draws, order = arrangements.pairings(key, permutations, n, units)
+  def chance(draw):
+    moved = order(draw)
+    return _compared(measure, side_x, [state.take(moved) for state in side_y]).best
+  return calibration(measure, pairs.matrix, jax.lax.map(chance, draws), tested=tested, **settings)
 
 
-def calibration(measure: Measure, matrix: chex.Array, null: chex.Array, **settings) -> Calibration:
+def calibration(measure: Measure, matrix: chex.Array, null: chex.Array, *,
+                tested: chex.Array | None = None, **settings) -> Calibration:
   """Joins the values of all pairs of layers with a null of their best.
 
   `calibrate` of single pairs of layers under one key, joined here, equals `calibrate` of all of
@@ -112,14 +132,16 @@ def calibration(measure: Measure, matrix: chex.Array, null: chex.Array, **settin
     measure: an entry of MEASURES.
     matrix: [L1, L2] of scores.
     null: [P] best values over pairs under permutation, or [L1, L2, P] those of every pair.
+    tested: [] what the null is held against, where it is of other samples than the matrix.
     **settings: of the measure.
   """
   if null.ndim == 3:
     null = (jnp.max if measure.higher else jnp.min)(null, axis=(0, 1))
   pairs = _best(measure, matrix)
-  score, mean = pairs.best, null.mean()
+  score, mean = pairs.best if tested is None else tested, null.mean()
   larger = measure.higher or measure.null == 'sides'
-  near = 8 * jnp.finfo(null.dtype).eps * jnp.abs(score)  # equal but for rounding
+  # equal but for rounding, that of sums of the size of the largest value
+  near = 16 * jnp.finfo(null.dtype).eps * jnp.maximum(jnp.abs(score), jnp.abs(null).max())
   # not null < score, rather than null >= score: a score that is not a number is never significant
   extreme = ~(null < score - near) if larger else ~(null > score + near)
   calibrated, best = score - mean, measure.best_value(**settings)
@@ -127,8 +149,9 @@ def calibration(measure: Measure, matrix: chex.Array, null: chex.Array, **settin
     room = best - mean
     some = jnp.abs(room) > 1e-4 * max(abs(best), 1)
     calibrated = jnp.where(some, calibrated / jnp.where(some, room, 1), 0.0)
-  return Calibration(score, pairs, null, mean, jnp.quantile(null, jnp.array(QUANTILES, null.dtype)),
-                     calibrated, (1 + extreme.sum()) / (1 + null.shape[0]))
+  quantiles = jnp.quantile(null, jnp.array(QUANTILES, null.dtype))
+  return Calibration(pairs.best, pairs, null, mean, quantiles, calibrated,
+                     (1 + extreme.sum()) / (1 + null.shape[0]), score)
 
 
 def as_layers(measure: Measure, x: Layers, y: Layers) -> tuple[list, list]:
@@ -152,8 +175,19 @@ def _alike(states: list) -> bool:
   return all(shape == shapes[0] for shape in shapes)
 
 
-def _prepared(measure: Measure, layers: list, settings: dict) -> list:
-  return [measure.prepare(z, **{**measure.settings, **settings}) for z in layers]
+def _prepared(measure: Measure, layers: list, settings: dict, items=None) -> list:
+  own = {'items': items} if measure.items and items is not None else {}
+  return [measure.prepare(z, **{**measure.settings, **settings, **own}) for z in layers]
+
+
+def _exchanged(measure: Measure, x: list, y: list, swap: chex.Array, settings: dict) -> chex.Array:
+  """The best over pairs of layers, x_i and y_i of each pair exchanged where swap [N] says so."""
+  swap, y = swap[:, None], jnp.stack(y)
+  def pair(a, b):
+    sides = jnp.where(swap, b, a), jnp.where(swap, a, b)
+    return measure.compare(*(_prepared(measure, [z], settings)[0] for z in sides))
+  rows = lambda a: jax.vmap(lambda b: pair(a, b))(y)
+  return _best(measure, jax.lax.map(rows, jnp.stack(x))).best
 
 
 def _compared(measure: Measure, x: list, y: list) -> Pairs:
