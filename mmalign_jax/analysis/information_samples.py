@@ -21,12 +21,14 @@ class Label:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Question:
-  """Two sides x1 [N, D1], x2 [N, D2] of the same samples, their names, and a label."""
+  """Two sides x1 [N, D1], x2 [N, D2] of the same samples, their names, and a label; groups [N]
+  codes of samples that belong together, None where all are independent."""
   name_1: str
   name_2: str
   x1: np.ndarray
   x2: np.ndarray
   label: Label
+  groups: np.ndarray | None = None
 
   @property
   def name(self) -> str:
@@ -62,7 +64,7 @@ def answer(question: Question, plan: Plan) -> dict[str, object]:
             for x, k in zip(sides.values(), asked)]
   codes, hows = zip(*made)
   found = estimate(*codes, y, null=plan.null, bootstrap=plan.bootstrap, seed=plan.seed,
-                   workers=plan.workers)
+                   workers=plan.workers, groups=question.groups)
   entry = {name: dataclasses.asdict(found.atoms[name]) for name in ATOMS}
   entry |= {name: getattr(found, name) for name in checks.NAMES}
   entry |= {'gap': found.gap, 'units': found.units, 'method': found.method, 'n': found.n,
@@ -86,7 +88,7 @@ def _checked(question: Question, codes, hows, found: Estimate, plan: Plan) -> di
   made = checks.cross_check(*sides, question.label.codes,
                             {name: getattr(found, name) for name in checks.NAMES},
                             continuous=question.label.numbers, categories=categories,
-                            seed=plan.seed)
+                            seed=plan.seed, groups=question.groups)
   return {name: dataclasses.asdict(check) for name, check in made.items()}
 
 

@@ -7,6 +7,7 @@ import chex
 from flax import struct
 import numpy as np
 
+from mmalign_jax import grouped
 from mmalign_jax.information.nearest import checked_labels, checked_samples
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn: the inverse of the penalty
@@ -24,7 +25,8 @@ class HeldOut:
   chosen: tuple[str, ...] = struct.field(pytree_node=False, default=())
 
 
-def held_out(x: chex.Array, y: chex.Array, seed: int, folds: int = 5) -> HeldOut:
+def held_out(x: chex.Array, y: chex.Array, seed: int, folds: int = 5, *,
+             groups: chex.Array | None = None) -> HeldOut:
   """H(Y) less the cross-entropy of classifiers on samples that they have not seen.
 
   In expectation below I(X;Y) for any classifier q: the difference is the divergence of q(y|x) from
@@ -43,14 +45,16 @@ def held_out(x: chex.Array, y: chex.Array, seed: int, folds: int = 5) -> HeldOut
     x: [N, D] finite features.
     y: [N] class labels: integers, booleans or strings; bin a continuous target first.
     seed: of folds and landmarks: an integer, the same gives the same value.
-    folds: 2 to N.
+    folds: 2 to N; with fewer groups, one for each.
+    groups: [N] codes of what belongs together, whole in a fold and in the error; None where samples
+      are independent.
 
   Returns:
     HeldOut of float64 scalars.
 
   Raises:
     ValueError: arrays that do not fit or are not finite, labels of one class or not whole numbers,
-      fewer than 4 samples, or folds out of range.
+      one group only, fewer than 4 samples, or folds out of range.
   """
   x = checked_samples(x, 'x')
   codes = checked_labels(y, len(x))
@@ -59,18 +63,30 @@ def held_out(x: chex.Array, y: chex.Array, seed: int, folds: int = 5) -> HeldOut
   if not 2 <= folds <= len(x):
     raise ValueError(f'folds={folds} must be in 2..N={len(x)}')
   rng, n_classes = np.random.default_rng(seed), codes.max() + 1
+  groups = None if groups is None else grouped.checked(groups, len(x))
   gain, chosen = np.empty(len(x)), []
-  fold = _folds(codes, folds, rng)
-  for test in (fold == i for i in range(folds)):
-    name, predict = _best(x[~test], codes[~test], n_classes, rng)
+  fold = _folds(codes, folds, rng, groups)
+  for test in (fold == i for i in range(fold.max() + 1)):
+    rest = None if groups is None else groups[~test]
+    name, predict = _best(x[~test], codes[~test], n_classes, rng, rest)
     gain[test] = np.log(predict(x[test])[np.arange(test.sum()), codes[test]])
     chosen.append(name)
   gain -= np.log(np.bincount(codes) / len(codes))[codes]
-  return HeldOut(gain.mean(), gain.std(ddof=1) / len(gain)**0.5, tuple(chosen))
+  return HeldOut(gain.mean(), _error(gain, groups), tuple(chosen))
 
 
-def _folds(codes: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
-  """The fold [N] of each sample, with every class spread over all of them."""
+def _error(gain: np.ndarray, groups: np.ndarray | None) -> float:
+  """Standard error of the mean of gain [N]."""
+  if groups is not None:  # of the total of each group, its share of samples taken out
+    gain = np.bincount(groups, gain - gain.mean()) * (groups.max() + 1) / len(gain)
+  return gain.std(ddof=1) / len(gain)**0.5
+
+
+def _folds(codes: np.ndarray, folds: int, rng: np.random.Generator,
+           groups: np.ndarray | None = None) -> np.ndarray:
+  """The fold [N] of each sample, with every class spread over all of them; groups stay whole."""
+  if groups is not None:
+    return grouped.folds(groups, codes, folds, rng)
   order = rng.permutation(len(codes))
   order = order[np.argsort(codes[order], kind='stable')]
   fold = np.empty(len(codes), int)
@@ -78,9 +94,14 @@ def _folds(codes: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarra
   return fold
 
 
-def _best(x: np.ndarray, codes: np.ndarray, n_classes: int, rng: np.random.Generator):
+def _best(x: np.ndarray, codes: np.ndarray, n_classes: int, rng: np.random.Generator,
+          groups: np.ndarray | None = None):
   """The model that predicts an inner part best, fitted to all of x [N, D]: name and function."""
-  inner = _folds(codes, min(_INNER, len(x)), rng) == 0
+  if groups is not None:
+    groups = np.unique(groups, return_inverse=True)[1]
+    if not groups.any():  # one is left: within it, samples are all there is
+      groups = None
+  inner = _folds(codes, min(_INNER, len(x)), rng, groups) == 0
   prior = _prior(codes, n_classes)
   best = (np.inf, 'linear', PENALTIES[0], 0.0)
   for name in FAMILIES:

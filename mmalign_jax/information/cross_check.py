@@ -33,7 +33,7 @@ class Check:
 
 def cross_check(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, cells: Mapping[str, float], *,
                 continuous: np.ndarray | None = None, categories: bool = False,
-                seed: int = 0) -> dict[str, Check]:
+                seed: int = 0, groups: np.ndarray | None = None) -> dict[str, Check]:
   """Checks of I(X1;Y), I(X2;Y), I(X1,X2;Y) by name.
 
   Args:
@@ -43,6 +43,7 @@ def cross_check(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, cells: Mapping[st
     continuous: [N] the label itself where it is a number; then neighbours are those of KSG.
     categories: whether features are codes without order.
     seed: of the classifier's folds.
+    groups: [N] codes of what belongs together: whole in the classifier's folds and its error.
 
   Raises:
     ValueError: as the estimators.
@@ -50,7 +51,7 @@ def cross_check(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, cells: Mapping[st
   sides = [_one_hot(x) if categories else np.asarray(x, np.float64) for x in (x1, x2)]
   found = {}
   for name, x in zip(NAMES, (*sides, np.concatenate(sides, axis=1))):
-    bound = held_out(x, y, seed)
+    bound = held_out(x, y, seed, groups=groups)
     near = None if categories else _nearest(sides, name, y, continuous)
     found[name] = Check(float(cells[name]), near, float(bound.value), float(bound.error),
                         _flag(cells[name], near, float(bound.value), float(bound.error)))

@@ -10,14 +10,21 @@ independent samples the plug-in finds 0.5 nats of synergy. Here every atom has
 * an interval: spread of pairs drawn with replacement, widened where the correction itself moves
   with the plug-in value;
 * a verdict, with Holm's correction over the four atoms.
+
+Where samples belong together (`groups`), all of this is of whole groups: they are permuted
+(`nulls`), their residuals are what a model's draws are made of (`surrogate`), and they are drawn
+with replacement.
 """
 
 import concurrent.futures
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mmalign_jax import grouped
+from mmalign_jax.information import nulls as nulls_
 from mmalign_jax.information import quantise as cells_
 from mmalign_jax.information import surrogate
 from mmalign_jax.information.broja import broja, broja_many
@@ -32,9 +39,9 @@ NULLS = {  # the permutations under which an atom vanishes
     'redundancy': ('x1', 'x2'), 'unique_1': ('x1|x2',), 'unique_2': ('x2|x1',),
     'synergy': ('x1|x2', 'x2|x1')}
 BIAS_DRAWS = 100
-GATE = (2.0, 4.0)   # standard deviations of the total above chance: below no model, above in full
 STEP = 0.9          # of the shares, to see how the correction moves with the plug-in value
 WIDEST = 2.0        # factor by which an interval is widened for it
+TIE = 1e-6          # nats: nulls are solved to 1e-5, in part to rounding
 _CHUNK = 25         # tables a call: one compilation for all
 
 
@@ -56,7 +63,10 @@ class Estimate:
   """The atoms by name and the corrected informations, in nats; n samples in cells (n1, n2, C).
 
   raw_mi: plug-in I(X1;Y), I(X2;Y), I(X1,X2;Y); entropy: H(Y). gap: certificate of the plug-in
-  atoms. shares: the model that the bias is of, None where labels were permuted instead.
+  atoms. shares: the model that the bias is of, None where labels were permuted instead. groups: how
+  many belong together, None where samples are independent; then permuted, the samples that took
+  part in the permutations (`grouped` says why not all), and arrangements, how many there are of the
+  kind with the fewest: no p-value is below one over it.
   """
   atoms: Mapping[str, Atom]
   mi_1: float
@@ -68,12 +78,16 @@ class Estimate:
   cells: tuple[int, int, int]
   gap: float
   shares: Shares | None
+  groups: int | None = None
+  permuted: int | None = None
+  arrangements: int | None = None
   method: str = 'broja'
   units: str = 'nats'
 
 
 def estimate(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, *, null: int = 200,
-             bootstrap: int = 200, seed: int = 0, workers: int = 1) -> Estimate:
+             bootstrap: int = 200, seed: int = 0, workers: int = 1,
+             groups: np.ndarray | None = None) -> Estimate:
   """BROJA atoms of samples that are already cells.
 
   Args:
@@ -83,12 +97,13 @@ def estimate(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, *, null: int = 200,
     bootstrap: resamples, 0 for no intervals, else at least 20.
     seed: in 0..2**32-1.
     workers: threads that solve tables.
+    groups: [N] codes of what belongs together, at least two; None where samples are independent.
 
   Raises:
-    ValueError: lengths or numbers that do not fit, one class only, or too few samples for so many
-      cells (says how many are needed).
+    ValueError: lengths or numbers that do not fit, one class or one group only, or too few samples
+      for so many cells (says how many are needed).
   """
-  sample = _checked(x1, x2, y)
+  sample = _checked(x1, x2, y, groups)
   for name, number, least in (('null', null, 1), ('bootstrap', bootstrap, 20)):
     if number and number < least or number < 0:
       raise ValueError(f'{name}={number} must be 0 or at least {least}')
@@ -96,16 +111,16 @@ def estimate(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, *, null: int = 200,
   p = sample.table()
   raw = broja(p)
   many = lambda made: solved(made, workers)
-  bias, widening, shares = _bias(sample, many, rng)
+  bias, widening, shares = _bias(sample, many, rng, bool(bootstrap))
   value = raw.atoms() - bias
   intervals = [None] * 4
   if bootstrap:
-    spread = many(_resampled(sample, bootstrap, rng('bootstrap')))
+    spread = many(nulls_.resampled(sample, bootstrap, rng('bootstrap')))
     tails = np.quantile(spread - spread.mean(axis=0), (0.975, 0.025), axis=0)
-    wide = widening(spread.std(axis=0))
+    wide = widening(spread.std(axis=0)) * _few(sample)
     intervals = list(zip(*(value - wide * tail for tail in tails)))
-  nulls = _nulls(sample, many, null, rng) if null else {}
-  found = {name: _against(raw.atoms()[k], nulls, name, k) for k, name in enumerate(ATOMS)}
+  nulls = _nulls(sample, raw.atoms(), many, null, rng) if null else {}
+  found = {name: _against(nulls, name, k) for k, name in enumerate(ATOMS)}
   entropy = _entropy(p.sum(axis=(0, 1)))
   verdicts = _verdicts([f.get('p_value') for f in found.values()], intervals, entropy)
   atoms = {name: Atom(float(value[k]), float(raw.atoms()[k]), **found[name], verdict=verdicts[k],
@@ -114,7 +129,7 @@ def estimate(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, *, null: int = 200,
   r, u1, u2, _ = value
   return Estimate(atoms, float(r + u1), float(r + u2), float(value.sum()),
                   tuple(float(i) for i in (raw.mi_1, raw.mi_2, raw.mi_joint)), entropy,
-                  len(sample.y), sample.shape, float(raw.gap), shares)
+                  len(sample.y), sample.shape, float(raw.gap), shares, **_grouping(sample))
 
 
 def solved(made: np.ndarray, workers: int = 1) -> np.ndarray:
@@ -128,7 +143,7 @@ def solved(made: np.ndarray, workers: int = 1) -> np.ndarray:
 # -- samples ---------------------------------------------------------------------------------------
 
 
-def _checked(x1, x2, y) -> Sample:
+def _checked(x1, x2, y, groups) -> Sample:
   codes = {}
   for name, values in (('x1', x1), ('x2', x2), ('y', y)):
     values = np.asarray(values)
@@ -144,7 +159,9 @@ def _checked(x1, x2, y) -> Sample:
     raise ValueError('y is empty: no samples')
   shape = tuple(int(code.max()) + 1 for code in codes.values())
   check_size(len(codes['y']), shape)
-  return Sample(codes['x1'], codes['x2'], codes['y'], shape)
+  if groups is not None:
+    groups = grouped.checked(groups, len(codes['y']))
+  return Sample(codes['x1'], codes['x2'], codes['y'], shape, groups)
 
 
 def check_size(n: int, shape: Sequence[int]) -> None:
@@ -164,22 +181,21 @@ def check_size(n: int, shape: Sequence[int]) -> None:
 # -- bias ------------------------------------------------------------------------------------------
 
 
-def _bias(sample: Sample, many, rng):
-  """Bias [4] of the plug-in atoms, how an interval is widened, and the shares of the model."""
-  chance = surrogate.permuted(sample, 'y', BIAS_DRAWS, rng('labels'))
-  total = surrogate.informations(sample.table()[None])[0, 2]
-  by_chance = surrogate.informations(chance)[:, 2]
-  above = (total - by_chance.mean()) / max(by_chance.std(), 1e-12)
-  weight = float(np.clip((above - GATE[0]) / (GATE[1] - GATE[0]), 0, 1))
+def _bias(sample: Sample, many, rng, widen: bool):
+  """Bias [4] of the plug-in atoms, how an interval is widened if asked for, and the shares of the
+  model."""
+  chance = nulls_.chance(sample, BIAS_DRAWS, rng('labels'))
+  weight = nulls_.above_chance(sample, chance)
   if not weight:
     return many(chance).mean(axis=0), lambda spread: np.ones(4), None
   shares = surrogate.fitted(sample, rng('model')).times(weight)
-  uniform = rng('draws').random((BIAS_DRAWS, len(sample.y)))
-  at = lambda shares, uniform: _expected(sample, shares, uniform, many)
-  mean, truth = at(shares, uniform)
-  few = uniform[:BIAS_DRAWS // 2]
-  near, near_truth = at(shares.times(STEP), few)
-  moved = at(shares, few)[0] - near
+  at = lambda shares, draws: _expected(sample, shares, many, [
+      surrogate.noise(sample, draws, rng(f'draws {k}')) for k in range(2)])
+  mean, truth = at(shares, BIAS_DRAWS)
+  if not widen:
+    return mean - truth, None, shares
+  near, near_truth = at(shares.times(STEP), BIAS_DRAWS // 2)
+  moved = at(shares, BIAS_DRAWS // 2)[0] - near
   def widening(spread):  # d value / d plug-in, where the step moved the plug-in enough to tell
     enough = np.abs(moved) > spread / 2
     slope = (truth - near_truth) / np.where(enough, moved, 1)
@@ -187,34 +203,51 @@ def _bias(sample: Sample, many, rng):
   return mean - truth, widening, shares
 
 
-def _expected(sample: Sample, shares: Shares, uniform, many):
+def _expected(sample: Sample, shares: Shares, many, noises):
   """Mean plug-in atoms [4] of data drawn from a model, and the model's own."""
-  model = surrogate.conditional(sample, shares)
-  own = surrogate.population(sample, model)[None]
-  made = many(np.concatenate([own, surrogate.drawn(sample, model, uniform)]))
+  model = surrogate.population(sample, shares)
+  made = many(np.concatenate([model[None], surrogate.drawn(sample, model, *noises)]))
   return made[1:].mean(axis=0), made[0]
 
 
-def _resampled(sample: Sample, draws: int, rng) -> np.ndarray:
-  """Tables of pairs drawn with replacement."""
-  pick = rng.integers(0, len(sample.y), (draws, len(sample.y)))
-  return surrogate.tables(sample.i[pick], sample.j[pick], sample.y[pick], sample.shape)
+def _few(sample: Sample) -> float:
+  """By how much an interval from resampled groups is too short: of their variance, and of t."""
+  if sample.groups is None:
+    return 1.0
+  from scipy import stats  # here, since importing the package stays fast
+  rest = int(sample.groups.max())
+  return float(stats.t.ppf(0.975, rest) / stats.norm.ppf(0.975) * np.sqrt(1 + 1 / rest))
 
 
 # -- chance ----------------------------------------------------------------------------------------
 
 
-def _nulls(sample: Sample, many, draws: int, rng) -> dict[str, np.ndarray]:
-  """Plug-in atoms [P, 4] under each permutation."""
-  kinds = dict.fromkeys(kind for kinds in NULLS.values() for kind in kinds)
-  return {kind: many(surrogate.permuted(sample, kind, draws, rng(kind))) for kind in kinds}
+def _nulls(sample: Sample, raw: np.ndarray, many, draws: int, rng) -> dict[str, np.ndarray]:
+  """Plug-in atoms [1 + P, 4] of the samples that are permuted and under each permutation."""
+  def of(kind):
+    made, own = nulls_.permuted(sample, kind, draws, rng(kind))
+    if own is None:
+      return np.concatenate([raw[None], many(made)])
+    return many(np.concatenate([own[None], made]))
+  return {kind: of(kind) for kind in dict.fromkeys(itertools.chain(*NULLS.values()))}
 
 
-def _against(raw: float, nulls: Mapping[str, np.ndarray], name: str, k: int) -> dict[str, float]:
+def _grouping(sample: Sample) -> dict[str, int]:
+  """What Estimate says of groups."""
+  if sample.groups is None:
+    return {}
+  made = [nulls_.blocks_of(sample, codes) for codes in (sample.i, sample.j, sample.y)]
+  return {'groups': int(sample.groups.max()) + 1,
+          'permuted': min(len(sample.y) if whole else len(b.kept) for b, whole in made),
+          'arrangements': min(b.count for b, _ in made)}
+
+
+def _against(nulls: Mapping[str, np.ndarray], name: str, k: int) -> dict[str, float]:
   """p-value, mean and 95 % quantile of the null that explains the plug-in value best."""
   rows = []
-  for values in (nulls[kind][:, k] for kind in NULLS[name] if kind in nulls):
-    as_large = np.sum(values >= raw - 1e-6)  # the nulls are solved to 1e-5, in part to rounding
+  for raw, *values in (nulls[kind][:, k] for kind in NULLS[name] if kind in nulls):
+    values = np.array(values)
+    as_large = np.sum(values >= raw - TIE)
     rows.append(((1 + as_large) / (1 + len(values)), values.mean(), np.quantile(values, 0.95)))
   if not rows:
     return {}

@@ -1,28 +1,35 @@
 """Surrogate data: what the plug-in atoms would be by chance, and how much they flatter the truth.
 
-Samples are codes i [N] of X1, j [N] of X2, y [N]. The pairs (i, j) are kept as they are; labels or
-pairings are drawn anew. A *model* is p(y | i, j), a shrunken form of the sample's own: the pair
-marginals pulled towards independence, the interaction of all three pulled towards none, each just
-so far that the plug-in informations of data drawn from it average the ones that were observed.
+Samples are codes i [N] of X1, j [N] of X2, y [N]. For nulls (`nulls`) labels or pairings are moved.
+For bias they are drawn anew from a *model* p(i, j, y), a shrunken form of the sample's own: the
+three pair marginals pulled towards independence, the interaction of all three pulled towards none,
+each just so far that the plug-in informations of data drawn from it average the observed ones. The
+pairs (i, j) are drawn too: their own chance association carries that of a label with one side over
+to the other, and where they are kept as they are, a side of noise beside a side that tells the
+label flatters itself as much in every draw as in the sample, so that no bias is seen.
 """
 
 from collections.abc import Callable
 import dataclasses
+from typing import Protocol
 
 import numpy as np
 
 FITTING_DRAWS = 16   # data sets over which a model's plug-in informations are averaged
 HALVINGS = 10        # of the interval in which a share is sought
 SWEEPS = 30          # of proportional fitting
+MOST_JOINT = 0.999   # pairs that were not seen have no structure of their own to keep
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
-  """Codes i [N], j [N], y [N] and the numbers of states shape (n1, n2, C)."""
+  """Codes i [N], j [N], y [N] and the numbers of states shape (n1, n2, C); groups [N], codes of
+  what belongs together, None where samples are independent."""
   i: np.ndarray
   j: np.ndarray
   y: np.ndarray
   shape: tuple[int, int, int]
+  groups: np.ndarray | None = None
 
   def table(self) -> np.ndarray:
     """Relative frequencies [n1, n2, C]."""
@@ -47,27 +54,58 @@ def informations(p: np.ndarray) -> np.ndarray:
   return np.stack([of(p.sum(axis=2)), of(p.sum(axis=1)), of(p)], axis=1)
 
 
-# -- nulls -----------------------------------------------------------------------------------------
+# -- noise -----------------------------------------------------------------------------------------
 
 
-def permuted(sample: Sample, which: str, draws: int, rng: np.random.Generator) -> np.ndarray:
-  """Tables [B, n1, n2, C] of permuted data, exact under the hypothesis named.
+class Noise(Protocol):
+  """Uniform numbers [B, N] by which codes [N], with probabilities p [N, K], are drawn anew."""
 
-  Args:
-    which: 'y': labels permuted, under (X1,X2) independent of Y. 'x1', 'x2': one side permuted,
-      under that side independent of all else: no redundancy. 'x1|x2', 'x2|x1': one side permuted
-      among samples with the same cell of the other, under X1 independent of Y given X2: then
-      unique_1 and synergy are 0, and the other way round unique_2 and synergy.
+  def __call__(self, p: np.ndarray, codes: np.ndarray) -> np.ndarray: ...
+
+
+def noise(sample: Sample, draws: int, rng: np.random.Generator) -> Noise:
+  """Independent numbers; with groups, the sample's own residuals, each group those of another.
+
+  The residual of a code is a number u in [0, 1) at which p gives just that code (`residuals`). In
+  a group, u keeps what its samples have in common beyond p. Where groups differ in size, residuals
+  are stretched evenly over the samples of the group that they go to.
   """
-  moved, _, given = which.partition('|')
-  codes = {'x1': sample.i, 'x2': sample.j, 'y': sample.y}
-  strata = codes[given] if given else np.zeros_like(sample.y)
-  order = np.argsort(strata + rng.random((draws, len(strata))), axis=1)
-  drawn = np.empty_like(order)
-  drawn[:, np.argsort(strata, kind='stable')] = codes[moved][order]
-  codes[moved] = drawn
-  y = np.broadcast_to(codes['y'], drawn.shape)
-  return tables(codes['x1'], codes['x2'], y, sample.shape)
+  n = len(sample.y)
+  if sample.groups is None:
+    uniform = rng.random((draws, n))
+    return lambda p, codes: uniform
+  fraction, donors = rng.random(n), _donors(sample.groups, draws, rng)
+  return lambda p, codes: residuals(p, codes, fraction)[donors]
+
+
+def residuals(p: np.ndarray, codes: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+  """u [N], evenly spread, at which `labels` of p [N, K] gives codes [N] as far as p explains them.
+
+  Each is a fraction [N], in [0, 1), of the room that p leaves to the code; then they are spread, by
+  their ranks, since a p that is shrunken leaves those of a sharper sample in the middle.
+  """
+  rows = np.arange(len(codes))
+  return even(np.cumsum(p, axis=1)[rows, codes] - p[rows, codes] * fraction)
+
+
+def even(u: np.ndarray) -> np.ndarray:
+  """Mean ranks of u [N] as numbers in (0, 1); equal ones stay equal."""
+  _, which, count = np.unique(u, return_inverse=True, return_counts=True)
+  return ((np.cumsum(count) - count / 2) / len(u))[which]
+
+
+def _donors(groups: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndarray:
+  """For each sample [B, N] one of another group, at the like place in it; no group gives twice."""
+  size = np.bincount(groups)
+  order = np.argsort(groups, kind='stable')
+  first = np.cumsum(size) - size
+  place = np.empty(len(groups), np.int64)
+  place[order] = np.arange(len(groups)) - np.repeat(first, size)
+  ring = rng.permuted(np.tile(np.arange(len(size)), (draws, 1)), axis=1)
+  giver = np.empty_like(ring)
+  np.put_along_axis(giver, ring, np.roll(ring, 1, axis=1), axis=1)
+  giver = giver[:, groups]
+  return order[first[giver] + place * size[giver] // size[groups]]
 
 
 # -- models ----------------------------------------------------------------------------------------
@@ -75,77 +113,97 @@ def permuted(sample: Sample, which: str, draws: int, rng: np.random.Generator) -
 
 @dataclasses.dataclass(frozen=True)
 class Shares:
-  """How much of the sample's own structure a model keeps, each in 0..1: of p(y|x1), of p(y|x2), and
-  of what is neither."""
+  """How much of the sample's own structure a model keeps, each in 0..1: of p(y|x1), of p(y|x2), of
+  what is of all three, and of p(x1,x2)."""
   side_1: float
   side_2: float
   joint: float
+  pair: float = 1.0
 
   def times(self, factor: float) -> 'Shares':
-    return Shares(self.side_1 * factor, self.side_2 * factor, self.joint * factor)
+    """Less of what concerns the label."""
+    return Shares(self.side_1 * factor, self.side_2 * factor, self.joint * factor, self.pair)
 
 
-def conditional(sample: Sample, shares: Shares) -> np.ndarray:
-  """p(y | i, j) [n1, n2, C] of a model.
+def population(sample: Sample, shares: Shares) -> np.ndarray:
+  """p(i, j, y) [n1, n2, C] of a model.
 
-  For each y a table [n1, n2] that lies between p(i, j) and p(i, j | y), fitted proportionally
-  (Deming and Stephan 1940) to the shrunken pair marginals: with shares.joint = 0 the log-linear
-  model without interaction of all three.
+  A table between the sample's own and one without structure, fitted proportionally (Deming and
+  Stephan 1940) to the three shrunken pair marginals: with shares.joint = 0 the log-linear model
+  without interaction of all three. That of i and j holds exactly, the others as far as some table
+  has all three.
   """
   p = sample.table()
-  p_y, p_12 = p.sum(axis=(0, 1)), p.sum(axis=2, keepdims=True)
-  mixed = lambda share, m: share * m + (1 - share) * m.sum(axis=1, keepdims=True) * p_y
-  m1, m2 = mixed(shares.side_1, p.sum(axis=1)), mixed(shares.side_2, p.sum(axis=0))
-  q = shares.joint * p + (1 - shares.joint) * p_12 * p_y
+  m1, m2, m12 = (shrunk(p.sum(axis=axis), share) for axis, share in (
+      (1, shares.side_1), (0, shares.side_2), (2, shares.pair)))
+  joint = min(shares.joint, MOST_JOINT)
+  q = joint * p + (1 - joint) * m12[..., None] * p.sum(axis=(0, 1))
   for _ in range(SWEEPS):
     q = q * _ratio(m1, q.sum(axis=1))[:, None]
     q = q * _ratio(m2, q.sum(axis=0))[None]
-  total = q.sum(axis=2, keepdims=True)
-  return np.where(total > 0, _ratio(q, total), p_y)
+    q = q * _ratio(m12, q.sum(axis=2))[..., None]
+  return q / q.sum()
+
+
+def shrunk(m: np.ndarray, share: float) -> np.ndarray:
+  """share of a table m [n, k], the rest with its rows independent of its columns."""
+  return share * m + (1 - share) * m.sum(axis=1, keepdims=True) * m.sum(axis=0)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
   return np.where(whole > 0, part / np.where(whole > 0, whole, 1), 0)
 
 
-def population(sample: Sample, model: np.ndarray) -> np.ndarray:
-  """p(i, j) of the sample times p(y | i, j) of the model [n1, n2, C]."""
-  return sample.table().sum(axis=2, keepdims=True) * model
+def given(m: np.ndarray) -> np.ndarray:
+  """p(last | others) of a table m [..., K]; even where the others never occur."""
+  total = m.sum(axis=-1, keepdims=True)
+  return np.where(total > 0, _ratio(m, total), 1 / m.shape[-1])
 
 
-def drawn(sample: Sample, model: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-  """Tables [B, n1, n2, C] with labels from the model, uniform [B, N] in [0, 1)."""
-  y = _labels(model[sample.i, sample.j], uniform)
-  return tables(sample.i, sample.j, y, sample.shape)
+def drawn(sample: Sample, model: np.ndarray, *noises: Noise) -> np.ndarray:
+  """Tables [B, n1, n2, C] of the model's draws: i of the sample, j given i, y given both.
+
+  Args:
+    model: p(i, j, y) [n1, n2, C].
+    noises: of j and of y.
+  """
+  of_j, of_y = given(model.sum(axis=2)), given(model)
+  j = labels(of_j, noises[0](of_j[sample.i], sample.j), sample.i)
+  y = labels(of_y, noises[1](of_y[sample.i, sample.j], sample.y), sample.i, j)
+  return tables(sample.i, j, y, sample.shape)
 
 
-def _labels(p: np.ndarray, uniform: np.ndarray) -> np.ndarray:
-  """[B, N] labels by the rows of p [N, C]."""
-  y = np.zeros(uniform.shape, np.int64)
-  for edge in np.cumsum(p, axis=1)[:, :-1].T:  # a class at a time: [B, N, C] would be large
-    y += uniform > edge
-  return y
+def labels(p: np.ndarray, uniform: np.ndarray, *at: np.ndarray) -> np.ndarray:
+  """Codes [B, N] by p [..., K] at the codes `at`, [N] or [B, N] each; uniform [B, N] in [0, 1)."""
+  found = np.zeros(uniform.shape, np.int64)
+  edges = np.cumsum(p, axis=-1)
+  for k in range(p.shape[-1] - 1):  # a code at a time: [B, N, K] would be large
+    found += uniform > edges[..., k][at]
+  return found
 
 
 def fitted(sample: Sample, rng: np.random.Generator) -> Shares:
   """The shares at which each plug-in information of drawn data averages the observed one."""
   observed = informations(sample.table()[None])[0]
-  uniform = rng.random((FITTING_DRAWS, len(sample.y)))
-  p_y = sample.table().sum(axis=(0, 1))
-  def side(codes, states, goal):
-    own = tables(codes, np.zeros_like(codes), sample.y[None], (states, 1, sample.shape[2]))[0, :, 0]
-    own = _ratio(own, own.sum(axis=1, keepdims=True))
-    def mean(share):
-      y = _labels((share * own + (1 - share) * p_y)[codes], uniform)
-      made = tables(codes, np.zeros_like(codes), y, (states, 1, sample.shape[2]))
-      return informations(made)[:, 0].mean()
-    return _matched(mean, goal)
-  side_1 = side(sample.i, sample.shape[0], observed[0])
-  side_2 = side(sample.j, sample.shape[1], observed[1])
+  noises = [noise(sample, FITTING_DRAWS, rng) for _ in range(2)]
+  side_1 = fitted_pair(sample.i, sample.y, noises[1])
+  side_2 = fitted_pair(sample.j, sample.y, noises[1])
+  pair = fitted_pair(sample.i, sample.j, noises[0])
   def joint(share):
-    model = conditional(sample, Shares(side_1, side_2, share))
-    return informations(drawn(sample, model, uniform))[:, 2].mean()
-  return Shares(side_1, side_2, _matched(joint, observed[2]))
+    model = population(sample, Shares(side_1, side_2, share, pair))
+    return informations(drawn(sample, model, *noises))[:, 2].mean()
+  return Shares(side_1, side_2, _matched(joint, observed[2]), pair)
+
+
+def fitted_pair(x: np.ndarray, y: np.ndarray, of_y: Noise) -> float:
+  """The share of p(y|x) at which I(X;Y) of x [N] and labels drawn anew averages the observed."""
+  shape = (int(x.max()) + 1, 1, int(y.max()) + 1)
+  table = lambda y: tables(x, np.zeros_like(x), y, shape)
+  own = table(y[None])
+  def mean(share):
+    p = given(shrunk(own[0, :, 0], share))
+    return informations(table(labels(p, of_y(p[x], y), x)))[:, 0].mean()
+  return _matched(mean, informations(own)[0, 0])
 
 
 def _matched(mean: Callable[[float], float], goal: float) -> float:
