@@ -17,7 +17,8 @@ import json
 import os
 import pathlib
 
-os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # small matrices, many of them
+for name in ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS'):
+  os.environ.setdefault(name, '1')  # small matrices, many of them
 
 import numpy as np  # noqa: E402
 
