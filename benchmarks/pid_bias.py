@@ -3,7 +3,7 @@
   python benchmarks/pid_bias.py run NAME     # every draw a line of runs/pid_bias/NAME.jsonl
   python benchmarks/pid_bias.py table NAME [NAME ...]
 
-y of C classes, x1 = [y + 0.4 e, e'], x2 = [e'', e'''] of n samples, cells by the rule of the command
+y of C classes, x1 = [y + 0.4 e, e'], x2 = [e'', e'''] of n samples, cells by the command's rule
 (`quantise.cells_for`, 14 x 14 at n = 600 and C = 3). I(X2;Y) = redundancy = 0 exactly, for whatever
 cells, since cells are made without the label. I(X1;Y) of the cells is that of each draw's own
 cells: they are the regions nearest to the means of the draw's cells (k-means has converged), and
@@ -81,8 +81,8 @@ def read(name: str) -> list[dict]:
 
 
 def table(names: list[str]) -> None:
-  print('| code | n, classes, cells, draws | I(X1;Y): truth, plug-in | corrected - truth | I(X2;Y): '
-        'plug-in | corrected | redundancy: plug-in | corrected |')
+  print('| code | n, classes, cells, draws | I(X1;Y): truth, plug-in | corrected - truth | '
+        'I(X2;Y): plug-in | corrected | redundancy: plug-in | corrected |')
   print('|---' * 8 + '|')
   for case, name in itertools.product(CASES, names):
     rows = [row for row in read(name) if tuple(row['case']) == case]
@@ -94,8 +94,8 @@ def table(names: list[str]) -> None:
     said = [f'{m:+.4f} ± {e:.4f} ({m / e:+.1f})' for m, e in zip(mean, error)]
     raw = take('raw').mean(axis=0)
     print(f'| {name} | {case[0]}, {case[1]}, {rows[0]["cells"]}, {len(rows)} | '
-          f'{take("truth")[:, 0].mean():.4f}, {raw[0]:.4f} | {said[0]} | {raw[1]:.4f} | {said[1]} | '
-          f'{raw[2]:.4f} | {said[2]} |')
+          f'{take("truth")[:, 0].mean():.4f}, {raw[0]:.4f} | {said[0]} | {raw[1]:.4f} | '
+          f'{said[1]} | {raw[2]:.4f} | {said[2]} |')
 
 
 if __name__ == '__main__':
