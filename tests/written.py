@@ -4,6 +4,7 @@ import io
 import json
 import pathlib
 import struct
+import zlib
 
 import h5py
 import numpy as np
@@ -27,6 +28,13 @@ def safetensors(header: dict | bytes, data: bytes = b'') -> bytes:
   """A .safetensors file whose header says what it is told."""
   header = header if isinstance(header, bytes) else json.dumps(header).encode()
   return struct.pack('<Q', len(header)) + header + data
+
+
+def deflated(mebibytes: int) -> bytes:
+  """Zeros, deflated without head or check: one block, over and over."""
+  stream = zlib.compressobj(9, wbits=-15)
+  block = stream.compress(bytes(2**20)) + stream.flush(zlib.Z_FULL_FLUSH)
+  return block * mebibytes + zlib.compressobj(9, wbits=-15).flush()
 
 
 class Mat73:
