@@ -1,14 +1,15 @@
 """Should these two views of the same samples be aligned, and how strongly?
 
 Arguments: digits (two halves of scikit-learn's handwritten digits; no download), tiny (a very short
-run of the same), or data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1]
-[,pool=mean] for files.
+run of the same), or data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1][,missing=drop]
+[,sep=semicolon][,decimal=comma][,id=NAME][,pool=mean]... for files.
 """
 
 from ml_collections import ConfigDict
+from mmalign_jax.data.reading import PAIRED
 from mmalign_jax.training.study import defaults
 
-KEYS = ('data', 'x1', 'x2', 'y', 'group', 'task', 'layers', 'pool')
+KEYS = ('data', 'x1', 'x2', 'y', 'group', 'id', 'task', *PAIRED)
 
 
 def get_config(arg: str = 'digits') -> ConfigDict:
@@ -34,11 +35,15 @@ def get_config(arg: str = 'digits') -> ConfigDict:
   return config
 
 
-def parse(arg: str) -> dict[str, str]:
+def parse(arg: str) -> dict[str, str | int]:
   """{'data': PATH, 'x1': NAME, ...} of 'data=PATH,x1=NAME,...'."""
   fields = dict(part.partition('=')[::2] for part in arg.split(','))
   for name, value in fields.items():
     if name not in KEYS or not value:
       raise ValueError(f'configs/paired.py:{arg}: cannot read {name!r}; give digits, tiny, or '
                        f'KEY=VALUE,... with {", ".join(KEYS)}')
+  if 'classes' in fields:
+    if not fields['classes'].isdecimal():
+      raise ValueError(f'classes={fields["classes"]} must be a whole number')
+    fields['classes'] = int(fields['classes'])
   return fields

@@ -168,7 +168,7 @@ def test_wrong_files(tmp_path):
   fails('a folder; a file is needed', str(tmp_path), OSError)
   for name in ('z.txt', 'z'):
     (tmp_path / name).write_text('1,2\n')
-    fails('unknown format .*; known: .npy, .csv, .npz, .h5', str(tmp_path / name))
+    fails('unknown format .*; known: .npy, .csv, .tsv, .parquet, .npz, .h5', str(tmp_path / name))
   for suffix in ('.npy', '.npz', '.h5', '.mat', '.safetensors'):
     (tmp_path / f'bad{suffix}').write_bytes(b'not one of these\n' * 9)
     fails('cannot be read', str(tmp_path / f'bad{suffix}'))
@@ -178,7 +178,8 @@ def test_wrong_files(tmp_path):
                       ('a,b\n', 'no (samples|features)'), ('1,2\n3,\n', 'first nan at sample 1')):
     path.write_text(text)
     fails(match, str(path))
-  fails("a csv file has no key 'a'", f'{path}:a')
+  path.write_text('b,c\n1,2\n')
+  fails("no column 'a'; it has 'b', 'c'", f'{path}:a')
 
 
 class Trap:

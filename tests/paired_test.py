@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from mmalign_jax.data import splits, tables
+from mmalign_jax.data import delimited, splits
 from mmalign_jax.data.paired import load_paired
 
 ROWS = 60
@@ -153,8 +153,11 @@ def test_csv_columns_by_prefix(y, tmp_path):
 
 def test_csv_prefix_ends_at_a_separator(tmp_path):
   path = csv_file(tmp_path, header=['x1', 'x2', 'x12', 'x1_a', 'x1-b', 'x2.c', 'y'])
-  got = load_paired(path)
+  got = load_paired(path, index='none')
   assert (got.x1_train.shape[1], got.x2_train.shape[1]) == (3, 2)
+  got = load_paired(path)  # x1 counts the rows
+  assert (got.x1_train.shape[1], got.x2_train.shape[1]) == (2, 2)
+  assert any("'x1' left out as an index (it counts the rows)" in note for note in got.notes)
 
 
 def test_digits():
@@ -233,7 +236,7 @@ def test_exact_names_win(tmp_path):
     ([['1', 'pos'], ['1', 'neg'], ['1', 'pos']], False),     # text that is a label
 ])
 def test_header_rule(rows, header):
-  assert tables.has_header(rows) == header
+  assert delimited.has_header(rows) == header
 
 
 # -- labels --------------------------------------------------------------------------------------
@@ -419,8 +422,8 @@ def test_missing_files(tmp_path):
   np.save(tmp_path / 'x2.npy', arrays()['x2'])
   fails(FileNotFoundError, 'no file for y', tmp_path)
   fails(FileNotFoundError, "for y 'label'", tmp_path, y='label')
-  (tmp_path / 'd.tsv').write_text('a')
-  fails(ValueError, r"unknown format '.tsv'; known: 'digits'", tmp_path / 'd.tsv')
+  (tmp_path / 'd.txt').write_text('a')
+  fails(ValueError, r"unknown format '.txt'; known: 'digits'", tmp_path / 'd.txt')
 
 
 def test_bad_csv(tmp_path):

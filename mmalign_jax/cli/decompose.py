@@ -1,5 +1,6 @@
 """mmalign decompose: what is shared, what is unique, what only appears together."""
 
+import functools
 import itertools
 import json
 import os
@@ -12,11 +13,9 @@ from mmalign_jax.analysis.information_samples import (
     Label, Plan, Question, answer, binned, joined)
 from mmalign_jax.cli import decompose_request
 from mmalign_jax.cli.decompose_request import Request
-from mmalign_jax.data import arrays, files, paired, sequences
+from mmalign_jax.data import arrays, labels, paired, rows, samples
 from mmalign_jax.information.lattice import METHODS
 from mmalign_jax.training.parallel import cores
-
-_ROLES = ('x1', 'x2')
 
 
 def run(argv: list[str]) -> None:
@@ -62,10 +61,10 @@ def _of_table(asked: Request, notes: list[str]) -> dict[str, dict]:
 
 
 def _of_samples(asked: Request, notes: list[str]) -> dict[str, dict]:
-  sides, label = read_data(asked, notes) if asked.data else _read_files(asked, notes)
+  sides, label, groups = (read_data if asked.data else _read_files)(asked, notes)
   cells = dict(zip(sides, asked.cells)) if asked.cells else None
   plan = Plan(cells, asked.quantise, asked.null, asked.bootstrap, asked.check, asked.seed, cores())
-  wanted, answers = questions(sides, label), {}
+  wanted, answers = questions(sides, label, groups), {}
   if cells:
     cells['rest'] = max(cells.values())
   for k, question in enumerate(wanted):
@@ -77,65 +76,67 @@ def _of_samples(asked: Request, notes: list[str]) -> dict[str, dict]:
   return answers
 
 
-def questions(sides: dict[str, np.ndarray], label: Label) -> list[Question]:
+def questions(sides: dict[str, np.ndarray], label: Label,
+              groups: np.ndarray | None = None) -> list[Question]:
   """Every pair, and with three or more sides each against the rest."""
-  made = [Question(a, b, sides[a], sides[b], label) for a, b in itertools.combinations(sides, 2)]
+  ask = functools.partial(Question, label=label, **({} if groups is None else {'groups': groups}))
+  made = [ask(a, b, sides[a], sides[b]) for a, b in itertools.combinations(sides, 2)]
   if len(sides) > 2:
-    made += [Question(name, 'rest', sides[name],
-                      joined([x for other, x in sides.items() if other != name]), label)
-             for name in sides]
+    made += [ask(name, 'rest', sides[name],
+                 joined([x for other, x in sides.items() if other != name])) for name in sides]
   return made
 
 
-def _read_files(asked: Request, notes: list[str]) -> tuple[dict[str, np.ndarray], Label]:
-  """Every side and the label from a file of its own."""
-  array, remarks = arrays.single(asked.y, '--y', kind='label')
-  y = paired.vector(array, f'--y={asked.y!r}')
-  found = {f'--{name}': arrays.find(spec, f'--{name}') for name, spec in asked.sides.items()}
-  found = sequences.one_each(found, asked.reading.layers, asked.reading.pool, [len(y)])
-  sides = {}
-  for name, side in zip(asked.sides, found.values()):
-    array, = side.arrays.values()
-    notes += side.notes
-    sides[name] = paired.matrix(array, f'--{name}={side.where!r}')
-  notes += remarks
-  for name, x in sides.items():
-    if len(x) != len(y):
-      raise ValueError(f'--{name}={asked.sides[name]!r} has {len(x)} samples and --y={asked.y!r} '
-                       f'has {len(y)}; row i of all must be the same sample')
-  return sides, _label(y, f'--y={asked.y!r}', asked, notes)
+def _read_files(asked: Request, notes: list[str]):
+  """Every side and the label from files, and the groups of the rows."""
+  specs = {f'--{name}': spec for name, spec in asked.sides.items()}
+  read = samples.read(specs, asked.reading, y=('--y', asked.y), group=asked.group, id=asked.id,
+                      lone=True)
+  notes += read.notes
+  where = f'--y={asked.y!r}'
+  y = paired.vector(read.label, where)
+  return ({name: read.sides[f'--{name}'].layers[0] for name in asked.sides},
+          _label(y, where, asked, notes), read.groups)
 
 
-def read_data(asked: Request, notes: list[str]) -> tuple[dict[str, np.ndarray], Label]:
-  """Views of one folder or file by name, two at a time: their labels must agree."""
-  names, sides, y = list(asked.sides.values()), {}, None
+def read_data(asked: Request, notes: list[str]):
+  """Views of one folder or file by name, two at a time: their labels and groups must agree."""
+  names, found = list(asked.sides.values()), {}
   if len(set(names)) < len(names):
     raise ValueError(f'--{list(asked.sides)[-1]}={names[-1]}: a view is named twice')
   for name in names[1:]:
-    raw = paired.read_raw(asked.data, x1=names[0], x2=name, y=asked.y or '',
-                          layers=asked.reading.layers, pool=asked.reading.pool)
+    raw = paired.read_raw(asked.data, x1=names[0], x2=name, y=asked.y or '', group=asked.group,
+                          id=asked.id, reading=asked.reading)
     notes += raw.notes
-    parts = list(raw.parts.values())
-    whole = {role: np.concatenate([np.asarray(part[role]) for part in parts])
-             for role in (*_ROLES, 'y')}
-    for role, view in zip(_ROLES, (names[0], name)):
-      sides[view] = paired.matrix(whole[role], f'{raw.where}: {view!r}')
-    labels = paired.vector(whole['y'], f'{raw.where}: y {raw.names["y"]!r}')
-    for view in (names[0], name):
-      if len(sides[view]) != len(labels):
-        raise ValueError(f'{raw.where}: {view!r} has {len(sides[view])} samples and its label '
-                         f'{len(labels)}')
-    if y is not None and not np.array_equal(y, labels):
-      raise ValueError(f'{raw.where}: the label of {name!r} is not that of {names[1]!r}')
-    y = labels
-  return sides, _label(y, f'{asked.data}: y', asked, notes)
+    arrays_of, _ = paired.whole(raw)
+    for role, view in (('x1', names[0]), ('x2', name), ('y', 'label'), ('group', 'group')):
+      if role in arrays_of:
+        _keep(found, view, arrays_of[role], role in ('x1', 'x2'), raw.where)
+  label, groups = found.pop('label'), found.pop('group', None)
+  where = {view: f'{asked.data}: {view!r}' for view in found}
+  made = samples.Samples(
+      {view: arrays.Features(view, (view,), (x,)) for view, x in found.items()}, label,
+      None if groups is None else rows.codes(groups), None, ())
+  made, more = samples.without_gaps(made, asked.reading, where, f'{asked.data}: y')
+  notes += more
+  return ({view: side.layers[0] for view, side in made.sides.items()},
+          _label(made.label, f'{asked.data}: y', asked, notes), made.groups)
+
+
+def _keep(found: dict[str, np.ndarray], name: str, array: np.ndarray, is_view: bool,
+          where: str) -> None:
+  """Adds an array; one that is there already must be the same."""
+  if name in found and not (found[name].shape == array.shape and (
+      np.array_equal(found[name], array, equal_nan=is_view))):
+    raise ValueError(f'{where}: {name!r} is not the same beside every view; name a file by --y')
+  found[name] = array
 
 
 def _label(y: np.ndarray, where: str, asked: Request, notes: list[str]) -> Label:
-  values = files.to_numbers(y)
-  if values.dtype.kind == 'U' or files.whole_numbers(values):
-    read = paired.read_label(y, 'cross_entropy', where)
+  read = labels.read_label(y, asked.reading.task, where, asked.reading.classes)
+  notes += [note for note in read.notes if '--' in note or 'no sample' in note]
+  if read.classes:
     return Label(read.values, read.classes)
-  label, note = binned(values, asked.label_cells)
+  label, note = binned(read.values, asked.label_cells)
   notes.append(note)
   return label

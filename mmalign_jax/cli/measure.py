@@ -14,7 +14,8 @@ from mmalign_jax.analysis.similarity_report import Question, Side
 from mmalign_jax.analysis.similarity_scores import Score, obstacle, score
 from mmalign_jax.cli import request
 from mmalign_jax.cli.request import Request
-from mmalign_jax.data import arrays
+from mmalign_jax.data import arrays, samples
+from mmalign_jax.data.samples import Samples
 from mmalign_jax.similarity import Measure
 from mmalign_jax.similarity.rbf import DENSE
 
@@ -25,14 +26,16 @@ def run(argv: list[str]) -> None:
   # loads that library when it first needs it, so this is in time.
   os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
   asked = request.parse(argv)
-  x, y = arrays.read_sides({'X': asked.x, 'Y': asked.y}, asked.reading.layers,
-                           asked.reading.pool).values()
-  _check_samples(x, y)
+  read = samples.read({'X': asked.x, 'Y': asked.y}, asked.reading, group=asked.group,
+                      item=asked.item, id=asked.id)
+  x, y = read.sides.values()
+  if len(x.layers[0]) < 2:
+    raise ValueError(f'X={x.where!r} has N={len(x.layers[0])} sample; at least 2 are needed')
   layered = len(x.layers) > 1 or len(y.layers) > 1
   if asked.figure and not (asked.plan.permutations or layered):
     raise ValueError(f'--figure={asked.figure}: without --null and layers there is nothing to draw')
-  notes = [*x.notes, *y.notes, *_labels(x, y)]
-  scores, measures, question = _answered(asked, x, y, notes)
+  notes = [*read.notes, *_labels(x, y)]
+  scores, measures, question = _answered(asked, read, notes)
   for note in dict.fromkeys(notes):  # at the end: an error is one line
     print(f'note: {note}', file=sys.stderr)
   if asked.as_json:
@@ -44,14 +47,15 @@ def run(argv: list[str]) -> None:
     similarity_figures.draw(scores, measures, question, asked.figure)
 
 
-def _answered(asked: Request, x: arrays.Features, y: arrays.Features, notes: list[str]):
+def _answered(asked: Request, read: Samples, notes: list[str]):
   """Scores, their measures, and what was compared; adds to `notes`."""
-  sides = {'X': x, 'Y': y}
+  sides = read.sides
   wide = any(z.dtype == np.float64 for side in sides.values() for z in side.layers)
   with jax.enable_x64(wide):
     x, y = (_prepared(side, name, asked.steps, wide) for name, side in sides.items())
     measures = _possible(asked, x, y, notes)
-    scores, refused = score(measures, x, y, asked.plan, _progress)
+    scores, refused = score(measures, x, y, asked.plan, _progress, read.groups,
+                            read.items)
   _refuse(refused, asked, scores, notes)
   described = (Side(s.where, s.names, tuple(z.shape[1] for z in s.layers)) for s in sides.values())
   return scores, measures, Question(*described, len(x[0]), 'float64' if wide else 'float32',
@@ -64,17 +68,6 @@ def _progress(line: str) -> None:
 
 
 # -- samples and measures --------------------------------------------------------------------------
-
-
-def _check_samples(x: arrays.Features, y: arrays.Features) -> None:
-  counts = [len(side.layers[0]) for side in (x, y)]
-  if counts[0] != counts[1]:
-    read = [f', read as {len(s.layers)} layers' if len(s.layers) > 1 else '' for s in (x, y)]
-    remarks = ''.join(f' ({note})' for note in dict.fromkeys((*x.notes, *y.notes)))
-    raise ValueError(f'X={x.where!r} has N={counts[0]} samples{read[0]}, and Y={y.where!r} has '
-                     f'N={counts[1]}{read[1]}; row i of both must be the same sample{remarks}')
-  if counts[0] < 2:
-    raise ValueError(f'X={x.where!r} has N={counts[0]} sample; at least 2 are needed')
 
 
 def _labels(x: arrays.Features, y: arrays.Features) -> list[str]:

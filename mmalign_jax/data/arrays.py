@@ -1,7 +1,8 @@
 """Features of one side from a file: `FILE`, `FILE:KEY`, `FILE:PATTERN*` or `FILE:INDEX`.
 
 One array [N, D], or several layers of the same N samples: an array [L, N, D], or the keys that fit
-a pattern. Nothing in a file is ever executed: pickled objects are refused.
+a pattern. Of a table, KEY is a column, and a pattern several. Nothing in a file is ever executed:
+pickled objects are refused.
 """
 
 import contextlib
@@ -9,13 +10,16 @@ import dataclasses
 import fnmatch
 import pathlib
 import re
+from collections.abc import Collection
 
 import numpy as np
 
-from mmalign_jax.data import files, sequences, tables
-from mmalign_jax.data.formats import guard, numpy_files
+from mmalign_jax.data import columns, files, sequences
+from mmalign_jax.data.formats import annotated, guard, numpy_files
+from mmalign_jax.data.reading import Reading
 
-FORMATS = ('.npy', '.csv', *files.STORES)
+FORMATS = ('.npy', *columns.FORMATS, *files.STORES)
+_IDS = ('id', 'ids', annotated.NAMES)  # keys by which rows are known
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,64 +31,133 @@ class Features:
   notes: tuple[str, ...] = ()
 
 
+class Opened:
+  """Files, each read once; `used`: the options that had something to act on."""
+
+  def __init__(self, reading: Reading | None = None):
+    self.reading = reading or Reading()
+    self.used: set[str] = set()
+    self._held: dict[pathlib.Path, columns.Table | files.Store] = {}
+
+  def at(self, path: pathlib.Path) -> columns.Table | files.Store:
+    """The table or the arrays of a file."""
+    if path not in self._held:
+      suffix = guard.kind(path)
+      if suffix in columns.FORMATS:
+        made = columns.open_table(path, self.reading)
+        self.used |= set(columns.read_by(path))
+      elif suffix == '.npy':
+        made = numpy_files.npy(path)
+      elif suffix in files.STORES:
+        made = files.STORES[suffix](path)
+      else:
+        raise ValueError(f'unknown format {guard.kind(path)!r}; known: {", ".join(FORMATS)}')
+      self._held[path] = made
+    return self._held[path]
+
+  def column(self, path: pathlib.Path, name: str) -> np.ndarray | None:
+    """The column or key `name` of a file, as it is there; None where it has none."""
+    source = self.at(path)
+    if isinstance(source, columns.Table):
+      j = source.place(name)
+      return None if j is None else source.text(j)
+    key = next((key for key in (name, f'obs:{name}') if key and key in source.keys), None)
+    return None if key is None else source.read(key)
+
+  def ids(self, path: pathlib.Path) -> np.ndarray | None:
+    """What a file says its rows are called: the first index column, or an array of ids."""
+    source = self.at(path)
+    if isinstance(source, columns.Table):
+      return source.text(source.index[0]) if source.index else None
+    key = next((key for key in _IDS if key in source.keys), None)
+    return None if key is None else source.read(key)
+
+  def names(self, path: pathlib.Path) -> tuple[str, ...]:
+    """Columns or keys of a file."""
+    source = self.at(path)
+    return tuple(filter(None, source.names if isinstance(source, columns.Table) else source.keys))
+
+
 def read(spec: str, argument: str = 'x', layers: str = 'auto', pool: str = '') -> Features:
   """Features of one side alone, finite: `read_sides` of one."""
-  return read_sides({argument: spec}, layers, pool)[argument]
+  return read_sides({argument: spec}, Opened(Reading(layers=layers, pool=pool)))[argument]
 
 
-def read_sides(specs: dict[str, str], layers: str = 'auto', pool: str = '') -> dict[str, Features]:
-  """Features of every side, finite; f64 stays, every other real number becomes f32.
+def read_sides(specs: dict[str, str], opened: Opened | None = None,
+               left_out: Collection[tuple[pathlib.Path, str]] = (), gaps: bool = False,
+               rows: Collection[int] = (), lone: bool = False) -> dict[str, Features]:
+  """Features of every side; f64 stays, every other real number becomes f32.
 
   Args:
-    specs: by what an error message calls the side: path of an .npy or .csv file, or of one of
-      `files.STORES`, with :KEY (not needed for the only array). A KEY with * or ? names layers, in
+    specs: by what an error message calls the side: path of a table, of an .npy file, or of one of
+      `files.STORES` with :KEY (not needed for the only array). A KEY with * or ? names layers, in
       natural order; :INDEX (:KEY:INDEX) picks one of an array [L, N, D], from the end if negative.
-    layers, pool: how an array of three axes is read; see `sequences.settled`.
+    opened: how files are read; one for all that belongs together.
+    left_out: (file, column) of tables that are no features, beside its index.
+    gaps: whether NaN may stay, for missing values; infinite ones are always refused.
+    rows: numbers of samples that are known from elsewhere.
+    lone: whether a side must be one array, which may then be [N], one feature; it becomes f64.
 
   Raises:
     OSError: no such file.
     ValueError: one line that names the argument and its value, for anything else that does not fit.
   """
-  found = {argument: find(spec, argument) for argument, spec in specs.items()}
-  return {argument: _features(argument, side)
-          for argument, side in sequences.settled(found, layers, pool).items()}
+  opened = opened or Opened()
+  found = {argument: find(spec, argument, opened, left_out) for argument, spec in specs.items()}
+  settle = sequences.one_each if lone else sequences.settled
+  settled = settle(found, opened.reading.layers, opened.reading.pool, rows)
+  return {argument: _features(argument, side, gaps, lone)
+          for argument, side in settled.items()}
 
 
-def _features(argument: str, side: sequences.Found) -> Features:
+def _features(argument: str, side: sequences.Found, gaps: bool, lone: bool) -> Features:
   with named(argument, side.where):
-    every = [(name, _numbers(array)) for name, array in side.arrays.items()]
+    if lone:
+      side = side.with_arrays({name: _column_of(z) for name, z in side.arrays.items()})
+    every = [(name, _numbers(array, gaps)) for name, array in side.arrays.items()]
     _check_layers(every)
   return Features(side.where, tuple(name for name, _ in every), tuple(z for _, z in every),
                   side.notes)
 
 
-def find(spec: str, argument: str) -> sequences.Found:
+def find(spec: str, argument: str, opened: Opened | None = None,
+         left_out: Collection[tuple[pathlib.Path, str]] = ()) -> sequences.Found:
   """What a side names, as it is in the file; arguments and errors as in `read_sides`."""
+  opened = opened or Opened()
   with named(argument, spec):
-    return _found(spec, *_parts(spec))
+    path, key = parts(spec)
+    source = opened.at(path)
+    if isinstance(source, columns.Table):
+      return _of_table(spec, source, key, [name for at, name in left_out if at == path])
+    more = files.steps_of_file(path) if guard.kind(path) == '.npy' else None
+    return _of_store(spec, source, key, more)
 
 
-def single(spec: str, argument: str, kind: str = 'numbers') -> tuple[np.ndarray, tuple[str, ...]]:
+def single(spec: str, argument: str, kind: str = 'numbers',
+           opened: Opened | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
   """One array of any shape as it is in the file, and notes for the user.
 
   Args:
-    spec: as in `read`, without layers.
+    spec: as in `read_sides`, without layers.
     argument: what an error message calls it.
-    kind: 'label' takes the only column of a csv file as text.
+    kind: 'label' takes a column of a table as text: the one named, or the only one that is no
+      index.
+    opened: as in `read_sides`.
 
   Raises:
-    OSError, ValueError: as `read`; more than one array.
+    OSError, ValueError: as `read_sides`; more than one array.
   """
+  opened = opened or Opened()
   with named(argument, spec):
-    path, key = _parts(spec)
-    if kind == 'label' and guard.kind(path) == '.csv':
-      array, note = tables.column(path)
-      return array, (note,)
-    found = _found(spec, path, key)
-    if len(found.arrays) > 1:
-      raise ValueError(f'{len(found.arrays)} arrays fit: {files.listing(found.arrays)}; one is '
-                       'needed')
-    return next(iter(found.arrays.values())), found.notes
+    path, key = parts(spec)
+    source = opened.at(path)
+    if kind == 'label' and isinstance(source, columns.Table):
+      return source.text(_lone_column(source, key)), source.notes
+  found = find(spec, argument, opened)
+  if len(found.arrays) > 1:
+    raise ValueError(f'{argument}={spec!r}: {len(found.arrays)} arrays fit: '
+                     f'{files.listing(found.arrays)}; one is needed')
+  return next(iter(found.arrays.values())), found.notes
 
 
 @contextlib.contextmanager
@@ -100,7 +173,7 @@ def named(argument: str, spec: str):
 # -- files -----------------------------------------------------------------------------------------
 
 
-def _parts(spec: str) -> tuple[pathlib.Path, str | None]:
+def parts(spec: str) -> tuple[pathlib.Path, str | None]:
   """The file and what follows it; a path may itself hold colons."""
   ends = [len(spec), *(i for i in range(len(spec) - 1, 0, -1) if spec[i] == ':')]
   for end in ends:
@@ -111,18 +184,29 @@ def _parts(spec: str) -> tuple[pathlib.Path, str | None]:
                           else 'no such file')
 
 
-def _found(spec: str, path: pathlib.Path, key: str | None) -> sequences.Found:
-  suffix = guard.kind(path)
-  if suffix == '.npy':
-    return _of_store(spec, numpy_files.npy(path), key, files.steps_of_file(path))
-  if suffix in files.STORES:
-    return _of_store(spec, files.STORES[suffix](path), key, None)
-  if suffix != '.csv':
-    raise ValueError(f'unknown format {suffix!r}; known: {", ".join(FORMATS)}')
-  if key is not None:
-    raise ValueError(f'a csv file has no key {key!r}')
-  array, note = tables.numbers(path)
-  return sequences.Found(spec, {'': array}, notes=(note,))
+def _of_table(spec: str, table: columns.Table, key: str | None,
+              left_out: Collection[str]) -> sequences.Found:
+  """Columns of a table as one array [N, D]: those of a name or pattern, or all features."""
+  if not table.names:
+    raise ValueError('no columns')
+  j = None if key is None else table.place(key)
+  chosen = [j] if j is not None else table.features(left_out, key or '')
+  if not chosen:
+    raise ValueError(f'no column {key!r}; it has {files.listing(table.names)}' if key is not None
+                     else 'no features: every column is an index, an id or a label')
+  return sequences.Found(spec, {'': table.numbers(chosen)}, notes=table.notes)
+
+
+def _lone_column(table: columns.Table, key: str | None) -> int:
+  """The place of a column by its name, or of the only one that is no index."""
+  j = None if key is None else table.place(key)
+  chosen = [j] if j is not None else table.features() if key is None else []
+  if key is not None and not chosen:
+    raise ValueError(f'no column {key!r}; it has {files.listing(table.names)}')
+  if len(chosen) != 1:
+    raise ValueError(f'{len(chosen)} columns; one is needed: add :COLUMN, one of '
+                     f'{files.listing(table.names)}')
+  return chosen[0]
 
 
 def _of_store(spec: str, store: files.Store, key: str | None,
@@ -184,18 +268,25 @@ def _picked(name: str, array: np.ndarray, index: str) -> dict[str, np.ndarray]:
 # -- values ----------------------------------------------------------------------------------------
 
 
-def _numbers(array: np.ndarray) -> np.ndarray:
-  """Finite f64 (where it was 64 bits or more) or f32."""
+def _numbers(array: np.ndarray, gaps: bool) -> np.ndarray:
+  """Finite (but for NaN, if gaps) f64 (where it was 64 bits or more) or f32."""
   array = np.asarray(array)
   if array.dtype.kind not in 'biuf':
     raise ValueError(f'not real numbers but {array.dtype}, shape {array.shape}')
   wide = array.dtype.kind == 'f' and array.dtype.itemsize >= 8
-  if array.dtype.kind == 'f' and not np.isfinite(array).all():
-    bad = np.argwhere(~np.isfinite(array))
+  if array.dtype.kind == 'f' and (np.isinf(array).any() if gaps else
+                                  not np.isfinite(array).all()):
+    bad = np.argwhere(np.isinf(array) if gaps else ~np.isfinite(array))
     axes = ('layer', 'sample', 'feature')[-array.ndim:] if array.ndim in (2, 3) else ('axis',) * 9
     at = ', '.join(f'{axis} {i}' for axis, i in zip(axes, bad[0]))
     raise ValueError(f'{len(bad)} values not finite, first {array[tuple(bad[0])]} at {at} (from 0)')
   return array.astype(np.float64 if wide else np.float32, copy=False)
+
+
+def _column_of(array: np.ndarray) -> np.ndarray:
+  """Numbers as f64, [N] as one feature [N, 1]."""
+  array = array[:, None] if np.ndim(array) == 1 else array
+  return array.astype(np.float64) if array.dtype.kind in 'biuf' else array
 
 
 def _check_layers(layers: list[tuple[str, np.ndarray]]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from mmalign_jax.data import files
+from mmalign_jax.data.formats import guard
 
 RATE = 8000  # Hz
 _LONGEST = 64 * 2**20  # bytes of a recording in an archive
@@ -68,11 +68,11 @@ def _wav_files(path: pathlib.Path) -> Iterator[tuple[str, bytes]]:
   if path.is_dir():
     for file in sorted(path.glob('*.wav')):
       if not file.name.startswith('.'):
-        with files.reading(file):
+        with guard.reading(file):
           data = file.read_bytes()
         yield file.name, data
   elif path.is_file():
-    with files.reading(path), zipfile.ZipFile(path) as archive:
+    with guard.reading(path), zipfile.ZipFile(path) as archive:
       found = {}
       for member in archive.infolist():
         if member.filename.endswith('.wav'):
@@ -93,7 +93,7 @@ def decode_wav(data: bytes, where: str) -> tuple[np.ndarray, int]:
   Raises:
     ValueError: begins with `where`; not a wav file, truncated, empty or not 16 bit.
   """
-  with files.reading(where), wave.open(io.BytesIO(data)) as file:
+  with guard.reading(where), wave.open(io.BytesIO(data)) as file:
     n, channels, rate = file.getnframes(), file.getnchannels(), file.getframerate()
     if file.getsampwidth() != 2:
       raise ValueError(f'{8 * file.getsampwidth()} bits a sample; 16 are read')

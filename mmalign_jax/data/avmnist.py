@@ -12,7 +12,8 @@ import tempfile
 
 import numpy as np
 
-from mmalign_jax.data import avmnist_sources, files, pairing
+from mmalign_jax.data import avmnist_sources, pairing
+from mmalign_jax.data.formats import guard
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,7 +71,7 @@ def load_avmnist(data_dir: str | os.PathLike | None, *,
   from mmalign_jax.data import avmnist_builder  # imports TFDS: slow, and seldom needed
   folder = _cache() if prepared_dir is None else pathlib.Path(prepared_dir).expanduser()
   path = avmnist_builder.prepared(folder, key[:16], source, checked)
-  with files.reading(f'{path} (delete it and it is prepared again)'):
+  with guard.reading(f'{path} (delete it and it is prepared again)'):
     parts, notes = avmnist_builder.read_back(path)
   return _assembled(parts, key, tuple(notes))
 
@@ -79,7 +80,7 @@ def _fingerprint(knobs: pairing.Knobs, sources: list[pathlib.Path]) -> str:
   """sha256 of the knobs, and of the names and contents of the files (none for the URLs)."""
   digest = hashlib.sha256(json.dumps(dataclasses.asdict(knobs), sort_keys=True).encode())
   for path in sources:
-    with files.reading(path):
+    with guard.reading(path):
       data = path.read_bytes()
     digest.update(f'{path.name} {len(data)};'.encode())
     digest.update(data)

@@ -12,10 +12,9 @@ import numpy as np
 
 from mmalign_jax.data import sequences
 from mmalign_jax.data.formats import annotated, hdf5, matlab, numpy_files, tensors
-from mmalign_jax.data.formats.guard import listing, reading  # noqa: F401
+from mmalign_jax.data.formats.guard import listing
 from mmalign_jax.data.formats.store import Store
-
-MAX_CLASSES = 50  # distinct whole numbers that are still read as class labels
+from mmalign_jax.data.reading import Reading
 
 Arrays = dict[str, np.ndarray]  # by role
 
@@ -23,27 +22,13 @@ Arrays = dict[str, np.ndarray]  # by role
 @dataclasses.dataclass(frozen=True)
 class Raw:
   """Arrays as read. parts: {'': arrays} or {'train': arrays, 'test': arrays}, arrays by role;
-  names: what each role is called in `where`; notes: remarks for the user, one line each."""
+  names: what each role is called in `where`; notes: remarks for the user, one line each; used: the
+  options of tables that had something to act on."""
   where: str
   names: dict[str, str]
   parts: dict[str, Arrays]
   notes: tuple[str, ...] = ()
-
-
-def to_numbers(values: np.ndarray) -> np.ndarray:
-  """Text [N] as f64 where every entry is a number; anything else as it is."""
-  if values.dtype.kind != 'U':
-    return values
-  try:
-    return values.astype(np.float64)
-  except ValueError:
-    return values
-
-
-def whole_numbers(values: np.ndarray) -> bool:
-  """Whether `values` [N] are whole numbers, at most MAX_CLASSES distinct ones."""
-  return bool(values.dtype.kind in 'iuf' and np.isfinite(values).all()
-              and (values == np.round(values)).all() and len(np.unique(values)) <= MAX_CLASSES)
+  used: frozenset[str] = frozenset()
 
 
 def steps_of_file(path: pathlib.Path) -> sequences.Steps:
@@ -84,14 +69,13 @@ STORES = {
     '.h5ad': annotated.h5ad, '.h5mu': annotated.h5mu}
 
 
-def from_store(store: Store, asked: dict[str, str], layers: str = 'auto',
-               pool: str = '') -> Raw:
+def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
   """The given split where x1, x2 and y all have one, else the arrays in one piece.
 
   Args:
     store: the keys of one file.
     asked: key of each role x1, x2, y and group; '' for y is 'y', for group 'group' if it exists.
-    layers, pool: how a view of three axes is read; see `sequences.settled`.
+    reading: its layers and pool say how a view of three axes is read.
 
   Raises:
     ValueError: a missing key, a damaged file or a pickled array.
@@ -115,7 +99,7 @@ def from_store(store: Store, asked: dict[str, str], layers: str = 'auto',
   parts, notes = {}, []
   for part in keys['x1']:
     found = {role: find(store, wanted[part]) for role, wanted in keys.items()}
-    parts[part] = settled(found, layers, pool, notes)
+    parts[part] = settled(found, reading, notes)
   return Raw(store.where, {role: names[role] for role in keys}, parts,
              tuple(dict.fromkeys((*store.remarks, *notes))))
 
@@ -128,12 +112,11 @@ def find(store: Store, key: str) -> sequences.Found:
                          {key: steps} if steps else {})
 
 
-def settled(found: dict[str, sequences.Found], layers: str, pool: str,
-            notes: list[str]) -> Arrays:
+def settled(found: dict[str, sequences.Found], reading: Reading, notes: list[str]) -> Arrays:
   """Arrays by role, the views among them pooled where they are sequences; adds to `notes`."""
   arrays = {role: next(iter(side.arrays.values())) for role, side in found.items()}
-  views = sequences.one_each({role: found[role] for role in ('x1', 'x2')}, layers, pool,
-                             [len(np.ravel(arrays['y']))])
+  views = sequences.one_each({role: found[role] for role in ('x1', 'x2')}, reading.layers,
+                             reading.pool, [len(np.ravel(arrays['y']))])
   for role, side in views.items():
     arrays[role], = side.arrays.values()
     notes += side.notes

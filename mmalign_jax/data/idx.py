@@ -11,7 +11,7 @@ import struct
 
 import numpy as np
 
-from mmalign_jax.data import files
+from mmalign_jax.data.formats import guard
 
 UNSIGNED_BYTE = 8
 _GZIP = b'\x1f\x8b'
@@ -31,7 +31,7 @@ def read_idx(path: pathlib.Path, n_axes: int) -> np.ndarray:
   """
   if not path.is_file():
     raise FileNotFoundError(f'{str(path)!r}: no such file')
-  with files.reading(path), open(path, 'rb') as raw:
+  with guard.reading(path), open(path, 'rb') as raw:
     packed = raw.read(2) == _GZIP
     raw.seek(0)
     with gzip.open(raw) if packed else raw as file:

@@ -11,11 +11,12 @@ import pathlib
 
 import numpy as np
 
-from mmalign_jax.data import files, splits, tables
+from mmalign_jax.data import columns, files, folders, gaps, labels, rows, splits, tables
 from mmalign_jax.data.formats import guard
+from mmalign_jax.data.labels import Label, read_label
+from mmalign_jax.data.reading import CHOICES, Reading
 
-TASKS = ('auto', 'cross_entropy', 'l1')
-_SHOWN = 10  # classes listed in a note
+TASKS = CHOICES['task']
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -45,32 +46,25 @@ class PairedData:
   notes: tuple[str, ...]    # remarks for the user, one line each
 
 
-@dataclasses.dataclass(frozen=True)
-class Label:
-  """Labels of all rows: values [N] i32 codes of `classes`, or f64 for regression."""
-  task: str
-  values: np.ndarray
-  classes: tuple[str, ...]
-  notes: tuple[str, ...]
-
-
 def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str = '',
-                task: str = 'auto', test_fraction: float = 0.25,
-                split_seed: int = 0, layers: str = 'auto', pool: str = '') -> PairedData:
+                id: str = '', task: str = 'auto', classes: int = 0, sep: str = '',
+                decimal: str = '', header: str = 'auto', index: str = 'auto',
+                missing: str = 'refuse', layers: str = 'auto', pool: str = '',
+                test_fraction: float = 0.25, split_seed: int = 0) -> PairedData:
   """Reads two views and a label, splits them unless a split is given, and standardises.
 
   Args:
-    data: 'digits' (no file needed; views left, right, top, bottom), or the path of an .npz, .h5,
-      .hdf5, .mat, .safetensors or .csv file, or of a folder with .npy or .csv files.
+    data: 'digits' (no file needed; views left, right, top, bottom), or the path of a table (.csv,
+      .tsv, .parquet), of one of `files.STORES`, or of a folder with .npy files or tables.
     x1, x2: names of the views: key, variable, prefix of column names, or word in file names. '' is
       x1 and x2 (left and right for 'digits'). Both may name the same view.
-    y: name of the label. '' is y; in csv files then label, then the last column.
+    y: name of the label. '' is y; in tables then label, then the last column.
     group: name of the ids of samples that belong together. '' is group, where that exists.
-    task: 'cross_entropy', 'l1' (regression), or 'auto': classes for text and for at most 50
-      distinct whole numbers, else regression.
+    id: column by which the tables of a folder are joined; '' for rows in the same order.
+    task, classes: 'cross_entropy', 'l1' (regression), or 'auto'; see `labels`.
+    sep, decimal, header, index, missing, layers, pool: how files are read; see `Reading`.
     test_fraction: part of the samples, in (0, 1), to test on where no split is given.
     split_seed: of the split and of the folds, in 0..2**32-1.
-    layers, pool: how a view of three axes is read; see `sequences.settled`.
 
   Raises:
     FileNotFoundError: a missing file, or view in a folder.
@@ -78,20 +72,30 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
   """
   if task not in TASKS:
     raise ValueError(f'task: {task!r}; known: {", ".join(TASKS)}')
+  reading = Reading(sep=sep, decimal=decimal, header=header, index=index, missing=missing,
+                    layers=layers, pool=pool, task=task, classes=classes)
   if not 0 < test_fraction < 1:
     raise ValueError(f'test_fraction: {test_fraction!r} is not in (0, 1)')
   if not 0 <= split_seed < 2**32:
     raise ValueError(f'split_seed: {split_seed!r} is not in 0..2**32-1')
-  raw = read_raw(data, x1=x1, x2=x2, y=y, group=group, layers=layers, pool=pool)
-  arrays, n_train = _joined(raw)
-  label = read_label(arrays['y'], task, _where(raw, 'y'))
-  codes = np.unique(arrays['group'], return_inverse=True)[1] if 'group' in arrays else None
+  raw = read_raw(data, x1=x1, x2=x2, y=y, group=group, id=id, reading=reading)
+  arrays, n_train = whole(raw)
+  views = {role: _where(raw, role) for role in ('x1', 'x2')}
+  keep, said = gaps.kept({where: [arrays[role]] for role, where in views.items()}, missing,
+                         arrays['y'], _where(raw, 'y'), '')
+  arrays = {role: array[keep] for role, array in arrays.items()}
+  n_train = None if n_train is None else int(keep[:n_train].sum())
+  label = read_label(arrays['y'], task, _where(raw, 'y'), classes)
+  codes = rows.codes(arrays['group']) if 'group' in arrays else None
   if n_train is None:
     train, test = splits.split(label.values, label.classes, codes, test_fraction, split_seed)
   else:
     train, test = np.split(np.arange(len(label.values)), [n_train])
   _check_classes(label, train, test, _where(raw, 'y'))
-  notes = [*raw.notes, *label.notes, _split_note(label, train, test, n_train, split_seed)]
+  known = np.isin(np.arange(len(label.values)), train)
+  arrays |= {role: gaps.filled([arrays[role]], missing, where, known)[0]
+             for role, where in views.items()}
+  notes = [*raw.notes, *said, *label.notes, _split_note(label, train, test, n_train, split_seed)]
   if codes is not None:
     notes.append(_group_note(raw.names['group'], codes[train], codes[test]))
   fold_test = splits.test_folds(len(test), None if codes is None else codes[test], split_seed)
@@ -101,7 +105,7 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
 def _assembled(raw: files.Raw, arrays: files.Arrays, label: Label, train: np.ndarray,
                test: np.ndarray, fold_test: np.ndarray, notes: list[str]) -> PairedData:
   """Rows `train` and `test` of the arrays, in the units of the training rows."""
-  fields, y_raw = {'fold_test': fold_test}, files.to_numbers(arrays['y'])
+  fields, y_raw = {'fold_test': fold_test}, labels.to_numbers(arrays['y'])
   for role in ('x1', 'x2'):
     fields[f'{role}_train'], fields[f'{role}_test'] = _standardised(
         arrays[role], train, test, _where(raw, role))
@@ -115,27 +119,30 @@ def _assembled(raw: files.Raw, arrays: files.Arrays, label: Label, train: np.nda
       y_scale=scale, fingerprint=_fingerprint(fields), notes=tuple(dict.fromkeys(notes)))
 
 
-def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str = '',
-             layers: str = 'auto', pool: str = '') -> files.Raw:
+def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str = '', id: str = '',
+             reading: Reading | None = None) -> files.Raw:
   """Arrays of the four roles as they are in `data`; arguments and errors as in `load_paired`."""
   asked = {'x1': x1 or 'x1', 'x2': x2 or 'x2', 'y': y, 'group': group}
-  if data == 'digits':
-    return files.from_store(files.digits(), {**asked, 'x1': x1 or 'left', 'x2': x2 or 'right'})
+  reading = reading or Reading()
   path = pathlib.Path(data).expanduser()
-  if not path.exists():
+  if id and not path.is_dir():
+    raise ValueError(f'id={id!r} joins the tables of a folder; {data!r} is none')
+  if data == 'digits':
+    raw = files.from_store(files.digits(), {**asked, 'x1': x1 or 'left', 'x2': x2 or 'right'},
+                           reading)
+  elif not path.exists():
     raise FileNotFoundError(f'{data!r}: no such file or folder')
-  if path.is_dir():
-    return tables.from_folder(path, asked, layers, pool)
-  suffix = guard.kind(path)
-  if suffix == '.csv':
-    if pool or layers != 'auto':
-      raise ValueError(f'{data!r}: a table has no layers or sequences; leave out '
-                       f'{"--pool" if pool else "--layers"}')
-    return tables.from_csv(path, asked)
-  if suffix not in files.STORES:
-    raise ValueError(f"{data!r}: unknown format {path.suffix!r}; known: 'digits', a folder, .csv, "
-                     f'{", ".join(files.STORES)}')
-  return files.from_store(files.STORES[suffix](path), asked, layers, pool)
+  elif path.is_dir():
+    raw = folders.from_folder(path, asked, reading, id)
+  elif guard.kind(path) in columns.FORMATS:
+    raw = tables.from_table(path, asked, reading)
+  elif guard.kind(path) in files.STORES:
+    raw = files.from_store(files.STORES[guard.kind(path)](path), asked, reading)
+  else:
+    raise ValueError(f"{data!r}: unknown format {path.suffix!r}; known: 'digits', a folder, "
+                     f'{", ".join((*columns.FORMATS, *files.STORES))}')
+  reading.refuse_unread(raw.used, '')
+  return raw
 
 
 # -- checks --------------------------------------------------------------------------------------
@@ -145,12 +152,15 @@ def _where(raw: files.Raw, role: str, part: str = '') -> str:
   return f'{raw.where}: {role} {raw.names[role]!r}' + (f' ({part})' if part else '')
 
 
-def _joined(raw: files.Raw) -> tuple[files.Arrays, int | None]:
-  """All rows, train before test, by role; and the number of training rows of a given split."""
+def whole(raw: files.Raw) -> tuple[files.Arrays, int | None]:
+  """All rows, train before test, by role; and the number of training rows of a given split.
+
+  Missing numbers and labels are still there, ids of groups are text.
+  """
   parts = []
   for part, arrays in raw.parts.items():
-    parts.append({role: (matrix if role in ('x1', 'x2') else vector)(
-        array, _where(raw, role, part)) for role, array in arrays.items()})
+    parts.append({role: _READ[role](array, _where(raw, role, part))
+                  for role, array in arrays.items()})
     for role, array in parts[-1].items():
       if len(array) != len(parts[-1]['x1']):
         raise ValueError(f'{_where(raw, "x1", part)} has {len(parts[-1]["x1"])} rows, '
@@ -164,7 +174,7 @@ def _joined(raw: files.Raw) -> tuple[files.Arrays, int | None]:
 
 
 def matrix(array: np.ndarray, where: str) -> np.ndarray:
-  """A view as finite f64 [N, D]; ValueErrors begin with `where`."""
+  """A view as f64 [N, D], NaN where missing; ValueErrors begin with `where`."""
   array = np.asarray(array)
   if array.dtype.kind not in 'biuf':
     raise ValueError(f'{where}: not real numbers but {array.dtype}')
@@ -174,7 +184,7 @@ def matrix(array: np.ndarray, where: str) -> np.ndarray:
   array = array.astype(np.float64) if array.ndim == 2 else array.astype(np.float64)[:, None]
   if not array.size:
     raise ValueError(f'{where}: empty, shape {array.shape}')
-  bad = np.argwhere(~np.isfinite(array))
+  bad = np.argwhere(np.isinf(array))
   if len(bad):
     i, j = bad[0]
     raise ValueError(f'{where}: {len(bad)} values not finite, first {array[i, j]} at row {i}, '
@@ -183,7 +193,7 @@ def matrix(array: np.ndarray, where: str) -> np.ndarray:
 
 
 def vector(array: np.ndarray, where: str) -> np.ndarray:
-  """Labels or ids as finite numbers or non-empty text [N]; ValueErrors begin with `where`."""
+  """Labels as numbers or text [N], some perhaps missing; ValueErrors begin with `where`."""
   array = np.asarray(array)
   if array.ndim == 2 and 1 in array.shape:
     array = array.ravel()
@@ -196,43 +206,13 @@ def vector(array: np.ndarray, where: str) -> np.ndarray:
   if array.dtype.kind not in 'biufU':
     raise ValueError(f'{where}: neither numbers nor text but {array.dtype}')
   array = np.char.strip(array) if array.dtype.kind == 'U' else array
-  numbers = files.to_numbers(array)
-  bad = np.flatnonzero(array == '' if numbers.dtype.kind == 'U' else ~np.isfinite(numbers))
-  if len(bad):
-    raise ValueError(f'{where}: {len(bad)} values missing or not finite, first '
-                     f'{array[bad[0]].item()!r} at row {bad[0]} (from 0)')
   return array.astype(np.int64) if array.dtype.kind == 'b' else array
 
 
-# -- labels --------------------------------------------------------------------------------------
+_READ = {'x1': matrix, 'x2': matrix, 'y': vector, 'group': rows.as_ids}
 
 
-def read_label(y: np.ndarray, task: str, where: str) -> Label:
-  """Codes in sorted order of the classes (of the numbers, where all are), or plain numbers."""
-  y = files.to_numbers(y)
-  if task == 'l1' and y.dtype.kind == 'U':
-    bad = next(value for value in y if files.to_numbers(np.array([value])).dtype.kind == 'U')
-    raise ValueError(f"{where}: task 'l1' needs numbers, not {bad.item()!r}")
-  if task == 'auto':
-    task = 'cross_entropy' if y.dtype.kind == 'U' or files.whole_numbers(y) else 'l1'
-  if task == 'l1':
-    return Label(task, y.astype(np.float64), (), ('task l1: numeric label, regression',))
-  values, codes = np.unique(y, return_inverse=True)
-  classes = tuple(_class_name(value) for value in values.tolist())
-  if len(classes) == 1:
-    raise ValueError(f'{where}: one class only, {classes[0]!r}')
-  pairs = [f'{name!r} -> {code}' if values.dtype.kind == 'U' else f'{name} -> {code}'
-           for code, name in enumerate(classes)]
-  notes = [f'task cross_entropy: {len(classes)} classes']
-  if classes != tuple(map(str, range(len(classes)))):
-    more = ', ...' if len(pairs) > _SHOWN else ''
-    kind = 'label strings' if values.dtype.kind == 'U' else 'labels'
-    notes.append(f'{kind} mapped: {", ".join(pairs[:_SHOWN])}{more}')
-  return Label(task, codes.astype(np.int32), classes, tuple(notes))
-
-
-def _class_name(value) -> str:
-  return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+# -- labels ----------------------------------------------------------------------------------------
 
 
 def _check_classes(label: Label, train: np.ndarray, test: np.ndarray, where: str) -> None:
