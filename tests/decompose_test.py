@@ -224,7 +224,7 @@ def test_help_lists_every_option(capsys):
     (['--table=and.npy', '--figure=f.gif'], '--figure=f.gif must end in .png, .pdf, .svg'),
     ([*SIDES, '--method=imin'], '--method=imin needs --table; samples are decomposed by broja'),
     (['--x1=x1.npy', '--x2=short.npy', '--y=y.npy'],
-     "--x2='short.npy' has 239 samples and --y='y.npy' has 240"),
+     "--x1='x1.npy' has N=240 samples, and --x2='short.npy' has N=239"),
     (['--x1=holes.npy', '--x2=x2.npy', '--y=y.npy'],
      "--x1='holes.npy': 1 values not finite, first nan at row 5, column 0"),
     (['--x1=x1.npy', '--x2=x2.npy', '--y=one.npy'], "--y='one.npy': one class only, '0'"),

@@ -221,7 +221,7 @@ def test_help_lists_every_option(capsys):
     (['x.npy', 'two.npz:c'], "Y='two.npz:c': no key 'c'; it has 'a', 'b'"),
     (['x.npy', 'two.npz'], "Y='two.npz': which array? add :KEY; it has 'a', 'b'"),
     (['x.npy', 'flat.npy'], "Y='flat.npy': one-dimensional, shape (24,)"),
-    (['nan.npy', 'y.npy'], "X='nan.npy': 1 values not finite, first nan at sample 5, feature 2"),
+    (['nan.npy', 'y.npy'], "X='nan.npy': 1 values not finite, first nan at row 5, column 2"),
     (['x.npy', 'short.npy'], "X='x.npy' has N=24 samples, and Y='short.npy' has N=23"),
     (['same.npy', 'y.npy'], "X='same.npy': constant features: all 24 samples are equal"),
     (['x.npy', 'up.npy', '--normalize'], "Y='up.npy': constant features after preprocessing"),

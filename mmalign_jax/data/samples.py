@@ -123,6 +123,8 @@ def _label(y: tuple[str, str] | None, paths: dict[str, pathlib.Path], opened: Op
     return (name, _attached(name, spec, paths, opened)), (), [
         (path, spec) for path in paths.values()]
   values, notes = arrays.single(spec, name, 'label', opened)
+  if not values.size:
+    raise ValueError(f'{name}={spec!r}: empty, shape {values.shape}')
   paths[name] = path
   return (name, {name: _flat(values)}), notes, [(path, key)] if key else []
 
