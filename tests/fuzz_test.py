@@ -1,0 +1,34 @@
+"""A few of the malformed inputs of benchmarks/fuzz.py, and that its witnesses see harm."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+if not sys.platform.startswith('linux'):
+  pytest.skip('forks, inotify and /proc are needed', allow_module_level=True)
+
+
+def fuzz(*arguments: str) -> subprocess.CompletedProcess:
+  """The benchmark in a process that has no JAX backend yet, as forks need it."""
+  return subprocess.run([sys.executable, str(ROOT / 'benchmarks/fuzz.py'), *arguments],
+                        capture_output=True, text=True, timeout=900, env={**os.environ})
+
+
+def test_malformed_inputs(tmp_path):
+  done = fuzz('--cases=150', '--seed=13', '--commands=measure,decompose,decompose --data,'
+              'decompose --table', f'--json={tmp_path / "counts.json"}', '--quick')
+  assert done.returncode == 0, done.stdout + done.stderr
+  found = json.loads((tmp_path / 'counts.json').read_text())
+  assert found['cases'] == 150 and found['failed'] == 0
+  assert found['refused'] > 75 and found['answered'] > 5
+
+
+def test_witnesses_see_harm():
+  """Commands that do what none may do; each is noticed."""
+  done = fuzz('--confess')
+  assert done.returncode == 0, done.stdout + done.stderr

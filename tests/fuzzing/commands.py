@@ -1,0 +1,92 @@
+"""Every command that reads, on the files of a case."""
+
+import random
+from collections.abc import Callable
+from typing import NamedTuple
+
+from fuzzing.valid import Specs
+
+_SMALL = {'steps': 2, 'lam': '(0.0,)', 'seed': '(0, 1)', 'batch_size': 8, 'depth': 1, 'width': 4,
+          'projection_width': 2, 'n_align': 6, 'neighbors': 2, 'workers': 1, 'chunk': 1,
+          'resamples': 20}
+_SETTINGS = [f'--config.{name}={value}' for name, value in _SMALL.items()]
+_TRAIN = ['--config=configs/avmnist.py:tiny', '--nofigures', '--config.train_size=64',
+         '--config.test_size=32', '--config.batch_size=32', '--config.n_align=16',
+         '--config.lam=(0.0,)', '--config.tensorboard=False', '--config.resamples=20']
+
+
+class Command(NamedTuple):
+  """argv(specs, r): after `mmalign`; share of all cases; inputs: 'arrays', or a kind of folder."""
+  argv: Callable[[Specs, random.Random], list[str]]
+  share: int
+  inputs: str = 'arrays'
+
+
+def _options(r: random.Random, *options: list[str]) -> list[str]:
+  return r.choice(options) if r.random() < 0.3 else []
+
+
+def _measure(specs: Specs, r: random.Random) -> list[str]:
+  y = specs.get('x2', specs['x1']) if r.random() < 0.8 else specs.get('y', specs['x1'])
+  return ['measure', specs['x1'], y, '--null=0', *r.choice((
+      ['--measures=debiased_linear_cka'], ['--measures=debiased_linear_cka', '--json'],
+      ['--measures=debiased_linear_cka', '--json'],
+      ['--measures=mutual_knn,linear_cka', '--k=1']))] + _options(
+          r, ['--layers=first'], ['--layers=none', '--pool=mean'], ['--standardize'])
+
+
+def _decompose(specs: Specs, r: random.Random) -> list[str]:
+  return ['decompose', *(f'--{role}={specs[role]}' for role in ('x1', 'x2', 'y') if role in specs),
+          '--null=0', '--bootstrap=0', '--no-check', *r.choice(([], ['--json']))] + _options(
+              r, ['--layers=none', '--pool=max'])
+
+
+def names(specs: Specs) -> dict[str, str]:
+  """What the arrays are called within the whole."""
+  found = {}
+  for role in ('x1', 'x2', 'y'):
+    file, _, key = specs.get(role, role).partition(':')
+    found[role] = (key or 'X') if file == specs.get('whole') else role
+  return found
+
+
+def _data(specs: Specs, r: random.Random) -> list[str]:
+  called = names(specs)
+  return ['decompose', f'--data={specs.get("whole", ".")}', f'--x1={called["x1"]}',
+          f'--x2={called["x2"]}', *([f'--y={called["y"]}'] if r.random() < 0.8 else []),
+          '--null=0', '--bootstrap=0', '--no-check', '--json']
+
+
+def _table(specs: Specs, r: random.Random) -> list[str]:
+  return ['decompose', f'--table={specs["x1"]}', *_options(r, ['--json'], ['--method=mmi'])]
+
+
+def _sweep(specs: Specs, r: random.Random) -> list[str]:
+  fields = {'data': specs.get('whole', '.'), **names(specs)}
+  return ['sweep', '--config=configs/paired.py:' + ','.join(f'{k}={v}' for k, v in fields.items()),
+          '--workdir=../out/w', '--nofigures', *_SETTINGS]
+
+
+def sweep_digits(workdir: str, shard: str = '1/1') -> list[str]:
+  """A study that needs no files."""
+  return ['sweep', '--config=configs/paired.py:digits', f'--workdir={workdir}', '--nofigures',
+          f'--shard={shard}', *_SETTINGS]
+
+
+def _merge(specs: Specs, r: random.Random) -> list[str]:
+  return ['merge', 'one', 'two', '--workdir=../out/m', '--nofigures']
+
+
+def _resume(specs: Specs, r: random.Random) -> list[str]:
+  return sweep_digits('../out/one')
+
+
+def _train(specs: Specs, r: random.Random) -> list[str]:
+  return ['train', *_TRAIN, '--data_dir=.', '--prepared_dir=../out/p', '--workdir=../out/w']
+
+
+COMMANDS = {
+    'measure': Command(_measure, 40), 'decompose': Command(_decompose, 22),
+    'decompose --data': Command(_data, 14), 'decompose --table': Command(_table, 8),
+    'sweep': Command(_sweep, 10), 'sweep again': Command(_resume, 2, 'study'),
+    'merge': Command(_merge, 3, 'shards'), 'train': Command(_train, 1, 'digits')}
