@@ -15,7 +15,7 @@ _KEYS = ('', ':', '::', ':0', '0', '-1', '9' * 30, '../x', '/x1', 'x1/', '/', '*
          '%s%n', '\u202e', '\udce9', 'x' * 100_000, 'x1,x2', "'", '"', '\\', 'x1 ', ' x1', 'X',
          'obs',
          'obsm:', 'layers:x:y', 'mod/a', '__class__', 'x1.npy', '٣', '(' * 5000)
-_PATHS = ('', ' ', '.', '..', '/', '~', '~root/x', '~nobody', '-', '--', '-x', '--help', '--null=3',
+_PATHS = ('', ' ', '.', '..', '/', '~', '~root/x', '~nobody', '-', '--', '-x', '--null=3',
           '/dev/zero', '/dev/stdin', '/dev/null', '/proc/self/environ', '/proc/self/mem', 'nothing',
           'nothing.npy', 'nothing.h5:x1', 'in/..', '*.npy', '[a]', 'http://127.0.0.1:9/x.csv',
           'file:///etc/passwd', 's3://bucket/x.parquet', 'ftp://127.0.0.1/x.npy', 'x' * 5000,

@@ -24,6 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CLOCK = 20.0  # s of wall time
 MEMORY = 2 * 2**30  # bytes resident, interpreter and libraries included
 _READABLE = ('/proc/', '/sys/', '/dev/', '/etc/', '/usr/', '/lib/', '/lib64/', '/opt/')
+_HARMLESS = ('/dev/null', '/dev/tty', '/proc/')  # names of threads are written under /proc
 _PROGRAMS = ('os.system', 'os.exec', 'os.posix_spawn', 'subprocess.Popen', 'pty.spawn',
              'webbrowser.open')
 _SOCKETS = ('socket.connect', 'socket.bind', 'socket.getaddrinfo', 'socket.sendto',
@@ -32,6 +33,7 @@ _CHANGES = ('os.remove', 'os.rename', 'os.rmdir', 'os.mkdir', 'os.link', 'os.sym
             'os.truncate',
             'os.chmod', 'os.chown', 'os.utime', 'shutil.rmtree', 'shutil.move', 'shutil.copyfile')
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_PROGRESS = re.compile(r'(cell/s|s/cell)\]')
 _IN_OPEN_OR_READ = 0x20 | 0x1 | 0x2
 
 
@@ -119,7 +121,7 @@ def run(argv: list[str], folder: pathlib.Path, clock: float = CLOCK, memory: int
 def judge(outcome: Outcome) -> list[str]:
   """What is wrong with an outcome: no answer and no single line, or harm; [] where all is well."""
   wrong = list(outcome.harm)
-  lines = outcome.err.splitlines()
+  lines = [line for line in re.split('[\r\n]+', outcome.err) if line and not _PROGRESS.search(line)]
   if outcome.status == 2:
     if len(lines) != 1 or not lines[0].startswith('error: '):
       wrong.append(f'{len(lines)} lines on standard error')
@@ -130,8 +132,7 @@ def judge(outcome: Outcome) -> list[str]:
   elif outcome.status == 0:
     if not outcome.out.strip():
       wrong.append('no answer')
-    stray = [line for line in lines if not line.startswith('note: ') and 'cell/s' not in line
-             and line.strip()]
+    stray = [line for line in lines if not line.startswith('note: ')]
     if stray:
       wrong.append(f'stray: {stray[0][:200]}')
     if re.search(r'\b(nan|NaN|Infinity)\b', outcome.out):
@@ -140,7 +141,7 @@ def judge(outcome: Outcome) -> list[str]:
     wrong.append(f'status {outcome.status}')
   if 'Traceback' in outcome.err:
     wrong.append('a traceback')
-  if re.search(r'[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]', outcome.out + outcome.err):
+  if re.search(r'[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]', outcome.out + '\n'.join(lines)):
     wrong.append('control characters')
   return wrong
 
@@ -224,7 +225,7 @@ def _hook(folder: pathlib.Path, audit: int, argv: list[str]):
         return
       writes = flags & _WRITES if isinstance(flags, int) else 0
       if isinstance(mode, str) and set(mode) & set('wax+') or writes:
-        if not f'{path}/'.startswith(writable) and path not in ('/dev/null', '/dev/tty'):
+        if not f'{path}/'.startswith(writable) and not path.startswith(_HARMLESS):
           say(f'opened for writing: {path}')
       elif not f'{path}/'.startswith(readable) and path not in asked:
         say(f'opened: {path}')
