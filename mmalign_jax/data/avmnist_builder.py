@@ -7,6 +7,7 @@ module imports tensorflow_datasets, so others import it inside a function only (
 import contextlib
 import dataclasses
 import functools
+import io
 import json
 import pathlib
 import sys
@@ -24,6 +25,13 @@ SIDE = 28  # pixels
 class AvmnistConfig(tfds.core.BuilderConfig, pairing.Knobs):
   """The knobs, and source: a folder with mnist/ and fsdd/ in it; '' to download both."""
   source: str = ''
+
+
+class _Info(tfds.core.DatasetInfo):
+  """TFDS asks a bucket of its own what is known of a set, and leaves a temporary folder behind."""
+
+  def initialize_from_bucket(self) -> None:
+    """Nothing is known there of these pairs."""
 
 
 class Avmnist(tfds.core.GeneratorBasedBuilder):
@@ -60,7 +68,7 @@ class Avmnist(tfds.core.GeneratorBasedBuilder):
         'label': digit(), 'audio_label': digit(),
         'speaker': tfds.features.Text(), 'recording': tfds.features.Text(),
         'image_index': tfds.features.Tensor(shape=(), dtype=np.int32)})
-    return tfds.core.DatasetInfo(
+    return _Info(
         builder=self, features=features, disable_shuffling=True,  # the pairs come in random order
         description='Images of MNIST paired with recordings of FSDD that say the same digit.',
         homepage='https://github.com/Jakobovski/free-spoken-digit-dataset',
@@ -92,7 +100,8 @@ def prepared(folder: pathlib.Path, name: str, source: str | None,
   if path.is_dir():
     return path
   config = AvmnistConfig(name=name, source=source or '', **dataclasses.asdict(knobs))
-  with contextlib.redirect_stdout(sys.stderr):  # TFDS prints; standard output is for results
+  # TFDS prints; standard output is for results, and an error is one line where nothing is fetched
+  with contextlib.redirect_stdout(io.StringIO() if source else sys.stderr):
     try:
       Avmnist(config=config, data_dir=folder).download_and_prepare()
     except OSError:

@@ -10,8 +10,8 @@ _SMALL = {'steps': 2, 'lam': '(0.0,)', 'seed': '(0, 1)', 'batch_size': 8, 'depth
           'projection_width': 2, 'n_align': 6, 'neighbors': 2, 'workers': 1, 'chunk': 1,
           'resamples': 20}
 _SETTINGS = [f'--config.{name}={value}' for name, value in _SMALL.items()]
-_TRAIN = ['--config=configs/avmnist.py:tiny', '--nofigures', '--config.train_size=64',
-         '--config.test_size=32', '--config.batch_size=32', '--config.n_align=16',
+_TRAIN = ['--config=configs/avmnist.py:tiny', '--nofigures', '--config.train_size=40',
+         '--config.test_size=24', '--config.batch_size=20', '--config.n_align=16',
          '--config.lam=(0.0,)', '--config.tensorboard=False', '--config.resamples=20']
 
 
