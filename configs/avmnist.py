@@ -24,7 +24,7 @@ def get_config(arg: str = '') -> ConfigDict:
 OPTIONAL = {'audio_snr_db': float, 'train_size': int, 'test_size': int}  # None: no such limit
 VARIANTS = {
     'tiny': dict(lam=(0.0, 1.0), epochs=1, train_size=512, test_size=256, batch_size=64, width_1=4,
-                 width_2=8, n_align=128, resamples=200, log_every=2, checkpoint_every=4),
+                 width_2=8, n_align=128, log_every=2, checkpoint_every=4),
     'apart': dict(speakers='apart'),
     'degraded': dict(image_energy_removed=0.75),
 }

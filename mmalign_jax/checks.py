@@ -1,28 +1,47 @@
 """Checks of settings at the edge: one ValueError that names the field and the value."""
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
-from mmalign_jax import encoders, losses
-from mmalign_jax.data import synthetic
-from mmalign_jax.types import COMPUTE_DTYPES, SCHEDULES, Hyper, Spec, lookup
+from mmalign_jax import encoders, losses, settings, similarity
+from mmalign_jax.data import sources
+from mmalign_jax.settings import Rule, choice, of_range, whole
+from mmalign_jax.types import (
+    COMPUTE_DTYPES, SCHEDULES, Hyper, Range, Spec, lookup, static_fields, traced_fields)
 
-_RANGES = {  # field: (low, high, whole numbers only)
-    'lam': (0, np.inf, False), 'lam_1': (0, np.inf, False), 'lam_2': (0, np.inf, False),
-    'schedule': (0, len(SCHEDULES) - 1, True), 'temperature': (1e-6, np.inf, False),
-    'learning_rate': (1e-12, np.inf, False), 'weight_decay': (0, np.inf, False),
-    'n_train': (1, np.inf, True), 'level': (0, synthetic.LEVELS - 1, True),
-    'transform_depth': (0, synthetic.MAX_DEPTH, True), 'mismatched': (0, 1, False),
-    'flipped': (0, 1, False), 'seed': (0, 2**32 - 1, True),
-}
-_ATOM = (0, synthetic.MAX_ATOM + 1e-6, False)  # the atoms of a one-bit source: 0..ln 2 nats
-_BY_GENERATOR = {
-    'bits': {'redundancy': (0, synthetic.MAX_REDUNDANCY, True)},
-    'atoms': dict.fromkeys(('redundancy', 'unique_1', 'unique_2', 'synergy'), _ATOM),
-    'paired': {},
-}
-_AT_LEAST_ONE = ('depth', 'width', 'projection_width', 'batch_size', 'steps', 'max_train',
-                 'neighbors')
-_AT_LEAST_ZERO = ('depth_1', 'depth_2', 'width_1', 'width_2')  # 0 follows the common one
+RANGES = {  # of the traced settings, where a generator does not say more in its own row
+    'temperature': Range(1e-6), 'learning_rate': Range(1e-12), 'n_train': Range(1, 2**24, True),
+    'schedule': Range(0, len(SCHEDULES) - 1, True), 'transform_depth': Range(0, 1000, True),
+    'level': Range(0, whole=True), 'mismatched': Range(0, 1), 'flipped': Range(0, 1),
+    'seed': Range(0, settings.MOST_SEED, True)}
+_MOST = {'depth': 1000, 'width': 2**16, 'projection_width': 2**16, 'batch_size': 2**20,
+         'steps': 10**9, 'max_train': 2**24, 'neighbors': 2**20, 'n_align': 2**20}
+SEED = whole(0, settings.MOST_SEED, strict=True)
+STATIC: dict[str, Rule] = {
+    'generator': choice(lambda: sources.SOURCES), 'encoder': choice(lambda: encoders.ENCODERS),
+    'encoder_1': choice(lambda: encoders.ENCODERS, blank=True),
+    'encoder_2': choice(lambda: encoders.ENCODERS, blank=True),
+    'projection': choice(lambda: encoders.PROJECTIONS), 'task': choice(lambda: losses.TASKS),
+    'loss': choice(lambda: losses.LOSSES), 'transform': choice(lambda: ('one', 'both')),
+    'compute_dtype': choice(lambda: COMPUTE_DTYPES), 'learnable_temperature': settings.truth(),
+    'min_temperature': settings.number(0, above=True, single=True),
+    'max_temperature': settings.number(0, above=True, single=True),
+    'clip_norm': settings.number(0, above=True, single=True),
+    'transform_seed': SEED,
+    **{name: whole(1, most, guard=True) for name, most in _MOST.items()},
+    **{f'{name}_{side}': whole(0, _MOST[name], guard=True)
+       for name in ('depth', 'width') for side in (1, 2)}}
+MEASURED = ('debiased_linear_cka', 'mutual_knn')  # of every pair of encoders
+
+
+def traced_rule(name: str, own: Mapping[str, Range] | None = None) -> Rule:
+  """The rule of a field of Hyper as an axis of a grid; own: ranges of the generator's row."""
+  if name == 'schedule':
+    return choice(lambda: SCHEDULES, axis=True)
+  seed = name == 'seed'
+  bounds = (own or {}).get(name, RANGES.get(name, Range()))
+  return of_range(bounds, axis=True, single=not seed, strict=seed)
 
 
 def check(spec: Spec, hypers: Hyper) -> None:
@@ -31,57 +50,54 @@ def check(spec: Spec, hypers: Hyper) -> None:
   Raises:
     ValueError: for an unknown registry name (lists the known ones) or a value out of range.
   """
-  check_names(spec)
-  ranges = _RANGES | lookup(_BY_GENERATOR, spec.generator, 'generator')
-  for name, (low, high, whole) in ranges.items():
+  for name in static_fields():
+    STATIC[name].of(name, getattr(spec, name))
+  own = lookup(sources.SOURCES, spec.generator, 'generator').ranges
+  for name in traced_fields():
     if getattr(hypers, name) is not None:
-      check_field(name, np.asarray(getattr(hypers, name), np.float64), low, high, whole)
-  for least, names in enumerate((_AT_LEAST_ZERO, _AT_LEAST_ONE)):
-    for name in names:
-      if getattr(spec, name) < least:
-        raise ValueError(f'{name}={getattr(spec, name)} must be at least {least}')
-  if not (np.isfinite(spec.clip_norm) and spec.clip_norm > 0):
-    raise ValueError(f'clip_norm={spec.clip_norm:g} must be above 0')
-  if not 0 < spec.min_temperature <= spec.max_temperature < np.inf:
-    raise ValueError(f'min_temperature={spec.min_temperature:g} must be above 0 and not above '
-                     f'max_temperature={spec.max_temperature:g}')
-  if spec.learnable_temperature:  # in float32, as it is kept
-    check_field('temperature', np.asarray(hypers.temperature, np.float64),
-                *np.float32([spec.min_temperature, spec.max_temperature]).tolist(), False)
+      bounds = own.get(name, RANGES.get(name, Range()))
+      check_field(name, np.asarray(getattr(hypers, name), np.float64), *bounds)
+  check_temperatures(spec, hypers)
+  check_pairs(spec.n_align, spec.neighbors)
   n_train = np.asarray(hypers.n_train)
   if n_train.min() < spec.batch_size:
     raise ValueError(f'n_train={n_train.min():g} samples are fewer than a batch: '
                      f'batch_size={spec.batch_size}')
   if n_train.max() > spec.max_train:
     raise ValueError(f'n_train={n_train.max():g} is above max_train={spec.max_train}')
-  if spec.neighbors >= spec.n_align:
-    raise ValueError(f'neighbors={spec.neighbors} must be below n_align={spec.n_align}')
 
 
-def check_names(spec: Spec) -> None:
-  """Checks the registry names of a Spec.
+def check_temperatures(spec: Spec, hypers: Hyper) -> None:
+  """Bounds of a learnt temperature, in order and around where it starts."""
+  if not spec.min_temperature <= spec.max_temperature:
+    raise ValueError(f'min_temperature={spec.min_temperature:g} must be above 0 and not above '
+                     f'max_temperature={spec.max_temperature:g}')
+  if spec.learnable_temperature:  # in float32, as it is kept
+    check_field('temperature', np.asarray(hypers.temperature, np.float64),
+                *np.float32([spec.min_temperature, spec.max_temperature]).tolist(), False)
 
-  Raises:
-    ValueError: for an unknown name; lists the known ones.
-  """
-  for field, registry in (
-      ('encoder', encoders.ENCODERS), ('encoder_1', encoders.ENCODERS),
-      ('encoder_2', encoders.ENCODERS), ('loss', losses.LOSSES), ('task', losses.TASKS),
-      ('projection', encoders.PROJECTIONS), ('transform', ('one', 'both')),
-      ('compute_dtype', COMPUTE_DTYPES)):
-    name = getattr(spec, field)
-    if name or field not in ('encoder_1', 'encoder_2'):  # '' follows the common one
-      lookup(dict.fromkeys(registry), name, field)
+
+def check_pairs(n_align: int, neighbors: int, measures: Iterable[str] = MEASURED) -> None:
+  """Whether the measures can be taken of n_align pairs."""
+  rows = {name: lookup(similarity.MEASURES, name, 'measure') for name in measures}
+  if neighbors >= n_align and any('k' in row.settings for row in rows.values()):
+    raise ValueError(f'neighbors={neighbors} must be below n_align={n_align}')
+  for name, row in rows.items():
+    if n_align < row.least:
+      raise ValueError(f'n_align={n_align} must be at least {row.least}: {name} needs so many '
+                       'pairs')
+
+
+def least_pairs(neighbors: int) -> int:
+  """Fewest pairs for the measures of a study of strength."""
+  return max(neighbors + 1, *(similarity.MEASURES[name].least for name in MEASURED))
 
 
 def check_field(name: str, values: np.ndarray, low: float, high: float, whole: bool) -> None:
   """Raises ValueError naming the first of `values` outside low..high, or not whole where asked."""
+  if not whole:  # hypers are float32: 1e-6 is a little less there
+    single = np.float32([low, high]).astype(float)
+    low, high = min(low, single[0]), max(high, single[1])
+  rule = of_range(Range(low, high, whole))
   for value in np.unique(values):
-    if not (np.isfinite(value) and low <= value <= high):
-      least = 'above 0' if 0 < low < 1 else f'at least {low:g}'
-      bound = least if np.isfinite(value) else 'finite'
-      raise ValueError(f'{name}={value:g} must be {bound}' if high == np.inf else
-                       f'{name}={value:g} is outside {low:g}..{high:.6g}')
-    if whole and value != round(value):
-      raise ValueError(f'{name}={value:g} must be a whole number')
-
+    rule.of(name, float(value))

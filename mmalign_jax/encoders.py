@@ -5,6 +5,7 @@ the last axis a vmapped ensemble of narrow layers is markedly faster on CPU. Arr
 batch-first, as they go through the encoders of images and audio (`perception`).
 """
 
+from collections.abc import Callable
 import math
 
 import chex
@@ -14,8 +15,7 @@ from flax import traverse_util
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax import perception
-from mmalign_jax.perception.layers import initial
+from mmalign_jax import losses, perception
 from mmalign_jax.types import Frames, Key, PyTree, Shape, Spec, lookup
 
 EPS = 1e-12  # keeps the gradient of a norm finite at zero
@@ -44,11 +44,20 @@ class Dense(nn.Module):
     return jnp.dot(kernel, x, precision=precision) + bias[:, None]
 
 
+def fan_in(path: tuple[str, ...], noise: chex.Array, shapes: dict) -> chex.Array:
+  """PyTorch's default from noise uniform in -1..1: within 1 / sqrt(fan in), biases too.
+
+  path: of the parameter among all `shapes` {path: shape}.
+  """
+  return noise / math.sqrt(shapes[(*path[:-1], 'kernel')].shape[-1])
+
+
 class MLP(nn.Module):
   """`depth` layers of Dense and LeakyReLU(0.1), as in arXiv 2502.16282: x [D, B] -> every layer."""
   depth: int
   width: int
   dtype: str = 'float32'
+  features_first, initial = True, staticmethod(fan_in)
 
   @nn.compact
   def __call__(self, x: chex.Array) -> tuple[chex.Array, ...]:
@@ -60,16 +69,18 @@ class MLP(nn.Module):
 
 
 class Projection(nn.Module):
-  """h [width, B] -> what is aligned [K, B]: h itself, one linear layer, or two with a LeakyReLU."""
-  kind: str
-  width: int
+  """h [width, B] -> what is aligned [K, B]: one linear layer, or with `hidden` two with a
+  LeakyReLU; h itself where `width` is None."""
+  width: int | None
+  hidden: bool = False
   dtype: str = 'float32'
+  features_first, initial = True, staticmethod(fan_in)
 
   @nn.compact
   def __call__(self, h: chex.Array) -> chex.Array:
-    if self.kind == 'mlp':
+    if self.hidden:
       h = nn.leaky_relu(Dense(self.width, self.dtype, name='hidden')(h), 0.1)
-    return h if self.kind == 'none' else Dense(self.width, self.dtype, name='out')(h)
+    return h if self.width is None else Dense(self.width, self.dtype, name='out')(h)
 
 
 class Side(nn.Module):
@@ -87,18 +98,30 @@ class Side(nn.Module):
   @nn.compact
   def __call__(self, x: PyTree) -> Outputs:
     spec, dtype = self.spec, self.spec.compute_dtype
-    encoder = lookup(ENCODERS, spec.encoder, 'encoder')(spec, name='encoder')
-    if spec.encoder in FEATURES_FIRST:
+    encoder, projection = parts(spec)
+    if features_first(encoder):
       layers = encoder(flat(x, spec.encoder).T)
     else:
       layers = tuple(h.T for h in encoder(x))
-    z = Projection(spec.projection, spec.projection_width, dtype, name='projection')(layers[-1])
+    z = projection(layers[-1]) if features_first(projection) else projection(layers[-1].T).T
     prediction = Dense(self.n_outputs, dtype, name='head')(layers[-1])
     layers, z, prediction = jax.tree.map(
         lambda v: v.astype(jnp.float32), (layers, z, prediction))
     return Outputs(
         layers=tuple(h.T for h in layers), z=unit_norm(z.T),
-        prediction=prediction[0] if spec.task == 'l1' else prediction.T)
+        prediction=prediction[0] if losses.task_of(spec.task).regression else prediction.T)
+
+
+
+def parts(spec: Spec) -> tuple[nn.Module, nn.Module]:
+  """The encoder and the projection of one side, as the registries make them."""
+  return (lookup(ENCODERS, spec.encoder, 'encoder')(spec, name='encoder'),
+          lookup(PROJECTIONS, spec.projection, 'projection')(spec, name='projection'))
+
+
+def features_first(module: nn.Module) -> bool:
+  """Whether a module takes and gives [D, B]; one that does not say so is batch-first."""
+  return getattr(module, 'features_first', False)
 
 
 def flat(x: PyTree, encoder: str) -> chex.Array:
@@ -120,32 +143,55 @@ def unit_norm(z: chex.Array) -> chex.Array:
 def init(key: Key, modules: tuple[Side, ...], *shapes: Shape) -> PyTree:
   """Parameters of one side or both.
 
-  PyTorch's default, uniform within 1 / sqrt(fan in), biases too, but for the encoders of images and
-  audio, which start as `perception.layers.initial` says. All are cut from one draw, since each draw
-  of its own adds a third of a second to the compilation.
+  PyTorch's default (`fan_in`), but for the encoders of images and audio, which start as
+  `perception.layers.initial` says. All are cut from one draw, since each draw of its own adds a
+  third of a second to the compilation. A module of a registry that has no `initial` of its own,
+  (path, noise uniform in -1..1, shapes) -> value, starts as its own initialisers say.
 
   Args:
     shapes: of one sample of each module's input (of x, for `Frames`), an int where it has one axis.
 
   Returns:
     {'side_1': params, 'side_2': params} for `modules[i].apply`.
+
+  Raises:
+    ValueError: a module with variables other than parameters.
   """
   sides = {f'side_{i + 1}': module for i, module in enumerate(modules)}
   leaves = traverse_util.flatten_dict({
       side: jax.eval_shape(module.init, key, example(shape))
       for (side, module), shape in zip(sides.items(), shapes, strict=True)})
-  noise = jax.random.uniform(
-      key, (sum(math.prod(s.shape) for s in leaves.values()),), minval=-1.0, maxval=1.0)
+  rules = {side: _initials(module) for side, module in sides.items()}
+  own = {path for path in leaves if rules[path[0]][path[2]] is None}
   params, start = {}, 0
-  for path, shape in leaves.items():
+  for (side, module), shape in zip(sides.items(), shapes):
+    _check_collections(module, {path[1] for path in leaves if path[0] == side})
+    if any(path[0] == side for path in own):
+      made = traverse_util.flatten_dict({side: module.init(
+          jax.random.fold_in(key, int(side[-1])), jnp.zeros(example(shape).shape))})
+      params |= {path: made[path] for path in own if path[0] == side}
+  drawn = {path: shape for path, shape in leaves.items() if path not in own}
+  noise = jax.random.uniform(
+      key, (sum(math.prod(s.shape) for s in drawn.values()),), minval=-1.0, maxval=1.0)
+  for path, shape in drawn.items():
     size = math.prod(shape.shape)
-    own = noise[start:start + size].reshape(shape.shape)
-    if path[2] == 'encoder' and sides[path[0]].spec.encoder not in FEATURES_FIRST:
-      params[path] = initial(path[-1], own)
-    else:
-      params[path] = own / math.sqrt(leaves[(*path[:-1], 'kernel')].shape[-1])
+    params[path] = rules[path[0]][path[2]](
+        path, noise[start:start + size].reshape(shape.shape), leaves)
     start += size
   return traverse_util.unflatten_dict(params)
+
+
+def _initials(side: Side) -> dict[str, Callable | None]:
+  """{part of a side: how its parameters start from noise, None as its own initialisers say}."""
+  return {'head': fan_in, **{
+      module.name: getattr(module, 'initial', None) for module in parts(side.spec)}}
+
+
+def _check_collections(side: Side, collections: set[str]) -> None:
+  other = sorted(collections - {'params'})
+  if other:
+    raise ValueError(f'encoder={side.spec.encoder!r} or projection={side.spec.projection!r} keeps '
+                     f'variables {", ".join(other)}; only parameters are trained')
 
 
 def example(shape: Shape) -> jax.ShapeDtypeStruct:
@@ -153,6 +199,8 @@ def example(shape: Shape) -> jax.ShapeDtypeStruct:
   return jax.ShapeDtypeStruct((2, *((shape,) if isinstance(shape, int) else shape)), jnp.float32)
 
 
+# A row: (spec, name) -> a linen module, x -> every layer. It takes and gives the batch first and
+# starts as its own initialisers say, unless `features_first` or `initial` in its class says other.
 ENCODERS = {
     'mlp': lambda spec, name: MLP(spec.depth, spec.width, spec.compute_dtype, name=name),
     'lenet': lambda spec, name: perception.LeNet(
@@ -166,5 +214,11 @@ ENCODERS = {
         spec.depth, spec.width, spec.compute_dtype, name=name),
     'gru': lambda spec, name: perception.GRU(spec.depth, spec.width, spec.compute_dtype, name=name),
 }
-FEATURES_FIRST = ('mlp',)  # encoders of [D, B]; the others are batch-first
-PROJECTIONS = ('none', 'linear', 'mlp')
+# A row: (spec, name) -> a linen module, the last layer -> what is aligned; the rest as above.
+PROJECTIONS = {
+    'none': lambda spec, name: Projection(None, name=name),
+    'linear': lambda spec, name: Projection(
+        spec.projection_width, dtype=spec.compute_dtype, name=name),
+    'mlp': lambda spec, name: Projection(
+        spec.projection_width, True, spec.compute_dtype, name=name),
+}

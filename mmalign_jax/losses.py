@@ -3,12 +3,18 @@
 Reductions over the few features run with the batch as the last axis, which vectorises on a CPU.
 """
 
+from collections.abc import Callable
+import dataclasses
+import inspect
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
 
 from mmalign_jax.streaming import (
     ABSENT, gather, own_columns, streaming_info_nce, streaming_sigmoid, where_valid)
+from mmalign_jax.types import lookup
 
 
 def info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
@@ -101,6 +107,64 @@ def l1(prediction: chex.Array, y: chex.Array) -> chex.Array:
   return jnp.abs(prediction - y)
 
 
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """A row of TASKS: function(prediction, y [B]) -> [B]. A plain function stands for `Task` of it.
+
+  regression: prediction is [B] and y numbers, else logits [B, C] and classes. soft: for y it takes
+  probabilities [B, C] too. units: of its value.
+  """
+  function: Callable[[chex.Array, chex.Array], chex.Array]
+  regression: bool = False
+  soft: bool = False
+  units: str = 'nats'
+
+  def __call__(self, prediction: chex.Array, y: chex.Array) -> chex.Array:
+    return self.function(prediction, y)
+
+
+# A row: (z1, z2, **options) -> [B], with those of OPTIONS that its signature names.
 LOSSES = {'info_nce': info_nce, 'sigmoid': sigmoid, 'streaming_info_nce': streaming_info_nce,
           'streaming_sigmoid': streaming_sigmoid}
-TASKS = {'cross_entropy': cross_entropy, 'l1': l1}
+TASKS = {'cross_entropy': Task(cross_entropy, soft=True),
+         'l1': Task(l1, regression=True, units='label deviation')}
+OPTIONS = ('temperature', 'axis_name', 'valid')
+
+
+def task_of(name: str) -> Task:
+  """The row `name` of TASKS."""
+  row = lookup(TASKS, name, 'task')
+  return row if isinstance(row, Task) else Task(row)
+
+
+def expected(name: str, prediction: chex.Array, target: chex.Array) -> chex.Array:
+  """The task loss [M] of predictions against labels [M], or its mean over p(y | x) [M, C]."""
+  task = task_of(name)
+  if task.soft or target.ndim == 1:
+    return task(prediction, target)
+  classes = jnp.arange(target.shape[1])
+  each = jax.vmap(lambda y: task(prediction, jnp.full(len(target), y)))(classes)  # [C, M]
+  return jnp.sum(each * target.T, axis=0)
+
+
+def options_of(name: str) -> tuple[str, ...]:
+  """Those of OPTIONS that a loss takes."""
+  taken = inspect.signature(lookup(LOSSES, name, 'loss')).parameters.values()
+  if any(p.kind is p.VAR_KEYWORD for p in taken):
+    return OPTIONS
+  return tuple(option for option in OPTIONS if option in {p.name for p in taken})
+
+
+def contrastive(name: str, z1: chex.Array, z2: chex.Array, **options: Any) -> chex.Array:
+  """The loss [B] that LOSSES names; an option that is None is not given.
+
+  Raises:
+    ValueError: a batch spread over devices, or filled up, and a loss that knows nothing of it.
+  """
+  given = {option: value for option, value in options.items() if value is not None}
+  taken = options_of(name)
+  for option, what in (('axis_name', 'a batch spread over devices'),
+                       ('valid', 'a batch that is filled up (drop_last=False)')):
+    if option in given and option not in taken:
+      raise ValueError(f'loss={name!r} takes no {option}, which {what} needs')
+  return LOSSES[name](z1, z2, **{k: v for k, v in given.items() if k in taken})

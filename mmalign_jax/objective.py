@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax import encoders, losses
-from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec, lookup
+from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec
 
 
 LOG_TEMPERATURE = 'log_temperature'  # its name among the parameters
@@ -71,16 +71,15 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric
   if out_1.z.shape != out_2.z.shape:
     raise ValueError(f'projection={spec.projection!r} leaves embeddings of different widths: '
                      f'{out_1.z.shape[1]} and {out_2.z.shape[1]}')
-  task = lookup(losses.TASKS, spec.task, 'task')
+  task = losses.task_of(spec.task)
   mean = functools.partial(_mean, valid=batch.valid, axis_name=axis_name)
   task_1 = mean(task(out_1.prediction, batch.y))
   task_2 = mean(task(out_2.prediction, batch.y))
   lam_1, lam_2 = strengths(hyper, progress)
-  options = {'axis_name': axis_name, 'valid': batch.valid}
-  align = mean(lookup(losses.LOSSES, spec.loss, 'loss')(
-      scale_gradient(out_1.z, lam_1), scale_gradient(out_2.z, lam_2),
+  align = mean(losses.contrastive(
+      spec.loss, scale_gradient(out_1.z, lam_1), scale_gradient(out_2.z, lam_2),
       temperature=scale_gradient(temperature(params, hyper, spec=spec), (lam_1 + lam_2) / 2),
-      **{name: value for name, value in options.items() if value is not None}))
+      axis_name=axis_name, valid=batch.valid))
   # The strengths act on the gradient above, so the value is added without scaling it again.
   weighted = (lam_1 + lam_2) / 2 * jax.lax.stop_gradient(align)
   loss = task_1 + task_2 + weighted + align - jax.lax.stop_gradient(align)

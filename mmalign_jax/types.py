@@ -6,6 +6,8 @@ and may differ from cell to cell of one compiled sweep; a static one in `Spec`, 
 """
 
 import dataclasses
+import math
+from typing import NamedTuple
 
 import chex
 from flax import struct
@@ -13,6 +15,13 @@ import jax
 
 SCHEDULES = ('constant', 'warmup', 'cosine')  # Hyper.schedule is the index
 COMPUTE_DTYPES = ('bfloat16', 'float32')
+
+
+class Range(NamedTuple):
+  """What a traced setting may be: low..high, `whole` numbers only."""
+  low: float = 0.0
+  high: float = math.inf
+  whole: bool = False
 
 
 @struct.dataclass
@@ -141,6 +150,11 @@ class TrainState:
   step: chex.Array
   params: chex.ArrayTree
   opt_state: chex.ArrayTree
+
+
+# Fields of Hyper that every study of strength reads; the others are for generators.
+OF_TRAINING = ('lam', 'lam_1', 'lam_2', 'schedule', 'temperature', 'learning_rate', 'weight_decay',
+               'n_train', 'seed')
 
 
 def traced_fields() -> dict[str, float | int | None]:

@@ -10,13 +10,14 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'mmalign_jax'
 LAYERS = [  # a module may import only from layers above its own, or from its own
-    {'types', 'streaming', 'grouped'},
+    {'types', 'streaming', 'grouped'}, {'settings'},
     {'rng', 'losses', 'perception', 'encoders', 'similarity', 'information', 'data.synthetic'},
     {'data.exact', 'data.joint', 'objective', 'data.files', 'data.formats', 'data.splits',
      'data.pooling', 'data.sequences', 'data.reading', 'data.delimited', 'data.parquet',
-     'data.columns', 'data.labels', 'data.rows', 'data.gaps', 'checks',
+     'data.columns', 'data.labels', 'data.rows', 'data.gaps',
      'data.idx', 'data.audio', 'data.spectra', 'data.pairing'},
-    {'data.sources', 'data.tables', 'data.folders', 'training.step', 'training.agreement',
+    {'data.sources', 'checks', 'reads', 'data.tables', 'data.folders', 'training.step',
+     'training.agreement',
      'training.folder', 'training.damage', 'training.versions', 'training.leaves',
      'training.processes'},
     {'data.arrays', 'data.paired', 'training.evaluate', 'data.avmnist', 'data.avmnist_sources',

@@ -18,7 +18,7 @@ from mmalign_jax.training import parallel, pipeline, train_plan, trainer
 
 SMALL = dict(encoder_1='mlp', encoder_2='mlp', depth_1=1, depth_2=1, width_1=6, width_2=6,
              projection_width=4, lam=(0.0, 1.0), seed=(0,), epochs=2, batch_size=16, n_align=24,
-             neighbors=4, log_every=1, checkpoint_every=3, tensorboard=False, resamples=20)
+             neighbors=4, log_every=1, checkpoint_every=3, tensorboard=False)
 
 
 def made(n: int = 100, m: int = 40) -> AVMNIST:

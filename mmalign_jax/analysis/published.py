@@ -29,5 +29,6 @@ PROTOCOL = {  # settings of its data and training; a shorter one answers another
 def applies(configuration: dict) -> bool:
   """Whether a study's data and training are those of the paper."""
   plain = lambda value: list(value) if isinstance(value, (list, tuple)) else value
-  return all(plain(configuration[name]) == value for name, value in PROTOCOL.items()) and (
-      list(configuration['untransformed_depth'])[0] == 1)
+  return all(plain(configuration.get(name, value)) == value  # unread settings are not recorded
+             for name, value in PROTOCOL.items()) and (
+                 list(configuration['untransformed_depth'])[0] == 1)

@@ -1,8 +1,8 @@
 """Where the samples of a cell come from: one interface over generators and files."""
 
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 import dataclasses
 import functools
-from typing import Callable
 
 import chex
 from flax import struct
@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from mmalign_jax import rng
 from mmalign_jax.data import exact, synthetic
 from mmalign_jax.data.synthetic import GENERATORS, Generator
-from mmalign_jax.types import Draws, Hyper, Key, PyTree, Spec, Test
+from mmalign_jax.types import Draws, Hyper, Key, PyTree, Range, Spec, Test
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Source:
   """The functions a cell needs of its data; `tables` are its constants, shared by all cells.
 
@@ -24,6 +24,7 @@ class Source:
   x1 [B, D1], x2 [B, D2]. test(tables, hyper, side) -> Test. pairs(tables, hyper, key, n) -> x1, x2:
   at most n unseen pairs to measure similarity on. bounds(tables, hyper) -> the best accuracies and
   I(X;Y) in nats of either side, NaN where unknown. n_outputs(tables) -> C, or 1 for regression.
+  ranges, words, unique, shares: as of `synthetic.Generator`.
   """
   settings: tuple[str, ...]
   tables: Callable[[Spec], PyTree] | None
@@ -33,6 +34,10 @@ class Source:
   pairs: Callable[..., tuple[chex.Array, chex.Array]]
   bounds: Callable[..., 'Bounds']
   n_outputs: Callable[[PyTree], int]
+  ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+  words: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+  unique: Callable | None = None
+  shares: Callable[[float, int], float] | None = None
 
 
 @struct.dataclass
@@ -58,6 +63,7 @@ class ArrayTables:
   n_outputs: int = struct.field(pytree_node=False)
 
 
+@functools.lru_cache(maxsize=None)
 def _generated(generator: Generator) -> Source:
   def pairs(tables, hyper, key, n):
     draws = synthetic.draw(generator, tables, hyper, key, n)
@@ -72,7 +78,8 @@ def _generated(generator: Generator) -> Source:
 
   return Source(
       generator.settings, generator.tables, functools.partial(synthetic.draw, generator),
-      synthetic.inputs, functools.partial(exact.test_set, generator), pairs, bounds, n_outputs)
+      synthetic.inputs, functools.partial(exact.test_set, generator), pairs, bounds, n_outputs,
+      generator.ranges, generator.words, generator.unique, generator.shares)
 
 
 def _draw_rows(tables: ArrayTables, hyper: Hyper, key: Key, n: int) -> Draws:
@@ -90,17 +97,43 @@ def _array_test(tables: ArrayTables, hyper: Hyper, side: int) -> Test:
 
 
 def _array_pairs(tables: ArrayTables, hyper: Hyper, key: Key, n: int):
-  return tables.x1_test[:n], tables.x2_test[:n]
+  """n of the test rows, drawn by the seed: the first ones of a given split may be of one class."""
+  total = tables.y_test.shape[0]
+  if n >= total:
+    return tables.x1_test, tables.x2_test
+  row = rng.permute(key, jnp.arange(n), total)
+  return tables.x1_test[row], tables.x2_test[row]
 
 
 def _unknown(tables: ArrayTables, hyper: Hyper) -> Bounds:
   return Bounds(*[jnp.float32(jnp.nan)] * 4)
 
 
-SOURCES = {
-    **{name: _generated(generator) for name, generator in GENERATORS.items()},
+class _Sources(MutableMapping):
+  """Rows of their own, and one for every row of GENERATORS, those that were added later too."""
+
+  def __init__(self, own: dict[str, Source]):
+    self._own = own
+
+  def __getitem__(self, name: str) -> Source:
+    return self._own[name] if name in self._own else _generated(GENERATORS[name])
+
+  def __setitem__(self, name: str, source: Source) -> None:
+    self._own[name] = source
+
+  def __delitem__(self, name: str) -> None:
+    del self._own[name]
+
+  def __iter__(self) -> Iterator[str]:
+    return iter({**GENERATORS, **self._own})
+
+  def __len__(self) -> int:
+    return len({**GENERATORS, **self._own})
+
+
+SOURCES = _Sources({
     'paired': Source(
         ('n_train',), None, _draw_rows,
         lambda tables, hyper, row_1, row_2: (tables.x1[row_1], tables.x2[row_2]),
         _array_test, _array_pairs, _unknown, lambda tables: tables.n_outputs),
-}
+})

@@ -9,10 +9,10 @@ two functions of the traced settings: the masks of its task bits and its label t
 (arXiv 2502.16282, section 4); `atoms` sets the four information atoms themselves, in nats.
 """
 
+from collections.abc import Callable, Mapping
 import dataclasses
 import functools
 import math
-from typing import Callable
 
 import chex
 from flax import struct
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax.scipy.special import xlog1py
 import numpy as np
 
-from mmalign_jax.types import Draws, Hyper, Key, Spec
+from mmalign_jax.types import Draws, Hyper, Key, Range, Spec
 
 SHARED, PRIVATE = 8, 4
 WIDTH = SHARED + PRIVATE          # features of one side
@@ -29,6 +29,7 @@ ROWS = 1 << WIDTH                 # distinct inputs of one side
 MAX_REDUNDANCY = 8                # task bits of `bits`
 LEVELS = 10
 MAX_DEPTH = 10                    # of the random transform
+N_UNIQUE = 8                      # most of the dial `unique`
 MAX_ATOM = math.log(2)            # nats: each part of the label of `atoms` is one bit
 _ONLY_1 = np.uint32(0x0F00)       # the 16 bits of a sample: shared 0..7, private_1 8..11,
 _ONLY_2 = np.uint32(0xF000)       # private_2 12..15
@@ -45,13 +46,25 @@ class Tables:
   labels: chex.Array | None = None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Generator:
-  """tables(spec) -> Tables; task(tables, hyper) -> (masks [T], labels [2**T, C]);
-  settings: the fields of Hyper that it reads."""
+  """All that a generator is: a row of GENERATORS suffices for every study and command.
+
+  settings: the fields of Hyper that it reads. tables(spec) -> Tables; task(tables, hyper) ->
+  (masks [T], labels [2**T, C]). ranges: of its settings, where `checks.RANGES` is too wide. words:
+  {setting: (long name, units)} for reports. start: values of `mmalign generator` that are not those
+  of Hyper. unique(u [R] in 0..8) -> fields of Hyper [R], the dial of the emergence study from
+  everything shared to nothing; None where there is none. shares(redundancy, side): part of the
+  task bits of a side that is shared, for trends; None where that means nothing.
+  """
   settings: tuple[str, ...]
   tables: Callable[[Spec], Tables]
   task: Callable[[Tables, Hyper], tuple[chex.Array, chex.Array]]
+  ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+  words: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+  start: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  unique: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None
+  shares: Callable[[float, int], float] | None = None
 
 
 # -- the two generators ------------------------------------------------------------------------
@@ -218,8 +231,34 @@ def inputs(tables: Tables, hyper: Hyper, row_1: chex.Array, row_2: chex.Array):
   return tables.x1[depth, row_1], tables.x2[depth, row_2]
 
 
+def bits_shares(redundancy: float, side: int) -> float:
+  """Shared part of the task bits that a side sees, split as in `_bits_constants`."""
+  private = MAX_REDUNDANCY - redundancy
+  own = private // 2 if side == 1 else private - private // 2
+  return redundancy / (redundancy + own)
+
+
+def atoms_unique(unique: np.ndarray) -> dict[str, np.ndarray]:
+  """Unique information of both sides for redundancy, in nats; I(X1;Y) and I(X2;Y) stay ln 2."""
+  own = MAX_ATOM * unique / N_UNIQUE
+  return {'redundancy': MAX_ATOM * (1 - unique / N_UNIQUE), 'unique_1': own, 'unique_2': own}
+
+
 _COMMON = ('redundancy', 'transform_depth', 'mismatched', 'flipped', 'n_train')
+_DEPTH = {'transform_depth': Range(0, MAX_DEPTH, True)}
+_ATOM = Range(0, MAX_ATOM + 1e-6)  # of a one-bit source: 0..ln 2 nats, and float32's rounding
 GENERATORS = {
-    'bits': Generator((*_COMMON, 'level'), bits_tables, bits_task),
-    'atoms': Generator((*_COMMON, 'unique_1', 'unique_2', 'synergy'), atoms_tables, atoms_task),
+    'bits': Generator(
+        (*_COMMON, 'level'), bits_tables, bits_task,
+        {'redundancy': Range(0, MAX_REDUNDANCY, True), 'level': Range(0, LEVELS - 1, True),
+         **_DEPTH},
+        {'redundancy': ('shared task bits', 'bits')},
+        unique=lambda u: {'redundancy': MAX_REDUNDANCY - u}, shares=bits_shares),
+    'atoms': Generator(
+        (*_COMMON, 'unique_1', 'unique_2', 'synergy'), atoms_tables, atoms_task,
+        {**dict.fromkeys(('redundancy', 'unique_1', 'unique_2', 'synergy'), _ATOM), **_DEPTH},
+        {'redundancy': ('redundancy', 'nats'),
+         'unique_1': ('unique information of side 1', 'nats'),
+         'unique_2': ('unique information of side 2', 'nats'), 'synergy': ('synergy', 'nats')},
+        {'redundancy': 0.3}, unique=atoms_unique),
 }

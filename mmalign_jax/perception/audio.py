@@ -9,8 +9,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.perception.layers import Block, Conv, Linear, Tokens, max_pool, parameter, product
-from mmalign_jax.perception.layers import with_class_token
+from mmalign_jax.perception.layers import (
+    Block, Conv, Drawn, Linear, Tokens, max_pool, parameter, product, with_class_token)
 from mmalign_jax.types import Frames, PyTree
 
 HEADS = 2
@@ -34,7 +34,7 @@ def frames(x: PyTree, encoder: str, dtype: str) -> tuple[chex.Array, chex.Array]
   return jnp.where(mask[..., None], x, 0), mask  # even a NaN there has no effect
 
 
-class AudioCNN(nn.Module):
+class AudioCNN(Drawn, nn.Module):
   """Convolutional stages over time, or over time and features: x -> layers.
 
   Stage i convolves to width * 2**i channels, windows of 3, with a ReLU, and halves the map by
@@ -74,7 +74,7 @@ def valid_mean(x: chex.Array, valid: chex.Array) -> chex.Array:
       jnp.maximum(count, 1), (x.shape[0], x.shape[-1]))
 
 
-class AudioTransformer(nn.Module):
+class AudioTransformer(Drawn, nn.Module):
   """Transformer (Vaswani et al. 2017): x -> the class token after every block [B, width].
 
   Learned positions, norm after each sum. As many frames at most as it was initialised with.
@@ -98,7 +98,7 @@ class AudioTransformer(nn.Module):
     return tuple(layers)
 
 
-class GRU(nn.Module):
+class GRU(Drawn, nn.Module):
   """Gated recurrent layers, each over the states of the one before: x -> last states [B, width]."""
   depth: int
   width: int

@@ -29,6 +29,16 @@ def initial(name: str, noise: chex.Array) -> chex.Array:
   return noise * math.sqrt(3 * variance)
 
 
+class Drawn:
+  """Of an encoder that starts as `initial` says: `encoders.init` cuts all from one draw."""
+
+  @staticmethod
+  def initial(path: tuple[str, ...], noise: chex.Array, shapes: dict) -> chex.Array:
+    """First value of the parameter at `path` from noise uniform in -1..1 of its shape."""
+    del shapes
+    return initial(path[-1], noise)
+
+
 def parameter(module: nn.Module, name: str, shape: tuple[int, ...]) -> chex.Array:
   """The parameter `name` of a module, float32, started as `initial` says."""
   def start(key: Key, shape: tuple[int, ...]) -> chex.Array:

@@ -4,8 +4,8 @@ import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
-from mmalign_jax.perception.layers import Block, Conv, Linear, Tokens, layer_norm, max_pool
-from mmalign_jax.perception.layers import with_class_token
+from mmalign_jax.perception.layers import (
+    Block, Conv, Drawn, Linear, Tokens, layer_norm, max_pool, with_class_token)
 from mmalign_jax.types import Frames, PyTree
 
 PATCH = 4
@@ -25,7 +25,7 @@ def images(x: PyTree, encoder: str) -> chex.Array:
   return x
 
 
-class LeNet(nn.Module):
+class LeNet(Drawn, nn.Module):
   """Convolutional stages and a dense layer, after LeCun et al. 1998: x [B, H, W, C] -> layers.
 
   Stage i convolves to width * 2**i channels, 5x5 at first and then 3x3, with a ReLU, and halves the
@@ -47,7 +47,7 @@ class LeNet(nn.Module):
     return (*layers, nn.relu(dense(x.reshape(x.shape[0], -1))))
 
 
-class ViT(nn.Module):
+class ViT(Drawn, nn.Module):
   """Vision Transformer (Dosovitskiy et al. 2021): x [B, H, W, C] -> the class token after every
   block [B, width], after the last one normalised. Patches of 4x4, learned positions, norm first."""
   depth: int

@@ -103,7 +103,7 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
 def step(state: TrainState, hyper: Hyper, x: chex.Array, y: chex.Array, *,
          module: encoders.Side, spec: Spec) -> TrainState:
   """One AdamW step on the task loss of x [B, D], y [B]."""
-  task = lookup(losses.TASKS, spec.task, 'task')
+  task = losses.task_of(spec.task)
   grads = jax.grad(lambda p: jnp.mean(task(module.apply(p, x).prediction, y)))(state.params)
   return descend(state, grads, hyper, spec=spec)
 

@@ -4,27 +4,25 @@ A cell of the results is a pair: the untransformed encoder of a given depth, and
 The encoders themselves are trained in units (see `alone`), all values of `unique` in one.
 """
 
+from collections.abc import Collection, Mapping
 import dataclasses
 import itertools
-import math
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import checks, similarity
-from mmalign_jax.data.sources import SOURCES
+from mmalign_jax import checks, reads, similarity
+from mmalign_jax.data.sources import SOURCES, Source
+from mmalign_jax.data.synthetic import N_UNIQUE
+from mmalign_jax.settings import (
+    Rule, check_cells, checked, choice, count, of_range, refuse_unread, shown, text, whole)
 from mmalign_jax.training.alone import OWN, Protocol
-from mmalign_jax.training.sweep import make_tables
-from mmalign_jax.types import Hyper, PyTree, Spec, lookup
+from mmalign_jax.training.sweep import fitting, make_tables, traceable
+from mmalign_jax.types import Hyper, PyTree, Range, Spec, lookup
 
 DIMENSIONS = ('unique', 'transform_depth', 'depth', 'seed')
-N_UNIQUE = 8  # `unique` runs from 0, everything shared, to 8, nothing shared
-UNIQUE = {  # generator: unique [R] -> fields of Hyper; I(X;Y) stays ln 2 in `atoms`
-    'bits': lambda u: {'redundancy': N_UNIQUE - u},
-    'atoms': lambda u: {'redundancy': math.log(2) * (1 - u / N_UNIQUE),
-                        'unique_1': math.log(2) * u / N_UNIQUE,
-                        'unique_2': math.log(2) * u / N_UNIQUE},
-}
 RUN = {'workers': 0, 'resamples': 2000}  # how to run; 0: chosen by the machine
 MEASURED = {  # what similarity is measured with: another choice needs no training
     'measures': ('debiased_linear_cka', 'mutual_knn'), 'neighbors': 100, 'permutations': 100,
@@ -41,8 +39,7 @@ TRAINED = {
     'clip_norm': 8.0, 'n_train': 45875, 'n_validation': 9830, 'epochs_1': 50, 'epochs_2': 300,
     'learning_rate': (1e-3, 5e-3, 1e-2, 5e-2), 'weight_decay': (0.0, 1e-4, 1e-3, 1e-2, 1e-1),
     'bands': ((1, 3), (4, 7), (8, 10)), 'tune_epochs_1': 25, 'tune_epochs_2': 60}
-_WHOLE = {'n_train': 1, 'n_validation': 1, 'epochs_1': 1, 'epochs_2': 1, 'tune_epochs_1': 1,
-          'tune_epochs_2': 1, 'permutations': 1, 'n_align': 4, 'neighbors': 1, 'workers': 0}
+_ALONE = ('level', 'flipped', 'mismatched')  # one value for all encoders
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -78,8 +75,9 @@ def unit_name(side: int, transform_depth: int, depth: int, seed: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Emergence:
-  """axes: values of each of DIMENSIONS; settings: all that decides the encoders; measured: all that
-  decides what is measured on them; run: how to run."""
+  """axes: values of each of DIMENSIONS; settings: all that decides the encoders, with the defaults
+  of what is not read; record: without those; measured: all that decides what is measured on them;
+  run: how to run."""
   name: str
   axes: dict[str, tuple]
   spec: Spec
@@ -87,6 +85,7 @@ class Emergence:
   settings: dict[str, Any]
   measured: dict[str, Any]
   run: dict[str, Any]
+  record: dict[str, Any]
   notes: tuple[str, ...] = ()
 
   def protocol(self, unit: Unit) -> Protocol:
@@ -98,8 +97,8 @@ class Emergence:
     own = {name: np.broadcast_to(np.float32(value), len(self.axes['unique'])) for name, value in {
         **dict.fromkeys(OWN, 0.0), **dials(self.spec.generator, self.axes['unique']),
         'learning_rate': unit.learning_rate, 'weight_decay': unit.weight_decay}.items()}
-    shared = {name: np.float32(self.settings[name])
-              for name in ('level', 'flipped', 'mismatched', 'n_train')}
+    shared = {name: np.float32(self.settings[name]) for name in (*_ALONE, 'n_train')
+              if name not in own}
     return Hyper(**own, **shared, transform_depth=np.float32(unit.transform_depth),
                  seed=np.uint32(unit.seed))
 
@@ -120,8 +119,16 @@ class Emergence:
 
 
 def dials(generator: str, unique: tuple) -> dict[str, np.ndarray]:
-  """Fields of Hyper [R] that `unique` sets."""
-  return lookup(UNIQUE, generator, 'generator')(np.asarray(unique, np.float64))
+  """Fields of Hyper [R] that `unique` sets.
+
+  Raises:
+    ValueError: the generator's row has no such dial.
+  """
+  dial = lookup(SOURCES, generator, 'generator').unique
+  if dial is None:
+    known = ', '.join(sorted(name for name, row in SOURCES.items() if row.unique))
+    raise ValueError(f'generator={generator!r} has no dial of unique information; {known} have')
+  return dial(np.asarray(unique, np.float64))
 
 
 def defaults() -> dict[str, Any]:
@@ -129,85 +136,106 @@ def defaults() -> dict[str, Any]:
   return {**TRAINED, **MEASURED, **RUN}
 
 
-def from_settings(given: dict[str, Any]) -> Emergence:
+def rules(source: Source | None = None) -> dict[str, Rule]:
+  """What every setting may be, those of the generator as its row says."""
+  own = {} if source is None else source.ranges
+  static = ('generator', 'transform', 'transform_seed', 'encoder', 'width', 'batch_size',
+            'clip_norm')
+  lone = {name: dataclasses.replace(checks.traced_rule(name, own), axis=False) for name in _ALONE}
+  depths = whole(1, 1000, axis=True, guard=True)
+  axes = {'unique': of_range(Range(0, N_UNIQUE, True), axis=True), 'depth': depths,
+          'untransformed_depth': depths, **{name: checks.traced_rule(name, own) for name in (
+              'transform_depth', 'seed', 'learning_rate', 'weight_decay')}}
+  return {
+      'study': text(), 'name': text(blank=False), **{n: checks.STATIC[n] for n in static}, **lone,
+      **axes, 'bands': Rule('pairs'), 'measures': choice(lambda: similarity.MEASURES, axis=True),
+      **{name: count(1, 2**24) for name in ('n_train', 'n_validation')},
+      **{name: count(1, 10**6) for name in ('epochs_1', 'epochs_2', 'tune_epochs_1',
+                                            'tune_epochs_2', 'permutations')},
+      'neighbors': count(1, 2**20), 'n_align': count(1, 2**20), 'workers': count(0, 1024),
+      'resamples': count(20, 10**7)}
+
+
+def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> Emergence:
   """Builds the study.
 
+  Args:
+    given: by name.
+    preset: names in it that nobody chose for this study (see `settings.refuse_unread`).
+
   Raises:
-    ValueError: an unknown setting or name (lists the known ones), or a value out of range.
+    ValueError: an unknown setting or name (lists the known ones), a value out of range or without
+      effect, or settings that do not fit each other.
   """
-  for name in given:
-    lookup(defaults(), name, 'setting')
-  settings = {name: _tuples(value) for name, value in (defaults() | given).items()}
-  for name in (*DIMENSIONS, 'untransformed_depth', 'learning_rate', 'weight_decay', 'measures'):
-    settings[name] = _axis(name, settings[name])
-  _check_numbers(settings)
-  settings['n_align'], settings['level'] = int(settings['n_align']), int(settings['level'])
+  generator = checks.STATIC['generator'].of('generator', given.get('generator', Spec.generator))
+  source = lookup(SOURCES, generator, 'generator')
+  settings = checked(given, defaults(), rules(source))
+  axes = {name: settings[name] for name in DIMENSIONS}
+  check_cells(axes)
+  dials(generator, settings['unique'])
+  _check_depths(settings)
+  read = refuse_unread(settings, given, defaults(), unread(settings, source), preset)
+  settings |= {name: TRAINED[name] for name in TRAINED if name not in read}
   spec = Spec(
-      generator=settings['generator'], encoder=settings['encoder'], width=settings['width'],
+      generator=generator, encoder=settings['encoder'], width=settings['width'],
       depth=max(settings['depth']), projection='none', batch_size=settings['batch_size'],
       clip_norm=settings['clip_norm'], max_train=settings['n_train'],
       transform=settings['transform'], transform_seed=settings['transform_seed'],
       n_align=settings['n_align'], neighbors=settings['neighbors'])
-  axes = {name: settings[name] for name in DIMENSIONS}
-  _check_axes(spec, settings)
-  pick = lambda names: {name: settings[name] for name in names}
-  return Emergence(settings['name'], axes, spec, make_tables(spec), pick(TRAINED), pick(MEASURED),
-                   pick(RUN))
+  _check_fields(spec, settings, source)
+  checks.check_pairs(spec.n_align, spec.neighbors, settings['measures'])
+  tables = make_tables(spec)
+  traceable(spec, tables)
+  _check_measures(settings)
+  pick = lambda names, of: {name: of[name] for name in names if name in of}
+  return Emergence(
+      settings['name'], axes, spec, tables, pick(TRAINED, settings), pick(MEASURED, settings),
+      pick(RUN, settings), pick(TRAINED, read))
 
 
-def _tuples(value: Any) -> Any:
-  return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
+def unread(settings: Mapping[str, Any], source: Source) -> dict[str, str]:
+  """{setting: why it has no effect}, of those that this study does not read."""
+  of_sides = reads.unread_of_sides({**settings, 'projection': 'none'})
+  of_generator = reads.unread_of_generator(settings, source.settings)
+  found = {name: why for name, why in (of_sides | of_generator).items() if name in TRAINED}
+  found.pop('depth', None)  # a dimension whatever reads it
+  if len(settings['learning_rate']) * len(settings['weight_decay']) == 1:
+    found |= dict.fromkeys(
+        ('bands', 'tune_epochs_1', 'tune_epochs_2'),
+        'has no effect: with one learning_rate and one weight_decay there is nothing to tune')
+  if not any('k' in similarity.MEASURES[name].settings for name in settings['measures']):
+    found['neighbors'] = ('has no effect: none of measures='
+                          f'{shown(settings["measures"])} counts neighbours')
+  return found
 
 
-def _axis(name: str, value: Any) -> tuple:
-  """Distinct values as a tuple, sorted but for names (a lone value is one)."""
-  value = value if isinstance(value, tuple) else (value,)
-  if not value:
-    raise ValueError(f'{name}=() has no values')
-  if name == 'measures':
-    for measure in value:
-      lookup(similarity.MEASURES, measure, 'measure')
-    return tuple(dict.fromkeys(value))
-  for v in value:
-    if isinstance(v, bool) or not isinstance(v, (int, float)):
-      raise ValueError(f'{name}={v!r} is not a number')
-    if name in (*DIMENSIONS, 'untransformed_depth') and v != int(v):
-      raise ValueError(f'{name}={v!r} must be a whole number')
-  return tuple(sorted(set(value if name in ('learning_rate', 'weight_decay') else map(int, value))))
-
-
-def _check_numbers(settings: dict[str, Any]) -> None:
-  for name, least in _WHOLE.items():
-    value = settings[name]
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-      raise ValueError(f'{name}={value!r} must be a whole number of at least {least}')
-  checks.check_field('depth', np.asarray(settings['depth'], float), 1, np.inf, True)
+def _check_depths(settings: Mapping[str, Any]) -> None:
   bands = settings['bands']
-  for band in bands:
-    if not (isinstance(band, tuple) and len(band) == 2 and band[0] <= band[1]):
-      raise ValueError(f'bands={bands!r} must be pairs (lowest depth, highest depth)')
   for depth in settings['depth']:
     if sum(low <= depth <= high for low, high in bands) != 1:
-      raise ValueError(f'bands={bands!r}: depth={depth} must be in exactly one of them')
-
-
-def _check_axes(spec: Spec, settings: dict[str, Any]) -> None:
-  checks.check_field('unique', np.asarray(settings['unique'], float), 0, N_UNIQUE, True)
+      raise ValueError(f'bands={shown(bands)}: depth={depth} must be in exactly one of them')
   for depth in settings['untransformed_depth']:
     if depth not in settings['depth']:
       raise ValueError(f'untransformed_depth={depth} is not among depth={settings["depth"]}')
-  if settings['generator'] == 'atoms' and settings['level']:
-    raise ValueError(f'level={settings["level"]} is not a setting of generator \'atoms\'')
-  source = lookup(SOURCES, spec.generator, 'generator')
+
+
+def _check_fields(spec: Spec, settings: Mapping[str, Any], source: Source) -> None:
+  """Every field of Hyper that an encoder will see, in its range."""
   dial = dials(spec.generator, settings['unique'])
-  for name, axis in (('learning_rate', settings['learning_rate']),
-                     ('weight_decay', settings['weight_decay']),
-                     ('transform_depth', settings['transform_depth']), ('seed', settings['seed'])):
-    n = max(len(axis), len(settings['unique']))
-    fields = {**{k: np.resize(v, n) for k, v in dial.items()}, name: np.resize(axis, n)}
-    fields |= {k: settings[k] for k in ('level', 'flipped', 'mismatched', 'n_train')
-               if k in source.settings}
-    checks.check(spec, Hyper(**fields))
+  fields = {k: np.asarray(v, float) for k, v in dial.items()} | {
+      k: settings[k] for k in (*_ALONE, 'n_train') if k in source.settings or k == 'n_train'}
+  checks.check(dataclasses.replace(spec, neighbors=1, n_align=max(spec.n_align, 4)),
+               Hyper(**{'redundancy': dial.get('redundancy', 0)} | fields))
+
+
+def _check_measures(settings: Mapping[str, Any]) -> None:
+  """Whether the measures take layers [n_align, width]; shapes only, nothing is run."""
+  layer = jax.ShapeDtypeStruct((settings['n_align'], settings['width']), jnp.float32)
+  for name in settings['measures']:
+    row = similarity.MEASURES[name]
+    own = {'k': settings['neighbors']} if 'k' in row.settings else {}
+    fitting(lambda: jax.eval_shape(lambda x, y: row(x, y, **own), layer, layer),
+            f'measures={name!r}, n_align={settings["n_align"]}')
 
 
 def cells(plan: Emergence) -> list[tuple[int, int, int]]:

@@ -66,8 +66,8 @@ def score(prediction: chex.Array, test: Test, *, spec: Spec) -> Score:
   For regression accuracy is the share of rows predicted on the label's own side of the training
   median, which the standardised labels have at 0 (the field scores sentiment by sign).
   """
-  task_loss = losses.TASKS[spec.task](prediction, test.target)  # [M]
-  if spec.task == 'l1':
+  task_loss = losses.expected(spec.task, prediction, test.target)  # [M]
+  if losses.task_of(spec.task).regression:
     correct = ((prediction > 0) == (test.target > 0)).astype(jnp.float32)
     information = jnp.float32(jnp.nan)
   else:

@@ -4,19 +4,20 @@ Settings are a flat dict: the fields of `Spec`, the fields of `Hyper` as tuples 
 where there are several values), the arguments of `load_paired`, and how to run (`RUN`).
 """
 
+from collections.abc import Collection, Mapping
 import dataclasses
 import inspect
 import math
 from typing import Any
 
-import numpy as np
-
-from mmalign_jax import checks
+from mmalign_jax import checks, losses, reads
 from mmalign_jax.data import paired
-from mmalign_jax.data.sources import SOURCES, ArrayTables
-from mmalign_jax.training.sweep import grid, make_tables
+from mmalign_jax.data.sources import SOURCES, ArrayTables, Source
+from mmalign_jax.settings import (
+    Rule, check_cells, checked, choice, count, like, number, refuse_unread, text)
+from mmalign_jax.training.sweep import grid, make_tables, traceable
 from mmalign_jax.types import (
-    SCHEDULES, Hyper, PyTree, Spec, lookup, static_fields, traced_fields)
+    OF_TRAINING, SCHEDULES, Hyper, PyTree, Spec, lookup, static_fields, traced_fields)
 
 STRENGTHS = ('lam', 'lam_1', 'lam_2')
 _ALWAYS = ('redundancy', 'lam', 'seed')  # dimensions even with one value
@@ -25,6 +26,10 @@ _DATA = {name: p.default for name, p in inspect.signature(paired.load_paired).pa
          if name != 'task'}
 _DATA['data'] = ''
 _DERIVED = ('max_train',)
+_KIND = 'strength'
+RULES_OF_RUN = {
+    'chunk': count(0, 2**20), 'workers': count(0, 1024), 'resamples': count(20, 10**7),
+    'memory_gb': number(0, 2**20, above=True)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,101 +58,131 @@ def defaults() -> dict[str, Any]:
   """Every setting with its default; the traced ones as tuples, () where absent."""
   traced = {name: () if value is None else (value,) for name, value in traced_fields().items()}
   static = {name: value for name, value in static_fields().items() if name not in _DERIVED}
-  return {'name': 'study', **static, **traced, 'schedule': (SCHEDULES[0],), **_DATA, **RUN}
+  return {'study': _KIND, 'name': 'study', **static, **traced, 'schedule': (SCHEDULES[0],), **_DATA,
+          **RUN}
 
 
-def from_settings(given: dict[str, Any]) -> Study:
+def rules(source: Source | None = None) -> dict[str, Rule]:
+  """What every setting may be, traced ones as the source's row says."""
+  own = {} if source is None else source.ranges
+  traced = {name: checks.traced_rule(name, own) for name in traced_fields()}
+  for name in ('lam_1', 'lam_2', *(('n_train',) if source and source.tables is None else ())):
+    traced[name] = dataclasses.replace(traced[name], least=0)
+  static = {name: rule for name, rule in checks.STATIC.items() if name not in _DERIVED}
+  if source and source.tables is None:
+    static['task'] = choice(lambda: (*losses.TASKS, 'auto'))
+  data = {name: like(value) for name, value in _DATA.items()}
+  data |= {'test_fraction': number(0, 1, above=True, below=True), 'split_seed': checks.SEED}
+  return {'study': text(), 'name': text(blank=False), **static, **traced, **data, **RULES_OF_RUN}
+
+
+def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> Study:
   """Builds a study, reading its data where they come from a file.
 
+  Args:
+    given: by name.
+    preset: names in it that nobody chose for this study (see `settings.refuse_unread`).
+
   Raises:
-    ValueError: an unknown setting (lists the known ones), a value out of range, or data that do not
-      fit. FileNotFoundError: a missing file.
+    ValueError: an unknown setting (lists the known ones), a value out of range or without effect,
+      or data that do not fit. FileNotFoundError: a missing file.
   """
-  for name in given:
-    lookup(defaults(), name, 'setting')
-  settings = defaults() | {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-  source = lookup(SOURCES, settings['generator'], 'generator')
-  loaded = _load(settings) if source.tables is None else None
-  if loaded:
-    settings['task'] = loaded.task
-    settings['n_train'] = _all_rows(settings, len(loaded.y_train))
-    settings['n_align'] = min(settings['n_align'], len(loaded.y_test))
-  values = {name: _axis(name, settings[name]) for name in traced_fields()}
-  spec = Spec(max_train=int(max(values['n_train'])),
-              **{name: settings[name] for name in static_fields() if name not in _DERIVED})
-  axes = _dimensions(values, source.settings, spec.generator)
-  axes_numbers = {name: [_number(name, v) for v in axis] for name, axis in axes.items()}
-  fixed = {name: _number(name, value[0]) for name, value in values.items()
-           if value and name not in axes}
-  hypers = grid(axes_numbers, **fixed)
+  generator = given.get('generator', Spec.generator)
+  source = lookup(SOURCES, checks.STATIC['generator'].of('generator', generator), 'generator')
+  settings = checked(given, defaults(), rules(source))
+  settings['schedule'] = tuple(sorted(settings['schedule'], key=SCHEDULES.index))
+  axes = _dimensions(settings, source)
+  check_cells(axes)
+  read = refuse_unread(settings, given, defaults(), unread(settings, source), preset)
+  loaded = None
+  if source.tables is None:
+    most = max((*settings['n_train'], settings['batch_size']))
+    checks.check(*_built(  # all but n_train, before anything is read
+        settings | {'n_train': (most,)}, {k: v for k, v in axes.items() if k != 'n_train'}, most))
+    loaded = _load(settings)
+    settings |= _of_data(settings, loaded)
+    read |= {name: settings[name] for name in ('task', 'n_train', 'n_align')}
+    axes = _dimensions(settings, source)
+  elif losses.task_of(settings['task']).regression:
+    raise ValueError(f'task={settings["task"]!r} is not for generator {generator!r}, whose label '
+                     'is a class; use cross_entropy')
+  spec, hypers = _built(settings, axes, max(settings['n_train']))
   checks.check(spec, hypers)
-  decisive = {name: value for name, value in settings.items() if name not in RUN}
-  if loaded:
-    decisive['data_fingerprint'] = loaded.fingerprint
   tables = _tables(loaded) if loaded else make_tables(spec)
-  return Study(
-      settings['name'], spec, axes, hypers, tables, decisive,
-      {name: settings[name] for name in RUN}, loaded.notes if loaded else ())
+  traceable(spec, tables)
+  record = {name: value for name, value in read.items() if name not in RUN} | (
+      {'data_fingerprint': loaded.fingerprint} if loaded else {})
+  if record['study'] == _KIND:
+    del record['study']  # what a record without it is of
+  return Study(settings['name'], spec, axes, hypers, tables, record,
+               {name: settings[name] for name in RUN}, loaded.notes if loaded else ())
 
 
-def _axis(name: str, value: Any) -> tuple:
-  """Values of a traced setting as a sorted tuple without repeats (a lone value is one)."""
-  value = value if isinstance(value, tuple) else (value,)
-  for v in value:
-    _number(name, v)
-  return tuple(sorted(set(value), key=lambda v: _number(name, v)))
+def unread(settings: Mapping[str, Any], source: Source) -> dict[str, str]:
+  """{setting: why it has no effect}, of those that this study does not read."""
+  found = (reads.unread_of_sides(settings) | reads.unread_of_temperature(settings)
+           | reads.unread_of_generator(settings, source.settings))
+  if source.tables is not None:
+    found |= dict.fromkeys(_DATA, f'has no effect: generator {settings["generator"]!r} reads no '
+                           'files; generator=paired does')
+  if settings['lam_1'] and settings['lam_2']:
+    found['lam'] = f'has no effect: lam_1 and lam_2 are both given; leave lam at {Hyper.lam:g}'
+  if settings['chunk']:
+    found['memory_gb'] = f'has no effect: chunk={settings["chunk"]} says how many cells go at once'
+  return found
 
 
-def _number(name: str, value: Any) -> float:
-  if name == 'schedule' and isinstance(value, str):
-    lookup(dict.fromkeys(SCHEDULES), value, name)
-    return SCHEDULES.index(value)
-  if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-    raise ValueError(f'{name}={value!r} is not a number')
-  return float(value)
+def _built(settings: Mapping[str, Any], axes: Mapping[str, tuple],
+           max_train: int) -> tuple[Spec, Hyper]:
+  """The Spec and the grid."""
+  task = settings['task'] if settings['task'] != 'auto' else Spec.task
+  spec = Spec(max_train=max_train, **{
+      name: settings[name] for name in static_fields() if name not in _DERIVED} | {'task': task})
+  number_of = lambda v: float(SCHEDULES.index(v)) if isinstance(v, str) else float(v)
+  columns = {name: [number_of(v) for v in axis] for name, axis in axes.items()}
+  fixed = {name: number_of(settings[name][0]) for name in traced_fields()
+           if settings[name] and name not in axes}
+  return spec, grid(columns, **fixed)
 
 
-def _dimensions(values: dict[str, tuple], reads: tuple[str, ...],
-                generator: str) -> dict[str, tuple]:
+def _dimensions(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]:
   """Axes of the grid: several values, or always; settings first, then strengths, then the seed."""
-  both = bool(values['lam_1'] and values['lam_2'])  # then nothing follows `lam`
+  both = bool(settings['lam_1'] and settings['lam_2'])  # then nothing follows `lam`
   axes = {}
-  for name in (*(n for n in values if n not in (*STRENGTHS, 'seed')), *STRENGTHS, 'seed'):
-    n_values = len(values[name])
-    specific = name in ('redundancy', 'unique_1', 'unique_2', 'synergy', 'level',
-                        'transform_depth', 'mismatched', 'flipped')
-    if specific and name not in reads:
-      if n_values > 1:
-        raise ValueError(f'{name}={values[name]} is not a setting of generator {generator!r}, '
-                         f'which reads {", ".join(reads)}')
+  for name in (*(n for n in traced_fields() if n not in (*STRENGTHS, 'seed')), *STRENGTHS, 'seed'):
+    values = settings[name]
+    if name not in (*OF_TRAINING, *source.settings) or name == 'lam' and both:
       continue
-    if name == 'lam' and both:
-      continue
-    if n_values == 0 and name not in ('lam_1', 'lam_2'):
-      raise ValueError(f'{name}=() has no values')
-    if n_values > 1 or (n_values and name in _ALWAYS + STRENGTHS):
-      axes[name] = values[name]
+    if len(values) > 1 or (values and name in _ALWAYS + STRENGTHS):
+      axes[name] = values
   return axes
 
 
-def _load(settings: dict[str, Any]) -> paired.PairedData:
+def _load(settings: Mapping[str, Any]) -> paired.PairedData:
   if not settings['data']:
     raise ValueError("data='' names no file: give data=PATH (or data=digits)")
-  arguments = {name: settings[name] for name in _DATA}
-  return paired.load_paired(**arguments, task=settings['task'])
+  task = settings['task']
+  if task != 'auto':  # a row of one's own is a regression or it is not
+    task = 'l1' if losses.task_of(task).regression else 'cross_entropy'
+  return paired.load_paired(**{name: settings[name] for name in _DATA}, task=task)
 
 
-def _all_rows(settings: dict[str, Any], n_rows: int) -> tuple:
-  """n_train, () meaning all rows; checked against the rows and the batch."""
-  n_train = settings['n_train'] or (n_rows,)
-  n_train = n_train if isinstance(n_train, tuple) else (n_train,)
+def _of_data(settings: Mapping[str, Any], loaded: paired.PairedData) -> dict[str, Any]:
+  """What the data decide: the task, n_train (() means all rows), and as many pairs as there are."""
+  task, n_rows = settings['task'], len(loaded.y_train)
   if n_rows < settings['batch_size']:
     raise ValueError(f'{settings["data"]}: {n_rows} training samples are fewer than a batch: '
                      f'batch_size={settings["batch_size"]}')
+  n_train = settings['n_train'] or (n_rows,)
   if max(n_train) > n_rows:
     raise ValueError(f'n_train={max(n_train)} is more than the {n_rows} training samples of '
                      f'{settings["data"]}')
-  return n_train
+  n_align = min(settings['n_align'], len(loaded.y_test))
+  least = checks.least_pairs(settings['neighbors'])
+  if n_align < least:
+    raise ValueError(f'neighbors={settings["neighbors"]} needs at least {least} test samples, and '
+                     f'{settings["data"]} has {n_align}')
+  return {'task': loaded.task if task == 'auto' else task, 'n_train': n_train, 'n_align': n_align}
 
 
 def _tables(data: paired.PairedData) -> ArrayTables:

@@ -11,13 +11,15 @@ import itertools
 import math
 from typing import Callable, Iterator, Sequence
 
+import flax.errors
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import rng
+from mmalign_jax import encoders, objective, rng
 from mmalign_jax.checks import check, check_field
-from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.data.sources import SOURCES, Source
+from mmalign_jax.settings import check_cells
 from mmalign_jax.training.evaluate import Cell, evaluate
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.types import Batch, Hyper, PyTree, Spec, lookup
@@ -30,8 +32,9 @@ def grid(axes: dict[str, Sequence[float]], **fixed: float) -> Hyper:
   """Stacked Hyper [R] of the product of `axes`, last axis fastest; `fixed` fields are repeated.
 
   Raises:
-    TypeError: for a field that Hyper does not have.
+    TypeError: for a field that Hyper does not have. ValueError: a grid too large to be held.
   """
+  check_cells(axes)
   points = list(itertools.product(*axes.values()))
   columns = {name: np.array([p[i] for p in points], np.float64) for i, name in enumerate(axes)}
   columns |= {name: np.full(len(points), value) for name, value in fixed.items()}
@@ -73,6 +76,58 @@ def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
   state, _ = jax.lax.scan(step, state, jnp.arange(spec.steps))
   return evaluate(
       state.params, hyper, tables, rng.stream(hyper.seed, 'test'), spec=spec, source=source)
+
+
+def traceable(spec: Spec, tables: PyTree) -> None:
+  """Whether the rows of the registries fit each other and the data: shapes only, nothing is run.
+
+  Raises:
+    ValueError: one line that names the rows.
+  """
+  source = lookup(SOURCES, spec.generator, 'generator')
+  samples, y = jax.eval_shape(lambda t: _some(source, t), tables)
+  shapes = tuple(x.shape[1:] for x in samples)
+  names = ('encoder', 'encoder_1', 'encoder_2', 'depth', 'depth_1', 'depth_2', 'width', 'width_1',
+           'width_2', 'projection', 'projection_width', 'loss', 'task', 'compute_dtype')
+  fits(Spec(**{name: getattr(spec, name) for name in names}), shapes, y.dtype.name,
+       source.n_outputs(tables))
+
+
+def _some(source: Source, tables: PyTree):
+  draws = source.draw(tables, Hyper(seed=jnp.uint32(0)), jax.random.key(0), 2)
+  return source.inputs(tables, Hyper(), draws.row_1, draws.row_2), draws.y
+
+
+@functools.lru_cache(maxsize=64)
+def fits(spec: Spec, shapes: tuple, label: str, n_outputs: int) -> None:
+  """Whether encoders, projection and losses take samples of these shapes (see `traceable`)."""
+  hyper = Hyper(lam=0.5)
+  names = ', '.join(f'{name}={value!r}' for name, value in (
+      ('encoder of side 1', spec.of_side(1).encoder), ('of side 2', spec.of_side(2).encoder),
+      ('projection', spec.projection), ('loss', spec.loss), ('task', spec.task)))
+
+  def trace():
+    params = jax.eval_shape(lambda key: objective.init(
+        key, hyper, *shapes, spec=spec, n_outputs=n_outputs), jax.random.key(0))
+    batch = Batch(*(encoders.example(shape) for shape in shapes),
+                  jax.ShapeDtypeStruct((2,), label))
+    jax.eval_shape(lambda p, b: objective.objective(
+        p, hyper, b, jnp.float32(0), spec=spec, n_outputs=n_outputs), params, batch)
+
+  fitting(trace, names)
+
+
+def fitting(trace: Callable[[], object], names: str) -> None:
+  """Runs `trace`; what JAX says of shapes and types that do not fit becomes one line.
+
+  Raises:
+    ValueError: as of a function of the package, or of `names`.
+  """
+  try:
+    trace()
+  except (TypeError, AssertionError, AttributeError, flax.errors.FlaxError) as error:
+    why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    raise ValueError(f'{names} do not fit each other or the data: {why}') from error
 
 
 def batch_rows(key: jax.Array, t: jax.Array, n: jax.Array, *, batch_size: int) -> jax.Array:
@@ -176,11 +231,23 @@ def chunk_size(spec: Spec, tables: PyTree, n_cells: int, workers: int, *,
 
 
 def cell_bytes(spec: Spec, tables: PyTree) -> int:
-  """Estimate of the peak memory of one cell: the larger of a training step and the evaluation."""
+  """Estimate of the peak memory of one cell: the larger of a training step and the evaluation.
+
+  What an encoder keeps of a sample is asked of the encoder itself, by its layers.
+  """
   source = lookup(SOURCES, spec.generator, 'generator')
-  shapes = jax.eval_shape(lambda t: source.test(t, Hyper(), 1).x, tables)
-  sides, inputs = (spec.of_side(1), spec.of_side(2)), math.prod(shapes.shape[1:])
-  layers = 3 * (max(s.depth * s.width for s in sides) + spec.projection_width)
+  tests = [jax.eval_shape(lambda t, s=side: source.test(t, Hyper(), s).x, tables)
+           for side in (1, 2)]
+  inputs = max(math.prod(x.shape[1:]) for x in tests)
+  wide = max(_layer_floats(side, x.shape[1:]) for side, x in zip(
+      objective.sides(spec, source.n_outputs(tables)), tests))
+  layers = 3 * (wide + spec.projection_width)
   train = spec.batch_size * (4 * spec.batch_size + 4 * layers + 2 * inputs)
-  test = 2 * shapes.shape[0] * (layers + inputs) + 4 * spec.n_align ** 2
+  test = 2 * max(x.shape[0] for x in tests) * (layers + inputs) + 4 * spec.n_align ** 2
   return 4 * (max(train, test) + 4 * spec.max_train)
+
+
+def _layer_floats(side: encoders.Side, shape: tuple[int, ...]) -> int:
+  """Numbers in all layers of a side for one sample."""
+  out, _ = jax.eval_shape(side.init_with_output, jax.random.key(0), encoders.example(shape))
+  return sum(math.prod(layer.shape[1:]) for layer in out.layers)

@@ -4,32 +4,38 @@ All runs of the ensemble (strengths by seeds) see the same batches, so a curve o
 little more than one run.
 """
 
+from collections.abc import Collection, Mapping
 import dataclasses
 import math
 from typing import Any
 
 import numpy as np
 
-from mmalign_jax import checks
-from mmalign_jax.data import pairing
+from mmalign_jax import checks, losses, reads
+from mmalign_jax.data import pairing, spectra
 from mmalign_jax.data.avmnist import AVMNIST
-from mmalign_jax.training.sweep import grid
-from mmalign_jax.types import SCHEDULES, Hyper, Spec, lookup
+from mmalign_jax.settings import (
+    Rule, check_cells, checked, choice, count, refuse_unread, text, truth)
+from mmalign_jax.training.sweep import fits, grid
+from mmalign_jax.types import SCHEDULES, Hyper, Spec
 
 AXES = ('lam', 'seed')
 _SPEC = ('encoder_1', 'encoder_2', 'depth_1', 'depth_2', 'width_1', 'width_2', 'projection',
          'projection_width', 'loss', 'learnable_temperature', 'min_temperature', 'max_temperature',
          'batch_size', 'clip_norm', 'n_align', 'neighbors', 'compute_dtype')
 _HYPER = ('temperature', 'learning_rate', 'weight_decay')
-RUN = {'log_every': 20, 'checkpoint_every': 200, 'keep_last': 2, 'resamples': 2000,
-       'tensorboard': True}  # how to run and report, without effect on the numbers
+# How to run and report, without effect on the numbers.
+RUN = {'log_every': 20, 'checkpoint_every': 200, 'keep_last': 2, 'tensorboard': True}
 _OWN = {
     'study': 'train', 'name': 'avmnist', 'lam': (0.0, 0.2, 0.5, 1.0), 'seed': (0,),
     'schedule': SCHEDULES[0], 'epochs': 15, 'drop_last': True,
     'encoder_1': 'lenet', 'encoder_2': 'audio_cnn1d', 'depth_1': 2, 'depth_2': 2, 'width_1': 12,
     'width_2': 32, 'projection_width': 32, 'batch_size': 256, 'learning_rate': 3e-3,
     'weight_decay': 1e-4}
-_WHOLE = ('epochs', 'batch_size', 'log_every', 'checkpoint_every', 'keep_last')
+SHAPES = ((28, 28, 1), (spectra.FRAMES, spectra.WIDTH))  # of an image and of a sound
+CLASSES = 10
+_KNOBS = tuple('data_seed' if f.name == 'seed' else f.name
+               for f in dataclasses.fields(pairing.Knobs))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,44 +97,66 @@ def defaults() -> dict[str, Any]:
           **_OWN, **knobs, **RUN}
 
 
-def from_settings(given: dict[str, Any]) -> TrainPlan:
+def rules() -> dict[str, Rule]:
+  """What every setting may be; knobs of the pairs are judged by `pairing.Knobs`."""
+  lone = {name: dataclasses.replace(checks.traced_rule(name), axis=False) for name in _HYPER}
+  return {
+      'study': text(), 'name': text(blank=False), **{name: checks.STATIC[name] for name in _SPEC},
+      **lone, **{name: checks.traced_rule(name) for name in AXES},
+      'encoder_1': choice(checks.STATIC['encoder'].known),
+      'encoder_2': choice(checks.STATIC['encoder'].known),
+      'schedule': choice(lambda: SCHEDULES), 'drop_last': truth(), 'tensorboard': truth(),
+      **{name: count(1, 2**30) for name in ('epochs', 'batch_size', 'log_every',
+                                            'checkpoint_every', 'keep_last')},
+      **dict.fromkeys(_KNOBS, Rule('any'))}
+
+
+def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> TrainPlan:
   """Builds the plan.
 
+  Args:
+    given: by name.
+    preset: names in it that nobody chose for this study (see `settings.refuse_unread`).
+
   Raises:
-    ValueError: an unknown setting or name (lists the known ones), or a value out of range.
+    ValueError: an unknown setting or name (lists the known ones), a value out of range or without
+      effect, or settings that do not fit each other.
   """
-  for name in given:
-    lookup(defaults(), name, 'setting')
-  settings = defaults() | given
-  for name in _WHOLE:
-    if isinstance(settings[name], bool) or not isinstance(settings[name], int) or (
-        settings[name] < 1):
-      raise ValueError(f'{name}={settings[name]!r} must be a whole number of at least 1')
-  if not isinstance(settings['drop_last'], bool):
-    raise ValueError(f'drop_last={settings["drop_last"]!r} must be True or False')
-  axes = {name: _axis(name, settings[name]) for name in AXES}
-  settings |= axes
-  lookup(dict.fromkeys(SCHEDULES), settings['schedule'], 'schedule')
+  settings = checked(given, defaults(), rules())
+  axes = {name: settings[name] for name in AXES}
+  check_cells(axes)
+  knobs = pairing.Knobs(**{f.name: settings[name] for f, name in zip(
+      dataclasses.fields(pairing.Knobs), _KNOBS)})
+  read = refuse_unread(settings, given, defaults(), unread(settings), preset)
   hypers = grid(axes, **{n: float(settings[n]) for n in _HYPER},
                 schedule=float(SCHEDULES.index(settings['schedule'])))
   spec = Spec(generator='paired', **{n: settings[n] for n in _SPEC})
   batch = float(spec.batch_size)
   checks.check(dataclasses.replace(spec, max_train=spec.batch_size),
                hypers.replace(n_train=np.full(math.prod(map(len, axes.values())), batch)))
-  knobs = pairing.Knobs(**{f.name: settings['data_seed' if f.name == 'seed' else f.name]
-                           for f in dataclasses.fields(pairing.Knobs)})
+  _check_sizes(settings, knobs)
+  if not settings['drop_last'] and 'valid' not in losses.options_of(spec.loss):
+    raise ValueError(f'drop_last=False: loss {spec.loss!r} takes no `valid`, so no batch can be '
+                     'filled up')
+  fits(spec, SHAPES, 'int32', CLASSES)
   return TrainPlan(
       settings['name'], spec, axes, hypers, settings['epochs'], settings['drop_last'], knobs,
-      {k: v for k, v in settings.items() if k not in RUN}, {k: settings[k] for k in RUN})
+      {k: v for k, v in read.items() if k not in RUN}, {k: settings[k] for k in RUN})
 
 
-def _axis(name: str, value: Any) -> tuple:
-  value = tuple(value) if isinstance(value, (tuple, list)) else (value,)
-  for v in value:
-    if isinstance(v, bool) or not isinstance(v, (int, float)):
-      raise ValueError(f'{name}={v!r} is not a number')
-    if name == 'seed' and not isinstance(v, int):
-      raise ValueError(f'{name}={v!r} must be a whole number')
-  if not value:
-    raise ValueError(f'{name}=() has no values')
-  return tuple(sorted(set(value)))
+def unread(settings: Mapping[str, Any]) -> dict[str, str]:
+  """{setting: why it has no effect}, of those that this study does not read."""
+  found = reads.unread_of_sides(settings) | reads.unread_of_temperature(settings)
+  return {name: why for name, why in found.items() if name in settings}
+
+
+def _check_sizes(settings: Mapping[str, Any], knobs: pairing.Knobs) -> None:
+  """What the sizes asked for cannot hold, before anything is prepared."""
+  batch, n_train = settings['batch_size'], (knobs.train_size or 0) * knobs.pairs_per_image
+  if n_train and n_train < batch and settings['drop_last']:
+    raise ValueError(f'batch_size={batch} is more than the {n_train} training pairs of '
+                     f'train_size={knobs.train_size}')
+  n_test, least = knobs.test_size, checks.least_pairs(settings['neighbors'])
+  if n_test and n_test * knobs.pairs_per_image < least:
+    raise ValueError(f'test_size={n_test}: neighbors={settings["neighbors"]} needs at least '
+                     f'{least} test pairs')
