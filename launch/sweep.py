@@ -7,6 +7,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from mmalign_jax import cli, studies
+from mmalign_jax.cli import preset
 from mmalign_jax.training import shards
 
 FLAGS = flags.FLAGS
@@ -25,12 +26,12 @@ def main(_) -> None:
   shard = shards.parse(FLAGS.shard)
   settings, folder = FLAGS.config.to_dict(), pathlib.Path(FLAGS.workdir)
   kind = studies.kind_of(settings)
-  if kind is studies.STUDIES['train']:
-    raise ValueError('this configuration is trained by launch/train.py')
+  if kind.launcher != 'sweep':
+    raise ValueError(f'this configuration is trained by launch/{kind.launcher}.py')
   loading = threading.Timer(2, studies.load_analysis, (kind,))  # while XLA compiles, Python is idle
   loading.daemon = True
   loading.start()
-  plan = studies.module(kind.plan).from_settings(settings)
+  plan = studies.module(kind.plan).from_settings(settings, preset=preset.names(FLAGS['config']))
   print(*plan.notes, sep='\n', end='\n' if plan.notes else '')
   dataset = studies.module(kind.run).run(plan, folder, shard=shard)
   if dataset is None:

@@ -35,13 +35,17 @@ STATIC: dict[str, Rule] = {
 MEASURED = ('debiased_linear_cka', 'mutual_knn')  # of every pair of encoders
 
 
+def range_of(name: str, own: Mapping[str, Range]) -> Range:
+  """What a field of Hyper may be; own: ranges of a generator's row."""
+  return own.get(name, RANGES.get(name, Range()))
+
+
 def traced_rule(name: str, own: Mapping[str, Range] | None = None) -> Rule:
   """The rule of a field of Hyper as an axis of a grid; own: ranges of the generator's row."""
   if name == 'schedule':
     return choice(lambda: SCHEDULES, axis=True)
   seed = name == 'seed'
-  bounds = (own or {}).get(name, RANGES.get(name, Range()))
-  return of_range(bounds, axis=True, single=not seed, strict=seed)
+  return of_range(range_of(name, own or {}), axis=True, single=not seed, strict=seed)
 
 
 def check(spec: Spec, hypers: Hyper) -> None:
@@ -55,8 +59,7 @@ def check(spec: Spec, hypers: Hyper) -> None:
   own = lookup(sources.SOURCES, spec.generator, 'generator').ranges
   for name in traced_fields():
     if getattr(hypers, name) is not None:
-      bounds = own.get(name, RANGES.get(name, Range()))
-      check_field(name, np.asarray(getattr(hypers, name), np.float64), *bounds)
+      check_field(name, np.asarray(getattr(hypers, name), np.float64), *range_of(name, own))
   check_temperatures(spec, hypers)
   check_pairs(spec.n_align, spec.neighbors)
   n_train = np.asarray(hypers.n_train)

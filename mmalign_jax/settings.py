@@ -269,11 +269,7 @@ def _bound(value: float) -> str:
 
 
 def _quoted(value: Any) -> str:
-  """What may help where text stands for a number."""
-  if not isinstance(value, str):
-    return ''
-  try:
-    float(value)
-  except ValueError:
-    return ''
-  return ' but text: leave the quotes out'
+  """What may help where text stands for numbers."""
+  if isinstance(value, str) and value.strip()[:1] in '([0123456789.+-' and value.strip():
+    return ', but text: leave the inner quotes out'
+  return ''

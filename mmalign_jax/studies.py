@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import importlib.util
 import os
 import pathlib
 from types import ModuleType
@@ -13,16 +14,18 @@ from mmalign_jax.types import lookup
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-  """Modules by name, imported when used.
+  """Modules by name, imported when used; inside the package ('training.study') or anywhere.
 
-  plan: from_settings, defaults. run: run(plan, workdir, shard, progress), held(plan, workdir),
-  wanted(plan), defaults(), FOLDERS, FILES. report: write(dataset, folder, resamples, figures).
-  figures: its own import is slow, so it is loaded ahead.
+  plan: from_settings(settings, preset), defaults. run: run(plan, workdir, shard, progress),
+  held(plan, workdir), wanted(plan), defaults(), FOLDERS, FILES. report: write(dataset, folder,
+  figures), and resamples where the study has them. figures: its own import is slow, so it is loaded
+  ahead. launcher: launch/NAME.py that runs it.
   """
   plan: str
   run: str
   report: str
   figures: str
+  launcher: str = 'sweep'
 
 
 STUDIES = {
@@ -30,7 +33,7 @@ STUDIES = {
     'emergence': Kind('training.emergence', 'training.emergence_run', 'analysis.emergence_report',
                       'analysis.emergence_figures'),
     'train': Kind('training.train_plan', 'training.trainer', 'analysis.train_report',
-                  'analysis.train_report'),
+                  'analysis.train_report', launcher='train'),
 }
 
 
@@ -40,12 +43,16 @@ def kind_of(settings: dict[str, Any]) -> Kind:
   Raises:
     ValueError: unknown; lists the known ones.
   """
-  return lookup(STUDIES, settings.get('study', 'strength'), 'study')
+  name = settings.get('study', 'strength')
+  if not isinstance(name, str):
+    raise ValueError(f'study={name!r} is not a name; known: {", ".join(sorted(STUDIES))}')
+  return lookup(STUDIES, name, 'study')
 
 
 def module(name: str) -> ModuleType:
-  """A module of the package."""
-  return importlib.import_module(f'mmalign_jax.{name}')
+  """A module by its name in the package, or else by its whole name."""
+  own = importlib.util.find_spec(f'mmalign_jax.{name.partition(".")[0]}') is not None
+  return importlib.import_module(f'mmalign_jax.{name}' if own else name)
 
 
 def load_analysis(kind: Kind) -> ModuleType:
@@ -57,7 +64,8 @@ def load_analysis(kind: Kind) -> ModuleType:
 def answer(kind: Kind, plan: Any, dataset: Any, folder: pathlib.Path, *, figures: bool) -> str:
   """Writes summary.json and figures/ into `folder`; the answer, and where it lies, as text."""
   text = load_analysis(kind).write(
-      dataset, folder, resamples=plan.run['resamples'], figures=figures)
+      dataset, folder, figures=figures,
+      **{name: plan.run[name] for name in ('resamples',) if name in plan.run})
   places = [str(folder / 'results.zarr'), str(folder / 'summary.json')]
   return f'\n{text}\n\n' + ', '.join(places + [f'{folder / "figures"}/*.png'] * figures)
 
@@ -73,7 +81,8 @@ def merge(folders: Sequence[str | os.PathLike], out: str | os.PathLike, *,
   folders, out = [pathlib.Path(f) for f in folders], pathlib.Path(out)
   settings = shards.settings_of(folders, _defaults)
   kind = kind_of(settings)
-  plan, run = module(kind.plan).from_settings(settings), module(kind.run)
+  plan = module(kind.plan).from_settings(settings, preset=settings)  # as recorded: nobody's choice
+  run = module(kind.run)
   shards.check_cells(run.wanted(plan), {f: run.held(plan, f) for f in folders})
   shards.copy(folders, out, run.FOLDERS, run.FILES, plan.settings, run.defaults())
   dataset = run.run(plan, out)
@@ -82,6 +91,6 @@ def merge(folders: Sequence[str | os.PathLike], out: str | os.PathLike, *,
 
 def _defaults(settings: dict[str, Any]) -> dict[str, Any]:
   """Defaults of what decides the results of the study that settings ask for."""
-  if kind_of(settings) is STUDIES['train']:
+  if kind_of(settings).launcher == 'train':
     raise ValueError(f'{settings["name"]!r} is one training: it has no shards to merge')
   return module(kind_of(settings).run).defaults()

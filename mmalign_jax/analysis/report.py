@@ -1,5 +1,6 @@
 """What a study answers: summary.json, trends.json, and the same in words."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -10,6 +11,7 @@ from mmalign_jax.analysis.curves import Curve, curves
 from mmalign_jax.analysis.correlation import spearman
 from mmalign_jax.analysis.optimum import MIN_SEEDS, Optimum, choices, optimum
 from mmalign_jax.analysis.text import aligned, write_json
+from mmalign_jax.data.sources import SOURCES, Source
 
 _WORDS = {'rising': 'align, at about {}', 'falling': 'strong alignment hurts',
           'inverted_u': 'align, at about {} and not much more',
@@ -86,13 +88,14 @@ def trends(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
   """Spearman correlation of the best strength with what each encoder knows alone or shares.
 
   For `bits`: the number of shared task bits, and the share of an encoder's own task bits that is
-  shared; for `atoms`: the exact unique information of the side. The interval is over seeds, drawn
+  shared; for `atoms`: the exact unique information of the side; for other generators, what the
+  `words` and `shares` of their rows say. The interval is over seeds, drawn
   alike for all settings, the best strengths chosen anew in each resample.
   """
-  found = []
+  found, source = [], _source(dataset)
   for encoder in (1, 2):
     own = [c for c in curves(dataset) if c.encoder == encoder]
-    for name, predictor in _predictors(own, encoder).items():
+    for name, predictor in _predictors(own, encoder, source).items():
       if len(set(predictor)) < 3 or not all(np.isfinite(c.accuracy).all() for c in own):
         continue
       best = np.stack([choices(c.lam, c.accuracy, n_boot=resamples) for c in own], axis=1)
@@ -105,16 +108,22 @@ def trends(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
   return found
 
 
-def _predictors(own: list[Curve], encoder: int) -> dict[str, list[float]]:
+def _source(dataset: xr.Dataset) -> Source | None:
+  """The row that made the data; None where it is not registered here."""
+  configuration = json.loads(dataset.attrs.get('configuration', '{}'))
+  return SOURCES.get(configuration.get('generator', 'bits'))
+
+
+def _predictors(own: list[Curve], encoder: int, source: Source | None) -> dict[str, list[float]]:
   settings = [curve.setting for curve in own]
   found = {}
   if all(name in s for s in settings for name in ('redundancy', 'unique_1', 'unique_2')):
     found['unique information (nats)'] = [s[f'unique_{encoder}'] for s in settings]
   elif 'redundancy' in settings[0] and max(s['redundancy'] for s in settings) > 1:
     shared = [s['redundancy'] for s in settings]
-    found['shared task bits'] = shared
-    private = [(8 - r) // 2 if encoder == 1 else 8 - r - (8 - r) // 2 for r in shared]
-    found['shared part of its task bits'] = [r / (r + p) for r, p in zip(shared, private)]
+    found[source.words.get('redundancy', ('redundancy',))[0] if source else 'redundancy'] = shared
+    if source and source.shares:
+      found['shared part of its task bits'] = [source.shares(r, encoder) for r in shared]
   return found
 
 

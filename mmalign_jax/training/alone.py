@@ -13,6 +13,7 @@ from flax import struct
 import jax
 from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
+import numpy as np
 
 from mmalign_jax import encoders, losses, rng
 from mmalign_jax.data.sources import SOURCES
@@ -139,9 +140,15 @@ def layers(params: PyTree, hyper: Hyper, tables: PyTree, *, protocol: Protocol) 
   return jnp.stack(module.apply(params, x).layers)
 
 
-def unit_axes() -> Hyper:
-  """in_axes of a unit's Hyper: `OWN` fields [R], the others shared scalars."""
-  return Hyper(**{name: 0 if name in OWN else None for name in vars(Hyper())})
+def own_fields(generator: str) -> tuple[str, ...]:
+  """Fields of Hyper that differ within a unit: `OWN`, and what the generator's dial sets too."""
+  dial = lookup(SOURCES, generator, 'generator').unique
+  return tuple(dict.fromkeys((*OWN, *(dial(np.zeros(1)) if dial else ()))))
+
+
+def unit_axes(own: tuple[str, ...] = OWN) -> Hyper:
+  """in_axes of a unit's Hyper: fields of `own` [R], the others shared scalars."""
+  return Hyper(**{name: 0 if name in own else None for name in vars(Hyper())})
 
 
 @functools.lru_cache(maxsize=64)
@@ -153,7 +160,8 @@ def compiled(protocol: Protocol, grouped: bool = False, thorough: bool = True):
 
   Not `thorough` compiles in half the time to code several times slower: for a few steps only.
   """
-  run = jax.vmap(functools.partial(train_alone, protocol=protocol), in_axes=(unit_axes(), None))
+  axes = unit_axes(own_fields(protocol.spec.generator))
+  run = jax.vmap(functools.partial(train_alone, protocol=protocol), in_axes=(axes, None))
   return jax.jit(
       jax.vmap(run, in_axes=(0, None)) if grouped else run,
       compiler_options=None if thorough else {'xla_backend_optimization_level': 0})
@@ -166,5 +174,6 @@ def compiled_layers(protocol: Protocol):
   It runs once a unit, for less time than a thorough compilation takes.
   """
   return jax.jit(
-      jax.vmap(functools.partial(layers, protocol=protocol), in_axes=(0, unit_axes(), None)),
+      jax.vmap(functools.partial(layers, protocol=protocol),
+               in_axes=(0, unit_axes(own_fields(protocol.spec.generator)), None)),
       compiler_options={'xla_backend_optimization_level': 0})

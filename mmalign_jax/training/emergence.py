@@ -18,7 +18,7 @@ from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.data.synthetic import N_UNIQUE
 from mmalign_jax.settings import (
     Rule, check_cells, checked, choice, count, of_range, refuse_unread, shown, text, whole)
-from mmalign_jax.training.alone import OWN, Protocol
+from mmalign_jax.training.alone import Protocol, own_fields
 from mmalign_jax.training.sweep import fitting, make_tables, traceable
 from mmalign_jax.types import Hyper, PyTree, Range, Spec, lookup
 
@@ -93,9 +93,10 @@ class Emergence:
     return Protocol(spec, unit.side, unit.epochs, self.settings['n_validation'])
 
   def hyper(self, unit: Unit) -> Hyper:
-    """Settings of a unit: the fields of `alone.OWN` by `unique` [R], the others scalars."""
+    """Settings of a unit: the `alone.own_fields` by `unique` [R], the others scalars."""
     own = {name: np.broadcast_to(np.float32(value), len(self.axes['unique'])) for name, value in {
-        **dict.fromkeys(OWN, 0.0), **dials(self.spec.generator, self.axes['unique']),
+        **dict.fromkeys(own_fields(self.spec.generator), 0.0),
+        **dials(self.spec.generator, self.axes['unique']),
         'learning_rate': unit.learning_rate, 'weight_decay': unit.weight_decay}.items()}
     shared = {name: np.float32(self.settings[name]) for name in (*_ALONE, 'n_train')
               if name not in own}

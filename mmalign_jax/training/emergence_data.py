@@ -16,7 +16,7 @@ import numpy as np
 
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.training import agreement, folder
-from mmalign_jax.training.alone import Trained, unit_axes
+from mmalign_jax.training.alone import Trained, own_fields, unit_axes
 from mmalign_jax.training.damage import note
 from mmalign_jax.training.emergence import DIMENSIONS, Emergence, Unit
 from mmalign_jax.training.versions import versions
@@ -145,7 +145,8 @@ def bounds(plan: Emergence, unit: Unit) -> dict[str, np.ndarray]:
 
 @functools.lru_cache(maxsize=None)
 def _bounds(generator: str):
-  return jax.jit(jax.vmap(SOURCES[generator].bounds, in_axes=(None, unit_axes())))
+  return jax.jit(jax.vmap(
+      SOURCES[generator].bounds, in_axes=(None, unit_axes(own_fields(generator)))))
 
 
 def _similarities(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf,

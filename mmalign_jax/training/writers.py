@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.losses import task_of
 from mmalign_jax.training import folder
 from mmalign_jax.training.damage import note
 from mmalign_jax.training.evaluate import Cell
@@ -39,8 +41,6 @@ _AXES = {  # name: (long name, units)
     'lam': ('strength of alignment', '1'), 'lam_1': ('strength felt by encoder 1', '1'),
     'lam_2': ('strength felt by encoder 2', '1'), 'seed': ('random seed', '1'),
     'n_train': ('training samples', 'samples'),
-    'unique_1': ('unique information of side 1', 'nats'),
-    'unique_2': ('unique information of side 2', 'nats'), 'synergy': ('synergy', 'nats'),
     'learning_rate': ('learning rate', '1'), 'temperature': ('temperature', '1'),
 }
 
@@ -134,8 +134,9 @@ def to_dataset(study: Study, values: dict[str, np.ndarray],
     if name not in values and name.startswith('accuracy_by_fold'):
       continue  # of a version that did not keep it
     value = values.get(name, np.full(study.n_cells, np.nan))
-    if study.spec.task == 'l1' and name.startswith('cross_entropy'):
-      long_name, units = long_name.replace('cross-entropy', 'absolute error'), 'label deviation'
+    if name.startswith('cross_entropy') and study.spec.task != 'cross_entropy':
+      said = {'l1': 'absolute error'}.get(study.spec.task, f'{study.spec.task} loss')
+      long_name, units = long_name.replace('cross-entropy', said), task_of(study.spec.task).units
     if name.startswith('accuracy_by_fold') and value.shape[1] == 1:
       continue  # accuracy is exact, or the test set is a single fold
     own = ('fold',) if value.ndim == 2 else ()
@@ -149,11 +150,8 @@ def to_dataset(study: Study, values: dict[str, np.ndarray],
 
 
 def _axis_attributes(name: str, study: Study) -> dict[str, str]:
-  if name == 'redundancy':
-    nats = study.spec.generator == 'atoms'
-    return {'long_name': 'redundancy' if nats else 'shared task bits',
-            'units': 'nats' if nats else 'bits'}
-  long_name, units = _AXES.get(name, (name.replace('_', ' '), '1'))
+  words = SOURCES[study.spec.generator].words
+  long_name, units = words.get(name) or _AXES.get(name, (name.replace('_', ' '), '1'))
   return {'long_name': long_name, 'units': units}
 
 
