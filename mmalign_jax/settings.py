@@ -27,10 +27,10 @@ class Rule:
 
   kind: 'number', 'whole', 'truth', 'text', 'name', 'pairs' (lowest and highest) or 'any'.
   low..high: bounds of a number; `above`, `below`: the bound itself is none. known: names, for
-  'name', looked up when asked, so that a registry may grow. axis: several distinct values, sorted
-  unless they are names; `least` of them. strict: 1.0 is no whole number. single: kept as float32,
-  so that two values which are one there are a repetition. blank: '' is allowed. guard: `high` only
-  stops slips, and is not said where the value is too low.
+  'name', looked up when asked, so that a registry may grow; called: what one of them is. axis:
+  several distinct values, sorted unless they are names; `least` of them. strict: 1.0 is no whole
+  number. single: kept as float32, so that two values which are one there are a repetition. blank:
+  '' is allowed. guard: `high` only stops slips, and is not said where the value is too low.
   """
   kind: str
   low: float = -math.inf
@@ -44,6 +44,7 @@ class Rule:
   single: bool = False
   blank: bool = False
   guard: bool = False
+  called: str = ''
 
   def of(self, name: str, value: Any) -> Any:
     """The value as plain Python: a tuple for an axis.
@@ -103,7 +104,7 @@ class Rule:
       raise ValueError(f'{name}={shown(value)} is not a name; known: '
                        f'{", ".join(sorted(self.known()))}')
     if value or not self.blank:
-      lookup(dict.fromkeys(self.known()), value, name)
+      lookup(dict.fromkeys(self.known()), value, self.called or name)
     return value
 
   def _whole(self, name: str, value: Any) -> int:

@@ -170,7 +170,7 @@ def static_fields() -> dict[str, object]:
 def lookup(registry: dict, name: str, kind: str):
   """registry[name], or a ValueError that lists the known names."""
   if name not in registry:
-    raise ValueError(f'{kind} {name!r} is unknown; known: {", ".join(sorted(registry))}')
+    raise ValueError(f'{kind} {name!r:.80} is unknown; known: {", ".join(sorted(registry))}')
   return registry[name]
 
 

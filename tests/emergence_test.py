@@ -22,6 +22,10 @@ SMALL = dict(
     batch_size=32, epochs_1=1, epochs_2=2, tune_epochs_1=1, tune_epochs_2=2,
     learning_rate=(5e-3, 1e-2), weight_decay=(0.0,), bands=((1, 2),), n_align=24, neighbors=4,
     permutations=9, resamples=50)
+DEFAULTS = emergence.defaults()
+NO_NEIGHBORS = {'neighbors': DEFAULTS['neighbors']}
+LONE = {'learning_rate': (1e-2,)} | {  # nothing to tune
+    name: DEFAULTS[name] for name in ('bands', 'tune_epochs_1', 'tune_epochs_2')}
 
 
 def build(**settings):
@@ -99,7 +103,7 @@ def test_another_measure_needs_no_training(whole, tmp_path):
   path, dataset = whole
   run(tmp_path)
   before = {p: p.stat().st_mtime_ns for p in (tmp_path / 'encoders').iterdir()}
-  again = run(tmp_path, measures=('debiased_linear_cka', 'procrustes'))
+  again = run(tmp_path, measures=('debiased_linear_cka', 'procrustes'), **NO_NEIGHBORS)
   assert {p: p.stat().st_mtime_ns for p in (tmp_path / 'encoders').iterdir()} == before
   assert 'procrustes_calibrated' in again and 'mutual_knn' not in again
   xr.testing.assert_identical(again['debiased_linear_cka'], dataset['debiased_linear_cka'])
@@ -109,7 +113,7 @@ def test_another_measure_needs_no_training(whole, tmp_path):
 
 def test_both_sides_transformed_and_several_untransformed_depths(tmp_path):
   dataset = run(tmp_path, transform='both', untransformed_depth=(1, 2), unique=(4,), seed=(0, 1),
-                learning_rate=(1e-2,), generator='atoms', measures='debiased_linear_cka')
+                generator='atoms', measures='debiased_linear_cka', **NO_NEIGHBORS, **LONE)
   assert dataset['debiased_linear_cka'].dims == (
       'unique', 'transform_depth', 'depth', 'seed', 'untransformed_depth')
   accuracy = dataset['accuracy_1'].values
@@ -199,7 +203,7 @@ def test_merge_refuses_what_is_missing_or_twice_by_name(whole, shards, tmp_path,
 
 
 def test_merge_refuses_other_configurations_and_other_tunings(shards, tmp_path, capsys):
-  run(tmp_path / 'c', shard=(2, 2), epochs_2=1, learning_rate=(1e-2,))
+  run(tmp_path / 'c', shard=(2, 2), epochs_2=1, **LONE)
   assert 'epochs_2: 1 there, 2 now' in error_of(capsys, shards / '1', tmp_path / 'c')
   other = tmp_path / 'd'
   other.mkdir()

@@ -7,7 +7,8 @@
   mmalign decompose --x1=X1.npy --x2=X2.npy --y=Y.npy [--null=200] [--json]
   mmalign decompose --table=JOINT.npy [--method=broja|imin|mmi] [--json]
 
-`mmalign COMMAND --help` lists every option.
+`mmalign COMMAND --help` lists every option. `mmalign --register=FILE.py COMMAND ...` runs a file of
+yours first, which adds rows to the registries: generators, encoders, losses, measures, ...
 """
 
 import argparse
@@ -18,6 +19,7 @@ import signal
 import sys
 from typing import Callable
 
+from mmalign_jax.cli import register
 from mmalign_jax.cli.sweep import flag_error, with_known_configs
 from mmalign_jax.training import damage
 
@@ -51,7 +53,11 @@ def leave(status: int) -> None:
 
 def main(argv: list[str] | None = None) -> int:
   """Runs one command; returns the exit status."""
-  argv = sys.argv[1:] if argv is None else argv
+  asked: list[str] = []
+  status = guard(lambda: asked.extend(register.taken(sys.argv[1:] if argv is None else argv)))
+  if status:
+    return status
+  argv = asked
   if not argv or argv[0] in ('-h', '--help'):
     print(__doc__)
     return 0

@@ -123,13 +123,10 @@ def dials(generator: str, unique: tuple) -> dict[str, np.ndarray]:
   """Fields of Hyper [R] that `unique` sets.
 
   Raises:
-    ValueError: the generator's row has no such dial.
+    ValueError: the generator's row has no such dial; lists those that have.
   """
-  dial = lookup(SOURCES, generator, 'generator').unique
-  if dial is None:
-    known = ', '.join(sorted(name for name, row in SOURCES.items() if row.unique))
-    raise ValueError(f'generator={generator!r} has no dial of unique information; {known} have')
-  return dial(np.asarray(unique, np.float64))
+  known = {name: row.unique for name, row in SOURCES.items() if row.unique}
+  return lookup(known, generator, 'generator')(np.asarray(unique, np.float64))
 
 
 def defaults() -> dict[str, Any]:
@@ -149,7 +146,8 @@ def rules(source: Source | None = None) -> dict[str, Rule]:
               'transform_depth', 'seed', 'learning_rate', 'weight_decay')}}
   return {
       'study': text(), 'name': text(blank=False), **{n: checks.STATIC[n] for n in static}, **lone,
-      **axes, 'bands': Rule('pairs'), 'measures': choice(lambda: similarity.MEASURES, axis=True),
+      **axes, 'bands': Rule('pairs'), 'measures': choice(
+          lambda: similarity.MEASURES, axis=True, called='measure'),
       **{name: count(1, 2**24) for name in ('n_train', 'n_validation')},
       **{name: count(1, 10**6) for name in ('epochs_1', 'epochs_2', 'tune_epochs_1',
                                             'tune_epochs_2', 'permutations')},

@@ -1,0 +1,43 @@
+"""mmalign --register=FILE.py: rows of one's own in the registries, before a command runs."""
+
+import importlib.util
+import pathlib
+import sys
+
+FLAG = '--register'
+
+
+def taken(argv: list[str]) -> list[str]:
+  """The arguments without leading --register=FILE.py; each FILE is run, as a module of its name.
+
+  Raises:
+    ValueError: no such file, one whose name another module has, or one that fails; one line.
+  """
+  rest = list(argv)
+  while rest and rest[0].partition('=')[0] == FLAG:
+    _, equals, path = rest.pop(0).partition('=')
+    if not equals:
+      if not rest:
+        raise ValueError(f'{FLAG} needs a file, as in {FLAG}=FILE.py')
+      path = rest.pop(0)
+    load(path)
+  return rest
+
+
+def load(path: str) -> None:
+  """Runs a file that adds rows to the registries; once, however often it is named."""
+  file = pathlib.Path(path).expanduser().resolve()
+  if file.suffix != '.py' or not file.is_file():
+    raise ValueError(f'{FLAG}={path} is not a Python file')
+  known = sys.modules.get(file.stem)
+  if known is not None:
+    if getattr(known, '__file__', None) == str(file):
+      return
+    raise ValueError(f'{FLAG}={path}: a module {file.stem!r} is loaded already; rename the file')
+  spec = importlib.util.spec_from_file_location(file.stem, file)
+  module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
+  try:
+    spec.loader.exec_module(module)
+  except Exception as error:
+    del sys.modules[file.stem]
+    raise ValueError(f'{FLAG}={path}: {type(error).__name__}: {error}') from error
