@@ -40,6 +40,11 @@ def range_of(name: str, own: Mapping[str, Range]) -> Range:
   return own.get(name, RANGES.get(name, Range()))
 
 
+def own_ranges(source: sources.Source) -> dict[str, Range]:
+  """Ranges of what a source reads."""
+  return {name: bounds for name, bounds in source.ranges.items() if name in source.settings}
+
+
 def traced_rule(name: str, own: Mapping[str, Range] | None = None) -> Rule:
   """The rule of a field of Hyper as an axis of a grid; own: ranges of the generator's row."""
   if name == 'schedule':
@@ -56,7 +61,7 @@ def check(spec: Spec, hypers: Hyper) -> None:
   """
   for name in static_fields():
     STATIC[name].of(name, getattr(spec, name))
-  own = lookup(sources.SOURCES, spec.generator, 'generator').ranges
+  own = own_ranges(lookup(sources.SOURCES, spec.generator, 'generator'))
   for name in traced_fields():
     if getattr(hypers, name) is not None:
       check_field(name, np.asarray(getattr(hypers, name), np.float64), *range_of(name, own))

@@ -94,7 +94,7 @@ class Rule:
     value = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(value, str):
       raise ValueError(f'{name}={shown(value)} is not text')
-    if not (value.isprintable() and (self.blank or value.strip())):
+    if not (value.replace('\t', ' ').isprintable() and (self.blank or value.strip())):
       raise ValueError(f'{name}={shown(value)} must be one line of text' + (
           '' if self.blank else ', not empty'))
     return value

@@ -1,6 +1,7 @@
 """mmalign decompose: what is shared, what is unique, what only appears together."""
 
 import functools
+import inspect
 import itertools
 import json
 import os
@@ -51,7 +52,9 @@ def _of_table(asked: Request, notes: list[str]) -> dict[str, dict]:
   with arrays.named('--table', asked.table), decompose_request.warnings_as(notes):
     if np.ndim(p) != 3:
       raise ValueError(f'p has shape {np.shape(p)}; a table is [x1, x2, y], three axes')
-    found = METHODS[asked.method](p, **({'tol': asked.tol} if asked.method == 'broja' else {}))
+    method = METHODS[asked.method]
+    takes = 'tol' in inspect.signature(method).parameters
+    found = method(p, **({'tol': asked.tol} if takes else {}))
   found = found.to_bits() if asked.units == 'bits' else found
   numbers = {name: float(getattr(found, name)) for name in information_report.NUMBERS}
   return {asked.table: numbers | {'units': found.units, 'method': found.method}}

@@ -7,10 +7,10 @@ import pathlib
 import warnings
 
 from mmalign_jax.cli import Parser, figure_path
+from mmalign_jax.information.lattice import METHODS
 from mmalign_jax.data import reading
 from mmalign_jax.data.reading import Reading
 
-METHODS = ('broja', 'imin', 'mmi')
 QUANTISE = ('auto', 'kmeans', 'quantiles', 'categories')
 _MOST = 100_000   # permutations and resamples
 _MOST_CELLS = 200

@@ -136,7 +136,7 @@ def defaults() -> dict[str, Any]:
 
 def rules(source: Source | None = None) -> dict[str, Rule]:
   """What every setting may be, those of the generator as its row says."""
-  own = {} if source is None else source.ranges
+  own = {} if source is None else checks.own_ranges(source)
   static = ('generator', 'transform', 'transform_seed', 'encoder', 'width', 'batch_size',
             'clip_norm')
   lone = {name: dataclasses.replace(checks.traced_rule(name, own), axis=False) for name in _ALONE}
@@ -172,7 +172,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   axes = {name: settings[name] for name in DIMENSIONS}
   check_cells(axes)
   dials(generator, settings['unique'])
-  _check_depths(settings)
+  _check_depths(settings, source)
   read = refuse_unread(settings, given, defaults(), unread(settings, source), preset)
   settings |= {name: TRAINED[name] for name in TRAINED if name not in read}
   spec = Spec(
@@ -197,7 +197,10 @@ def unread(settings: Mapping[str, Any], source: Source) -> dict[str, str]:
   of_sides = reads.unread_of_sides({**settings, 'projection': 'none'})
   of_generator = reads.unread_of_generator(settings, source.settings)
   found = {name: why for name, why in (of_sides | of_generator).items() if name in TRAINED}
-  found.pop('depth', None)  # a dimension whatever reads it
+  for dimension in DIMENSIONS:
+    found.pop(dimension, None)
+  found |= {name: 'has no effect: `unique` sets it' for name in dials(
+      settings['generator'], settings['unique']) if name in TRAINED}
   if len(settings['learning_rate']) * len(settings['weight_decay']) == 1:
     found |= dict.fromkeys(
         ('bands', 'tune_epochs_1', 'tune_epochs_2'),
@@ -208,7 +211,10 @@ def unread(settings: Mapping[str, Any], source: Source) -> dict[str, str]:
   return found
 
 
-def _check_depths(settings: Mapping[str, Any]) -> None:
+def _check_depths(settings: Mapping[str, Any], source: Source) -> None:
+  if 'transform_depth' not in source.settings and any(settings['transform_depth']):
+    raise ValueError(f'transform_depth={shown(settings["transform_depth"])} is not a setting of '
+                     f'generator {settings["generator"]!r}; give transform_depth=(0,)')
   bands = settings['bands']
   for depth in settings['depth']:
     if sum(low <= depth <= high for low, high in bands) != 1:

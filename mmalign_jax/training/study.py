@@ -64,7 +64,7 @@ def defaults() -> dict[str, Any]:
 
 def rules(source: Source | None = None) -> dict[str, Rule]:
   """What every setting may be, traced ones as the source's row says."""
-  own = {} if source is None else source.ranges
+  own = {} if source is None else checks.own_ranges(source)
   traced = {name: checks.traced_rule(name, own) for name in traced_fields()}
   for name in ('lam_1', 'lam_2', *(('n_train',) if source and source.tables is None else ())):
     traced[name] = dataclasses.replace(traced[name], least=0)

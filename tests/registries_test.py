@@ -1,0 +1,128 @@
+"""A row from outside the package suffices: each kind is added by one file and used by commands."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from mmalign_jax import cli
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+OWN = ROOT / 'tests' / 'own_rows.py'
+
+
+def command(*arguments: object, status: int = 0) -> str:
+  """What `mmalign --register=own_rows.py ...` prints, in a process of its own."""
+  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+  found = subprocess.run(
+      [sys.executable, '-m', 'mmalign_jax.cli', f'--register={OWN}', *map(str, arguments)],
+      env=environment, capture_output=True, text=True, timeout=300, check=False)
+  assert found.returncode == status, found.stderr
+  return found.stdout if not status else found.stderr
+
+
+@pytest.fixture(scope='module')
+def swept(tmp_path_factory):
+  folder = tmp_path_factory.mktemp('own') / '1'
+  return folder, command('sweep', f'--config={OWN}', f'--workdir={folder}', '--nofigures')
+
+
+def test_a_study_of_rows_of_ones_own(swept):
+  folder, said = swept
+  dataset = xr.open_zarr(folder / 'results.zarr').load()
+  assert dict(dataset.sizes) == {'redundancy': 2, 'lam': 2, 'seed': 2}
+  assert np.isfinite(dataset['accuracy_1']).all() and np.isfinite(dataset['cka']).all()
+  assert dataset['redundancy'].attrs['long_name'] == 'bits of my own'
+  assert dataset['cross_entropy_1'].attrs['long_name'] == 'test brier loss of encoder 1'
+  assert (dataset['cross_entropy_1'] < 1.5).all()  # a mean of squares over classes
+  settings = json.loads((folder / 'config.json').read_text())
+  assert settings['study'] == 'own_study' and settings['encoder_1'] == 'looked'
+  assert not {'temperature', 'depth_1', 'width_2', 'level', 'unique_1', 'data'} & set(settings)
+  assert 'no verdict' in said
+
+
+def test_a_shard_of_it_is_merged(swept, tmp_path):
+  said = command('merge', swept[0], f'--workdir={tmp_path / "m"}', '--nofigures')
+  assert 'results.zarr' in said
+
+
+@pytest.fixture
+def own(monkeypatch):
+  """own_rows in this process, taken out again."""
+  from mmalign_jax import encoders, information, losses, similarity, studies
+  from mmalign_jax.data import sources, synthetic
+  kept = [(registry, dict(registry)) for registry in (
+      synthetic.GENERATORS, encoders.ENCODERS, encoders.PROJECTIONS, losses.LOSSES, losses.TASKS,
+      similarity.MEASURES, information.METHODS, studies.STUDIES, sources.SOURCES._own)]
+  yield
+  for registry, rows in kept:
+    registry.clear()
+    registry.update(rows)
+  sys.modules.pop('own_rows', None)
+
+
+def main(*arguments: object) -> int:
+  return cli.main([f'--register={OWN}', *map(str, arguments)])
+
+
+def test_rows_of_ones_own_in_the_other_commands(own, tmp_path, capsys):
+  assert main('generator', '--name=own', '--flipped=0.1', '--json') == 0
+  assert json.loads(capsys.readouterr().out)['shared'] == 2  # where its row starts
+  assert main('generator', '--name=own', '--redundancy=4') == 2
+  assert 'redundancy=4 is outside 0..3' in capsys.readouterr().err
+  assert main('generator', '--name=own', '--level=1') == 2
+  assert "not a setting of generator 'own', which reads redundancy, flipped" in (
+      capsys.readouterr().err)
+  g = np.random.default_rng(0)
+  for name, array in (('x', g.normal(size=(20, 3))), ('p', np.full((2, 2, 2), 1 / 8))):
+    np.save(tmp_path / f'{name}.npy', array)
+  x = tmp_path / 'x.npy'
+  assert main('measure', x, x, '--measures=own_cka', '--null=0', '--json') == 0
+  assert abs(json.loads(capsys.readouterr().out)['own_cka']['value'] - 1) < 1e-5
+  assert main('decompose', f'--table={tmp_path / "p.npy"}', '--method=own_imin', '--json') == 0
+  assert json.loads(capsys.readouterr().out)['redundancy'] == 0
+
+
+def test_what_rows_of_ones_own_do_not_read_is_refused(own, capsys):
+  assert main('generator', '--name=own') == 0
+  from mmalign_jax.training import study
+  base = dict(generator='own', redundancy=(1,), encoder_1='looked', encoder_2='started',
+              loss='apart')
+  for extra, why in ((dict(temperature=(0.2,)), "loss 'apart' takes no temperature"),
+                     (dict(width_2=3), "encoder 'started' of side 2 reads no width"),
+                     (dict(depth=2), "encoder 'looked' reads no depth; mlp"),
+                     (dict(level=(1,)), "not a setting of generator 'own'"),
+                     (dict(learnable_temperature=True), 'takes no temperature')):
+    with pytest.raises(ValueError, match=why):
+      study.from_settings(base | extra)
+  made = study.from_settings(dict(generator='own_source', unique_1=(0.1, 0.2)))
+  assert made.axes['unique_1'] == (0.1, 0.2)
+
+
+def test_the_emergence_study_of_rows_of_ones_own(own, tmp_path):
+  assert main('generator', '--name=own') == 0
+  from mmalign_jax.training import emergence, emergence_run
+  plan = emergence.from_settings(dict(
+      generator='own', encoder='looked', unique=(0, 8), transform_depth=(0,), depth=(1,), seed=(0,),
+      n_train=64, n_validation=32, batch_size=32, epochs_1=1, epochs_2=1, learning_rate=(5e-3,),
+      weight_decay=(0.,), n_align=24, measures=('own_cka',), permutations=5, resamples=20))
+  dataset = emergence_run.run_emergence(plan, tmp_path, progress=False)
+  assert np.isfinite(dataset['own_cka']).all() and np.isfinite(dataset['accuracy_2']).all()
+  assert (dataset['mi_2'].isel(unique=1) < dataset['mi_2'].isel(unique=0)).all()  # flipped, too
+
+
+@pytest.mark.parametrize('text, why', [
+    ('x = 1 / 0', 'ZeroDivisionError: division by zero'), (None, 'is not a Python file')])
+def test_a_file_that_cannot_be_registered_is_one_line(text, why, tmp_path, capsys):
+  path = tmp_path / 'rows_of_nobody.py'
+  if text:
+    path.write_text(text)
+  assert cli.main([f'--register={path}', 'generator']) == 2
+  error = capsys.readouterr().err
+  assert why in error and error.count('\n') == 1 and 'rows_of_nobody' in error
+  assert 'rows_of_nobody' not in sys.modules
