@@ -1,4 +1,4 @@
-"""MATLAB files: v4 to v7 by SciPy, v7.3 as HDF5. Cells and structs become keys.
+"""MATLAB files: v4 by SciPy, v5 to v7 by `matlab5`, v7.3 as HDF5. Cells and structs become keys.
 
 `X{2}` is the second cell of X (`X{2,1}` where X has rows and columns), `S.name` a field of a
 struct, `S(3).name` that of the third of many. A cell array of single numbers or of texts is one
@@ -6,21 +6,19 @@ array. Objects of MATLAB classes (string, table, datetime, function handles) are
 """
 
 import pathlib
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
 
-from mmalign_jax.data.formats import guard, hdf5, sparse
+from mmalign_jax.data.formats import guard, hdf5, matlab5, sparse
 from mmalign_jax.data.formats.store import Store, plain
 
 Leaves = Iterator[tuple[str, Callable[[], np.ndarray]]]  # key, and how to load it
 
 _NUMBERS = ('double', 'single', 'logical', 'int8', 'int16', 'int32', 'int64', 'uint8', 'uint16',
             'uint32', 'uint64')
-_DEEP = 8        # cells and structs within each other
-_COMPRESSED = 15  # type of an element of a v7 file
+_DEEP = 8  # cells and structs within each other
 
 
 def mat(path: pathlib.Path) -> Store:
@@ -28,7 +26,9 @@ def mat(path: pathlib.Path) -> Store:
   size, remarks = path.stat().st_size, []
   with guard.reading(path), guard.opened(path) as raw:
     is_hdf5 = hdf5.recognised(raw)
-  leaves, opened = (_of_hdf5, guard.source) if is_hdf5 else (_of_scipy, guard.opened)
+    is_v5 = matlab5.recognised(raw)
+  leaves, opened = ((_of_hdf5, guard.source) if is_hdf5 else
+                    (_of_v5 if is_v5 else _of_v4, guard.opened))
   def read(key: str) -> np.ndarray:
     with guard.reading(f'{path}: {key!r}'), opened(path) as raw:
       for name, load in leaves(raw, size, key):
@@ -61,54 +61,46 @@ def indices(shape: Iterable[int]) -> list[str]:
 # -- v4 to v7 --------------------------------------------------------------------------------------
 
 
-def _of_scipy(raw: BinaryIO, size: int, key: str | None) -> Leaves:
-  """Every variable, or those that may hold `key`; what has parts must be loaded to be listed."""
-  import scipy.io
-  _check_compressed(raw, size)
-  for name, _, kind in scipy.io.whosmat(raw):
-    if key is not None and not key.startswith(name):
-      continue
-    if kind in ('function', 'opaque', 'object'):
-      yield name, refused('function_handle' if kind == 'function' else kind)
-    elif kind in ('cell', 'struct'):
-      yield from _parts(name, _load(raw, name), size, 0)
-    else:
-      yield name, lambda name=name: _leaf(_load(raw, name), size)
+def _of_v4(raw: BinaryIO, size: int, key: str | None) -> Leaves:
+  """Arrays alone: v4 has nothing else."""
+  import scipy.io  # slow to import, and seldom needed
+  raw.seek(0)
+  for name, shape, kind in scipy.io.whosmat(raw):
+    if kind != 'sparse':
+      guard.sized(shape, 1, held=guard.length(raw) + raw.tell())
+    yield name, lambda name=name: _load_v4(raw, name, size)
 
 
-def _load(raw: BinaryIO, name: str):
+def _load_v4(raw: BinaryIO, name: str, size: int) -> np.ndarray:
   import scipy.io
   raw.seek(0)
-  return scipy.io.loadmat(raw, variable_names=[name])[name]
+  found = scipy.io.loadmat(raw, variable_names=[name])[name]
+  return sparse.filled(found, size) if hasattr(found, 'toarray') else found
 
 
-def _parts(name: str, value, size: int, depth: int) -> Leaves:
+def _of_v5(raw: BinaryIO, size: int, key: str | None) -> Leaves:
+  """Every variable, or those that may hold `key`."""
+  for name, parse in matlab5.variables(raw, size):
+    if key is None or key.startswith(name):
+      yield from _parts(name, parse())
+
+
+def _parts(name: str, value) -> Leaves:
   """The arrays in a variable, by key."""
-  from scipy.io.matlab import MatlabFunction, MatlabObject, MatlabOpaque
-  if depth > _DEEP:
-    raise ValueError(f'{name}: cells within cells, more than {_DEEP} deep')
-  if isinstance(value, (MatlabFunction, MatlabObject, MatlabOpaque)):
-    yield name, refused(str(getattr(value, 'classname', 'object')))
-  elif isinstance(value, np.ndarray) and value.dtype.names:
-    places = [''] if value.size == 1 else [f'({i})' for i in indices(value.shape)]
-    for place, record in zip(places, value.ravel(order='F')):
-      for field in value.dtype.names:
-        yield from _parts(f'{name}{place}.{field}', record[field], size, depth + 1)
-  elif isinstance(value, np.ndarray) and value.dtype.kind == 'O':
-    cells = list(value.ravel(order='F'))
-    if all(_single(cell) for cell in cells):
-      yield name, lambda: _alike([cell.item() if cell.size else '' for cell in cells])
-      return
-    for i, cell in zip(indices(value.shape), cells):
-      yield from _parts(f'{name}{{{i}}}', cell, size, depth + 1)
+  if isinstance(value, matlab5.Array):
+    yield name, value.load
+  elif isinstance(value, matlab5.Instance):
+    yield name, refused(value.kind)
+  elif isinstance(value, matlab5.Records):
+    places = [''] if len(value.rows) == 1 else [f'({i})' for i in indices(value.shape)]
+    for place, row in zip(places, value.rows):
+      for field, inner in zip(value.names, row):
+        yield from _parts(f'{name}{place}.{field}', inner)
+  elif all(isinstance(item, matlab5.Array) and item.single for item in value.items):
+    yield name, lambda: _alike([item.load().ravel()[0].item() for item in value.items])
   else:
-    yield name, lambda: _leaf(value, size)
-
-
-def _single(cell) -> bool:
-  """Whether a cell holds one number, or text."""
-  return isinstance(cell, np.ndarray) and (
-      cell.dtype.kind == 'U' and cell.size <= 1 or cell.dtype.kind in 'biuf' and cell.size == 1)
+    for i, item in zip(indices(value.shape), value.items):
+      yield from _parts(f'{name}{{{i}}}', item)
 
 
 def _alike(values: list) -> np.ndarray:
@@ -118,40 +110,11 @@ def _alike(values: list) -> np.ndarray:
   return np.array(values)
 
 
-def _leaf(value, size: int) -> np.ndarray:
-  return sparse.filled(value, size) if hasattr(value, 'toarray') else value
-
-
-def _check_compressed(raw: BinaryIO, size: int) -> None:
-  """The packed elements of a v7 file unpack to no more than the bound."""
-  head = raw.read(128)
-  order = {b'IM': 'little', b'MI': 'big'}.get(head[126:128])
-  while order:
-    tag = raw.read(8)
-    if len(tag) < 8:
-      break
-    kind, count = (int.from_bytes(part, order) for part in (tag[:4], tag[4:]))
-    if kind == _COMPRESSED and guard.inflates(count, size):
-      try:
-        guard.inflated(_blocks(raw, count), 8 * guard.most(size))
-      except zlib.error:
-        break  # damaged: SciPy says where
-    else:
-      raw.seek(count, 1)
-  raw.seek(0)
-
-
-def _blocks(raw: BinaryIO, count: int) -> Iterator[bytes]:
-  while count > 0 and (block := raw.read(min(count, 2**20))):
-    count -= len(block)
-    yield block
-
-
 # -- v7.3 ------------------------------------------------------------------------------------------
 
 
 def _of_hdf5(raw: pathlib.Path | BinaryIO, size: int, key: str | None) -> Leaves:
-  """As `_of_scipy`. What MATLAB has not marked is an array with its axes in MATLAB's order."""
+  """As `_of_v5`. What MATLAB has not marked is an array with its axes in MATLAB's order."""
   import h5py
   with h5py.File(raw, 'r') as file:
     for name in file:
