@@ -7,11 +7,13 @@ Groups are codes [N]; the rows of a group keep the order in which they stand.
 **What may be exchanged.** Where the two sides of a group are independent of each other, and groups
 are drawn alike, the sides of *whole groups of equal size* can be exchanged: that is exact, whatever
 the dependence within a group, in time too. Groups of unequal size are put into classes of at least
-LEAST groups, by size, so that the fewest samples are lost, and each is thinned evenly to the
-shortest of its class (very small groups may be left out altogether): the statistic of the thinned
-samples against that of their permutations is as exact as with equal sizes. A side that is constant
-within every group (the label of a speaker) has one value a group, which can go to any other group:
-nothing is thinned. All this supposes that the size of a group tells nothing of the other side.
+LEAST groups, by size, so that the fewest samples are lost, and each is cut to its first samples, as
+many as the shortest of its class has (very small groups may be left out altogether): the statistic
+of the samples left against that of their permutations is as exact as with equal sizes. Thinned
+evenly, long groups would depend less on time than short ones, and p be too small. A side that is
+constant within every group (the label of a speaker) has one value a group, which can go to any
+other group: nothing is cut. All this supposes that the size of a group tells nothing of the other
+side.
 
 With few groups there are few arrangements, and no p-value is below one over their number; where
 they are not more than the permutations asked for, each is taken once.
@@ -87,11 +89,10 @@ def blocks(groups: np.ndarray, whole: bool = False) -> Blocks:
   members = np.split(np.argsort(groups, kind='stable'), np.cumsum(size)[:-1])
   if whole:
     return Blocks(np.array([rows[0] for rows in members]), (np.arange(len(size))[:, None],))
-  thinned = [(members[g][np.arange(m) * size[g] // m], m)
-             for chunk, m in _chunks(size) for g in chunk]
-  kept = np.sort(np.concatenate([rows for rows, _ in thinned]))
+  cut = [(members[g][:m], m) for chunk, m in _chunks(size) for g in chunk]
+  kept = np.sort(np.concatenate([rows for rows, _ in cut]))
   classes = {}
-  for rows, m in thinned:
+  for rows, m in cut:
     classes.setdefault(m, []).append(np.searchsorted(kept, rows))
   return Blocks(kept, tuple(np.array(rows) for rows in classes.values()))
 

@@ -13,6 +13,7 @@ from mmalign_jax.analysis.optimum import MIN_SEEDS, Optimum, choices, optimum
 from mmalign_jax.analysis.text import aligned, write_json
 from mmalign_jax.data.sources import SOURCES, Source
 
+FEW_FOLDS = 8  # parts of a test set, below which intervals are said to be rough
 _WORDS = {'rising': 'align, at about {}', 'falling': 'strong alignment hurts',
           'inverted_u': 'align, at about {} and not much more',
           'flat': 'no difference shows', None: f'under {MIN_SEEDS} seeds: no verdict'}
@@ -38,7 +39,7 @@ def _entry(curve: Curve, best: Optimum) -> dict:
       'gain_interval': best.gain_interval, 'drop': best.drop, 'drop_interval': best.drop_interval,
       'shape': best.shape, 'accuracy_at_lowest': _number(mean[0]), 'accuracy_at_best': at_best,
       'accuracy_at_highest': _number(mean[-1]), 'ceiling': _number(curve.ceiling),
-      'seeds': best.n_seeds, 'diverged': curve.n_diverged}
+      'seeds': best.n_seeds, 'folds': best.n_folds, 'diverged': curve.n_diverged}
 
 
 def _number(value: float) -> float | None:
@@ -52,8 +53,11 @@ def table(summary: list[dict], dataset: xr.Dataset) -> str:
           'shape', 'so']
   rows = [_cells(row, settings) for row in summary]
   diverged = int(dataset['diverged'].sum())
+  few = sorted({row['folds'] for row in summary if 1 < row['folds'] < FEW_FOLDS})
   return aligned(head, rows, left=(len(head) - 2, len(head) - 1)) + (
-      f'\n{diverged} of {dataset["diverged"].size} cells diverged' if diverged else '')
+      f'\n{diverged} of {dataset["diverged"].size} cells diverged' if diverged else '') + (
+          f'\nthe test set has {" or ".join(map(str, few))} independent parts (groups): '
+          'intervals are wide, and rough' if few else '')
 
 
 def _cells(row: dict, settings: list[str]) -> list[str]:

@@ -63,21 +63,22 @@ def _named(axis, name: str, measure: Measure, said: str) -> None:
 
 def _within_null(axis, name: str, score: Score, measure: Measure, question: Question) -> None:
   """Histogram of the values by chance, and the value."""
-  every = np.append(score.null, score.value)
+  value = score.value if score.tested is None else score.tested  # of the samples of the null
+  every = np.append(score.null, value)
   rounding = 1e-5 * max(np.abs(every).max(), 1e-30)
   if np.ptp(score.null) > rounding:
     axis.hist(score.null, bins=max(5, min(15, len(score.null) // 8)), color='0.6',
               edgecolor='0.6', linewidth=0.7, histtype='stepfilled')
   else:  # all but equal: too narrow for bins
     axis.axvline(score.null_mean, color='0.6', linewidth=3.5)
-  axis.axvline(score.value, color=style.ORANGE, linewidth=1.8)
+  axis.axvline(value, color=style.ORANGE, linewidth=1.8)
   axis.margins(x=0.08)
   if np.ptp(every) <= rounding:
-    axis.set_xlim(score.value - 5000 * rounding, score.value + 5000 * rounding)
+    axis.set_xlim(value - 5000 * rounding, value + 5000 * rounding)
   axis.ticklabel_format(axis='x', useOffset=False)
   form = digits(score)
-  _named(axis, name, measure, f'value {form(score.value)}, chance {form(score.null_mean)}, '
-         f'p {"<=" if at_floor(score, question.plan) else "="} {score.p_value:.2g}')
+  _named(axis, name, measure, f'value {form(value)}, chance {form(score.null_mean)}, '
+         f'p {"<=" if at_floor(score) else "="} {score.p_value:.2g}')
   axis.locator_params(axis='x', nbins=5)
   axis.set_yticks([])
   axis.spines.left.set_visible(False)
@@ -152,7 +153,11 @@ def _short(name: str, size: int = 20) -> str:
 
 
 _KEYS = {  # what a picture of each kind shows
-    _within_null: lambda q: f'grey: {q.plan.permutations} values by chance; orange: the value',
+    _within_null: lambda q: (
+        f'grey: {q.plan.permutations} values by chance; orange: the value' if q.units is None else
+        f'grey: values by chance, whole {q.unit} moved; orange: the value'
+        + ('' if q.units.kept is None else f' of {len(q.units.kept)} samples in {q.unit} of like '
+           'size')),
     _matrix: lambda q: 'framed: the best pair of layers'
     + ('; chance: mean over permutations, the best pair taken within each' if q.plan.permutations
        else ''),

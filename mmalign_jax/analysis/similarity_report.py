@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 import dataclasses
+import functools
 import math
 import textwrap
 
@@ -9,8 +10,9 @@ import numpy as np
 
 from mmalign_jax.analysis.similarity_scores import Plan, Score
 from mmalign_jax.analysis.text import aligned
-from mmalign_jax.similarity import Measure
-from mmalign_jax.similarity.interval import RESAMPLES
+from mmalign_jax.grouped import FEW
+from mmalign_jax.similarity import Measure, arrangements
+from mmalign_jax.similarity.interval import OF_GROUPS, RESAMPLES
 
 WIDTH = 118
 _UNMOVED = {  # invariances: a letter, and what it stands for
@@ -42,6 +44,17 @@ class Question:
   groups: np.ndarray | None = None
   items: np.ndarray | None = None
 
+  @functools.cached_property
+  def units(self) -> arrangements.Units | None:
+    """How samples move: whole groups or, without them, whole items; None where each on its own."""
+    return arrangements.units(self.n, self.groups, self.items)
+
+  @property
+  def unit(self) -> str:
+    """What moves."""
+    return ('groups' if self.groups is not None else 'items' if self.items is not None else
+            'samples')
+
   @property
   def layered(self) -> bool:
     return len(self.x.names) > 1 or len(self.y.names) > 1
@@ -58,7 +71,7 @@ def table(scores: Mapping[str, Score], measures: Mapping[str, Measure], question
            for part in textwrap.wrap(line, WIDTH, subsequent_indent='   ', break_long_words=False,
                                     break_on_hyphens=False)]
   lines += ['', *_rows(scores, measures, question), '']
-  lines += ['what the columns say', *_columns(scores, measures, question.plan), '',
+  lines += ['what the columns say', *_columns(scores, measures, question), '',
             'what the measures say', *_legend(scores, measures)]
   remarks = _remarks(scores, measures, question)
   return '\n'.join(lines + (['', 'remarks', *remarks] if remarks else []))
@@ -78,7 +91,20 @@ def _header(measures: Mapping[str, Measure], question: Question) -> list[str]:
       f'N  {question.n} samples in {question.dtype}, '
       + (', '.join(question.steps) if question.steps else 'features as they are')
       + (f'; {said}' if said else ''),
-      _chance(measures, plan)]
+      *_together(question),
+      _chance(measures, question)]
+
+
+def _together(question: Question) -> Iterable[str]:
+  """A line on samples that belong together."""
+  said = []
+  for name, codes in (('groups', question.groups), ('items', question.items)):
+    if codes is not None:
+      sizes = np.unique(codes, return_counts=True)[1]
+      low, high = sizes.min(), sizes.max()
+      said.append(f'{len(sizes)} {name} of {low if low == high else f"{low} to {high}"} samples')
+  if said:
+    yield f'together  {", ".join(said)}'
 
 
 _SHOWN = ('k', 'sigma', 'metric', 'at')
@@ -95,15 +121,34 @@ def _side(side: Side) -> str:
   return f'{side.where}: {layers}{width} features'
 
 
-def _chance(measures: Mapping[str, Measure], plan: Plan) -> str:
+def _chance(measures: Mapping[str, Measure], question: Question) -> str:
+  plan, unit = question.plan, question.unit
   if not plan.permutations:
     return 'chance is not asked for (--null=0)'
+  pair = 'x_i and y_i' if unit == 'samples' else f'X and Y of whole {unit}'
   swapped = [name for name, m in measures.items() if m.null == 'sides']
-  times = f'{plan.permutations} times, seed {plan.seed}'
+  exchanged = f'{pair} exchanged {_times(question, "sides")}'
   if len(swapped) == len(measures):
-    return f'chance: x_i and y_i exchanged at random, {times}'
-  other = f' ({", ".join(swapped)}: x_i and y_i exchanged at random)' if swapped else ''
-  return f'chance: the samples of Y permuted, {times}{other}'
+    return f'chance: {exchanged}'
+  other = f'; {", ".join(swapped)}: {exchanged}' if swapped else ''
+  whole = 'samples' if unit == 'samples' else f'{unit}, whole,'
+  return f'chance: the {whole} of Y permuted {_times(question, "pairs")}{other}'
+
+
+def _times(question: Question, null: str) -> str:
+  """How often, and whether that is every arrangement there is."""
+  plan, count = question.plan, possible(question, null)
+  if count is not None and count - 1 <= plan.permutations:
+    return f'in all {count - 1} other ways there are'
+  return f'at random {plan.permutations} times, seed {plan.seed}'
+
+
+def possible(question: Question, null: str) -> int | None:
+  """How many arrangements of groups there are, the given one included; None without groups."""
+  units = question.units
+  if units is None:
+    return None
+  return units.count if null == 'pairs' else arrangements.sides_count(int(units.codes.max()) + 1)
 
 
 # -- rows ------------------------------------------------------------------------------------------
@@ -132,7 +177,7 @@ def _cells(name: str, score: Score, measure: Measure, question: Question) -> lis
   if plan.resamples:
     cells.append(' to '.join(map(form, score.interval)))
   if plan.permutations:
-    floor = at_floor(score, plan)
+    floor = at_floor(score)
     bounded = measure.best_value(**plan.of(measure)) is not None
     cells += [form(score.null_mean), f'{form(score.null_q05)} to {form(score.null_q95)}',
               f'{round(score.calibrated, 3) + 0.0:.3f}' if bounded else form(score.calibrated),
@@ -149,18 +194,20 @@ def digits(score: Score) -> Callable[[float], str]:
   return ('{:.2f}' if top >= 100 else '{:.4f}').format
 
 
-def at_floor(score: Score, plan: Plan) -> bool:
-  """Whether no permutation was as good: the smallest p that P of them can give."""
-  return score.p_value < 1.5 / (1 + plan.permutations)
+def at_floor(score: Score) -> bool:
+  """Whether no permutation was as good: the smallest p that so many of them can give."""
+  return score.p_value < 1.5 * score.least_p
 
 
 # -- legend ----------------------------------------------------------------------------------------
 
 
 def _columns(scores: Mapping[str, Score], measures: Mapping[str, Measure],
-             plan: Plan) -> Iterable[str]:
+             question: Question) -> Iterable[str]:
+  plan, unit = question.plan, question.unit
   if plan.resamples:
-    yield from _wrapped('95 % interval', f'over samples: {plan.resamples} {RESAMPLES}')
+    drawn = RESAMPLES if unit == 'samples' else f'{OF_GROUPS.format(unit)}; widened by Student t'
+    yield from _wrapped('95 % interval', f'over {unit}: {plan.resamples} {drawn}')
   if not plan.permutations:
     yield from _wrapped('value', 'nothing here says whether it is more than chance: give --null')
     return
@@ -169,9 +216,11 @@ def _columns(scores: Mapping[str, Score], measures: Mapping[str, Measure],
   other = f'; value - chance for {", ".join(unbounded)}' if unbounded else ''
   yield from _wrapped('calibrated', '(value - chance) / (value of equal sides - chance): 0 at '
                       f'chance, 1 for equal sides{other}')
-  floor = 1 / (1 + plan.permutations)
-  yield from _wrapped('p', f'(1 + permutations at least as similar) / (1 + {plan.permutations}): '
-                      f'never below {floor:.2g}, which is written "<= {floor:.2g}"')
+  for least in sorted({scores[name].least_p for name in scores}):
+    own = [name for name, s in scores.items() if s.least_p == least]
+    of = f'{", ".join(own)}: ' if len(own) < len(scores) else ''
+    yield from _wrapped('p', f'{of}(1 + permutations at least as similar) / {round(1 / least)}: '
+                        f'never below {least:.2g}, which is written "<= {least:.2g}"')
   swapped = [name for name, m in measures.items() if m.null == 'sides']
   if swapped:
     yield from _wrapped('', f'{", ".join(swapped)}: p asks whether the value is larger than it '
@@ -220,8 +269,31 @@ def _remarks(scores: Mapping[str, Score], measures: Mapping[str, Measure],
   if question.layered:
     found.append(f'every value is the best of {len(question.x.names)} x {len(question.y.names)} '
                  f'pairs of layers{", within every permutation too" if plan.permutations else ""}')
+  found += _of_groups(scores, {measures[name].null for name in scores}, question)
   return [line for text in found
           for line in textwrap.wrap(text, WIDTH, initial_indent='  ', subsequent_indent='  ')]
+
+
+def _of_groups(scores: Mapping[str, Score], nulls: set[str], question: Question) -> Iterable[str]:
+  """What groups of unequal size, and few of them, mean."""
+  units, unit, plan = question.units, question.unit, question.plan
+  if units is None:
+    return
+  cut = {name: s.tested for name, s in scores.items() if s.tested is not None}
+  if units.kept is not None and plan.permutations:
+    values = ', '.join(f'{name} {digits(scores[name])(v)}' for name, v in cut.items())
+    yield (f'{unit} are of unequal size, and change places with those of like size, each cut to '
+           f'its first samples: chance, calibrated and p are of {len(units.kept)} of {question.n} '
+           'samples' + (f', where the value is: {values}' if values else '')
+           + (' (of all where X and Y are exchanged)' if len(cut) < len(scores) else ''))
+  count = int(units.codes.max()) + 1
+  if count < FEW and (plan.permutations or plan.resamples):
+    ways = [f'{possible(question, null)} {said}'
+            for null, said in (('pairs', 'arrangements'), ('sides', 'exchanges of X and Y'))
+            if null in nulls and plan.permutations]
+    yield (f'{count} {unit} are few' + (f': they have {" and ".join(ways)}, the given one included'
+                                        if ways else '')
+           + ('; the intervals are rough' if plan.resamples else ''))
 
 
 def _full(score: Score, measure: Measure, plan: Plan) -> bool:

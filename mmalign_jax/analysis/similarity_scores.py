@@ -11,8 +11,9 @@ import math
 import jax
 import numpy as np
 
-from mmalign_jax import rng
-from mmalign_jax.similarity import Measure, bootstrap, calibrate, layer_pairs
+from mmalign_jax import grouped, rng
+from mmalign_jax.similarity import (
+    Measure, arrangements, bootstrap, calibrate, interval, layer_pairs)
 from mmalign_jax.similarity.rbf import DENSE
 
 JOINT_ENTRIES = 1 << 24  # of the Gram matrices of all layers, up to which all is one program
@@ -24,7 +25,9 @@ class Score:
   """The best value over layers, where it is (from 0), and all pairs of layers as matrix [L1, L2].
 
   null [P]: values by chance, null_mean, null_q05 and null_q95 of them; calibrated and p_value as in
-  `similarity.Calibration`; None without permutations. interval: 95 %, None without resamples.
+  `similarity.Calibration`, least_p the smallest p that so many permutations can give; None without
+  permutations. tested: the value of the samples that groups of unequal size leave to chance, None
+  where that is all of them. interval: 95 %, None without resamples.
   """
   value: float
   layers: tuple[int, int]
@@ -35,11 +38,13 @@ class Score:
   null_q95: float | None = None
   calibrated: float | None = None
   p_value: float | None = None
+  least_p: float | None = None
+  tested: float | None = None
   interval: tuple[float, float] | None = None
 
   def finite(self) -> bool:
     """Whether all numbers are."""
-    numbers = (self.value, self.null_mean, self.calibrated, *(self.interval or ()))
+    numbers = (self.value, self.tested, self.null_mean, self.calibrated, *(self.interval or ()))
     return all(number is None or math.isfinite(number) for number in numbers)
 
 
@@ -57,20 +62,46 @@ class Plan:
     return {name: v for name, v in self.settings.items() if name in measure.settings}
 
 
-def obstacle(measure: Measure, n: int, widths: Sequence[int], plan: Plan) -> str | None:
+def obstacle(measure: Measure, n: int, widths: Sequence[int], plan: Plan,
+             groups: np.ndarray | None = None, items: np.ndarray | None = None) -> str | None:
   """Why a measure cannot be taken of layers with these widths and N samples; None if it can."""
-  held = n // 2 if plan.resamples else n
-  samples = f'N={n}' + (f', of which a half is drawn: {held}' if plan.resamples else '')
+  held, samples = fewest(measure, n, plan, groups, items)
   k = {**measure.settings, **plan.of(measure)}.get('k')
   if held < measure.least:
     return f'needs at least {measure.least} samples, and {samples}'
   if k is not None and k >= held:
     return f'k={k} neighbours need k < N, and {samples}'
+  if k is not None and measure.items and items is not None:
+    others = fewest_items(items, held)
+    if k >= others:
+      return (f'k={k} neighbours, each of an item of its own, need k below the number of items, '
+              f'and {samples}, may hold as few as {others}')
   if measure.same_width and len(set(widths)) > 1:
     return f'needs sides of equal width, and they have {" and ".join(map(str, widths))} features'
   if measure.dense and n > DENSE:
     return f'holds N x N numbers, and N={n} is above {DENSE}'
   return None
+
+
+def fewest(measure: Measure, n: int, plan: Plan, groups: np.ndarray | None = None,
+           items: np.ndarray | None = None) -> tuple[int, str]:
+  """The fewest samples a measure is taken of, and how that comes about."""
+  codes = groups if groups is not None else items
+  found = [(n, f'N={n}')]
+  if plan.resamples:
+    half = interval.held(n, None if codes is None else grouped.checked(codes, n))
+    found.append((half, f'N={n}, of which a half is drawn: {half}'))
+  if plan.permutations and measure.null == 'pairs' and codes is not None:
+    kept = arrangements.units(n, groups, items).kept
+    if kept is not None:
+      found.append((len(kept), f'N={n}, of which {len(kept)} are in groups of like size'))
+  return min(found)
+
+
+def fewest_items(items: np.ndarray, n: int) -> int:
+  """The fewest items that n samples can be of."""
+  sizes = np.sort(np.unique(items, return_counts=True)[1])[::-1]
+  return int(np.searchsorted(np.cumsum(sizes), n)) + 1
 
 
 def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[np.ndarray],
@@ -84,11 +115,16 @@ def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[
     x, y: layers, [N, D] each, all f32 or all f64 (which needs jax.enable_x64).
     plan: see there.
     progress: is told what comes next.
-    groups, items: codes [N] of samples that belong together, and that are partners, or None.
+    groups, items: codes [N] of samples that belong together, and that are partners, or None; see
+      `similarity.calibrate`.
 
   Returns:
     Scores by name, all finite, and why the other measures have none.
+
+  Raises:
+    ValueError: codes that cannot be moved: not one a sample, all equal, an item in two groups.
   """
+  arrangements.units(len(x[0]), groups, items)
   entries = len(x[0]) ** 2 * (len(x) + len(y))
   programs = ([dict(measures)] if entries <= JOINT_ENTRIES else
               [{name: measure} for name, measure in measures.items()])
@@ -148,12 +184,14 @@ def _options(x, y, plan: Plan) -> dict[str, object] | None:
 
 
 def _score(found, drawn) -> Score:
-  interval = None if drawn is None else (float(drawn.low), float(drawn.high))
+  ends = None if drawn is None else (float(drawn.low), float(drawn.high))
   pairs = getattr(found, 'pairs', found)
-  place = dict(value=float(pairs.best), matrix=pairs.matrix, interval=interval,
+  place = dict(value=float(pairs.best), matrix=pairs.matrix, interval=ends,
                layers=tuple(int(i) for i in pairs.index))
   if pairs is found:
     return Score(**place)
   low, _, high = (float(q) for q in found.null_quantiles)
+  tested = None if found.tested == found.score else float(found.tested)
   return Score(**place, null=found.null, null_mean=float(found.null_mean), null_q05=low,
-               null_q95=high, calibrated=float(found.calibrated), p_value=float(found.p_value))
+               null_q95=high, calibrated=float(found.calibrated), p_value=float(found.p_value),
+               least_p=1 / (1 + len(found.null)), tested=tested)
