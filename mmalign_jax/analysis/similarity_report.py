@@ -125,22 +125,24 @@ def _chance(measures: Mapping[str, Measure], question: Question) -> str:
   plan, unit = question.plan, question.unit
   if not plan.permutations:
     return 'chance is not asked for (--null=0)'
-  pair = 'x_i and y_i' if unit == 'samples' else f'X and Y of whole {unit}'
+  exchanged = ('x_i and y_i exchanged at random' if unit == 'samples' else
+               f'X and Y of whole {unit} exchanged')
   swapped = [name for name, m in measures.items() if m.null == 'sides']
-  exchanged = f'{pair} exchanged {_times(question, "sides")}'
   if len(swapped) == len(measures):
-    return f'chance: {exchanged}'
-  other = f'; {", ".join(swapped)}: {exchanged}' if swapped else ''
-  whole = 'samples' if unit == 'samples' else f'{unit}, whole,'
-  return f'chance: the {whole} of Y permuted {_times(question, "pairs")}{other}'
+    return f'chance: {exchanged}, {_times(question, "sides")}'
+  if swapped and unit != 'samples':
+    exchanged += f', {_times(question, "sides")}'
+  other = f' ({", ".join(swapped)}: {exchanged})' if swapped else ''
+  moved = 'the samples of Y' if unit == 'samples' else f'whole {unit} of Y'
+  return f'chance: {moved} permuted, {_times(question, "pairs")}{other}'
 
 
 def _times(question: Question, null: str) -> str:
   """How often, and whether that is every arrangement there is."""
   plan, count = question.plan, possible(question, null)
   if count is not None and count - 1 <= plan.permutations:
-    return f'in all {count - 1} other ways there are'
-  return f'at random {plan.permutations} times, seed {plan.seed}'
+    return f'in all {count - 1} other ways' if count > 2 else 'in the one other way'
+  return f'{plan.permutations} times, seed {plan.seed}'
 
 
 def possible(question: Question, null: str) -> int | None:
@@ -219,8 +221,9 @@ def _columns(scores: Mapping[str, Score], measures: Mapping[str, Measure],
   for least in sorted({scores[name].least_p for name in scores}):
     own = [name for name, s in scores.items() if s.least_p == least]
     of = f'{", ".join(own)}: ' if len(own) < len(scores) else ''
-    yield from _wrapped('p', f'{of}(1 + permutations at least as similar) / {round(1 / least)}: '
-                        f'never below {least:.2g}, which is written "<= {least:.2g}"')
+    yield from _wrapped('p', f'{of}(1 + permutations at least as similar) / (1 + '
+                        f'{round(1 / least) - 1}): never below {least:.2g}, which is written '
+                        f'"<= {least:.2g}"')
   swapped = [name for name, m in measures.items() if m.null == 'sides']
   if swapped:
     yield from _wrapped('', f'{", ".join(swapped)}: p asks whether the value is larger than it '
