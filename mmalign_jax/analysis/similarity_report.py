@@ -272,28 +272,29 @@ def _remarks(scores: Mapping[str, Score], measures: Mapping[str, Measure],
   if question.layered:
     found.append(f'every value is the best of {len(question.x.names)} x {len(question.y.names)} '
                  f'pairs of layers{", within every permutation too" if plan.permutations else ""}')
-  found += _of_groups(scores, {measures[name].null for name in scores}, question)
+  found += _of_groups(scores, {name: measures[name].null for name in scores}, question)
   return [line for text in found
           for line in textwrap.wrap(text, WIDTH, initial_indent='  ', subsequent_indent='  ')]
 
 
-def _of_groups(scores: Mapping[str, Score], nulls: set[str], question: Question) -> Iterable[str]:
+def _of_groups(scores: Mapping[str, Score], nulls: Mapping[str, str],
+               question: Question) -> Iterable[str]:
   """What groups of unequal size, and few of them, mean."""
   units, unit, plan = question.units, question.unit, question.plan
   if units is None:
     return
-  cut = {name: s.tested for name, s in scores.items() if s.tested is not None}
-  if units.kept is not None and plan.permutations:
+  cut = {name: s.tested for name, s in scores.items() if nulls[name] == 'pairs'}
+  if units.kept is not None and plan.permutations and cut:
     values = ', '.join(f'{name} {digits(scores[name])(v)}' for name, v in cut.items())
     yield (f'{unit} are of unequal size, and change places with those of like size, each cut to '
            f'its first samples: chance, calibrated and p are of {len(units.kept)} of {question.n} '
-           'samples' + (f', where the value is: {values}' if values else '')
+           f'samples, where the value is: {values}'
            + (' (of all where X and Y are exchanged)' if len(cut) < len(scores) else ''))
   count = int(units.codes.max()) + 1
   if count < FEW and (plan.permutations or plan.resamples):
     ways = [f'{possible(question, null)} {said}'
             for null, said in (('pairs', 'arrangements'), ('sides', 'exchanges of X and Y'))
-            if null in nulls and plan.permutations]
+            if null in nulls.values() and plan.permutations]
     yield (f'{count} {unit} are few' + (f': they have {" and ".join(ways)}, the given one included'
                                         if ways else '')
            + ('; the intervals are rough' if plan.resamples else ''))

@@ -124,7 +124,7 @@ def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[
   Raises:
     ValueError: codes that cannot be moved: not one a sample, all equal, an item in two groups.
   """
-  arrangements.units(len(x[0]), groups, items)
+  units = arrangements.units(len(x[0]), groups, items)
   entries = len(x[0]) ** 2 * (len(x) + len(y))
   programs = ([dict(measures)] if entries <= JOINT_ENTRIES else
               [{name: measure} for name, measure in measures.items()])
@@ -134,7 +134,9 @@ def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[
     found, said = _together(group, list(x), list(y), plan, dict(groups=groups, items=items))
     scores |= found
     refused |= said
-  return scores, refused
+  whole = units is None or units.kept is None
+  return {name: dataclasses.replace(s, tested=None) if whole or measures[name].null == 'sides'
+          else s for name, s in scores.items()}, refused
 
 
 def _together(measures, x, y, plan, codes) -> tuple[dict[str, Score], dict[str, str]]:
@@ -191,7 +193,6 @@ def _score(found, drawn) -> Score:
   if pairs is found:
     return Score(**place)
   low, _, high = (float(q) for q in found.null_quantiles)
-  tested = None if found.tested == found.score else float(found.tested)
   return Score(**place, null=found.null, null_mean=float(found.null_mean), null_q05=low,
                null_q95=high, calibrated=float(found.calibrated), p_value=float(found.p_value),
-               least_p=1 / (1 + len(found.null)), tested=tested)
+               least_p=1 / (1 + len(found.null)), tested=float(found.tested))

@@ -39,7 +39,7 @@ def run(argv: list[str]) -> None:
   for note in dict.fromkeys(notes):  # at the end: an error is one line
     print(f'note: {note}', file=sys.stderr)
   if asked.as_json:
-    print(json.dumps({name: _entry(s, layered) for name, s in scores.items()}, allow_nan=False))
+    print(json.dumps({name: _entry(s, question) for name, s in scores.items()}, allow_nan=False))
   else:
     print(similarity_report.table(scores, measures, question))
   if asked.figure:
@@ -50,16 +50,18 @@ def run(argv: list[str]) -> None:
 def _answered(asked: Request, read: Samples, notes: list[str]):
   """Scores, their measures, and what was compared; adds to `notes`."""
   sides = read.sides
+  for name, spec, codes in (('group', asked.group, read.groups), ('item', asked.item, read.items)):
+    if codes is not None and not codes.any():
+      raise ValueError(f'--{name}={spec}: all samples have the same; two at least must differ')
   wide = any(z.dtype == np.float64 for side in sides.values() for z in side.layers)
   with jax.enable_x64(wide):
     x, y = (_prepared(side, name, asked.steps, wide) for name, side in sides.items())
-    measures = _possible(asked, x, y, notes)
-    scores, refused = score(measures, x, y, asked.plan, _progress, read.groups,
-                            read.items)
+    measures = _possible(asked, x, y, read, notes)
+    scores, refused = score(measures, x, y, asked.plan, _progress, read.groups, read.items)
   _refuse(refused, asked, scores, notes)
   described = (Side(s.where, s.names, tuple(z.shape[1] for z in s.layers)) for s in sides.values())
   return scores, measures, Question(*described, len(x[0]), 'float64' if wide else 'float32',
-                                    tuple(asked.steps), asked.plan)
+                                    tuple(asked.steps), asked.plan, read.groups, read.items)
 
 
 def _progress(line: str) -> None:
@@ -96,13 +98,14 @@ def _prepared(side: arrays.Features, name: str, steps: dict, wide: bool) -> list
   return made
 
 
-def _possible(asked: Request, x: list, y: list, notes: list[str]) -> dict[str, Measure]:
+def _possible(asked: Request, x: list, y: list, read: Samples,
+              notes: list[str]) -> dict[str, Measure]:
   """The measures that can be taken here; one that was asked for by name and cannot is an error."""
   plan, n, widths = asked.plan, len(x[0]), sorted({z.shape[1] for z in (*x, *y)})
   found, left = {}, {}
   for name in asked.names:
     measure = similarity.MEASURES[name]
-    reason = obstacle(measure, n, widths, plan)
+    reason = obstacle(measure, n, widths, plan, read.groups, read.items)
     if not (reason or asked.named) and measure.slow and n > DENSE and plan.permutations:
       reason = f'each permutation goes through all pairs of N={n} samples; name it to have it'
     if reason and 'k' in plan.settings and reason.startswith('k='):
@@ -128,11 +131,16 @@ def _refuse(reasons: dict[str, str], asked: Request, left: dict, notes: list[str
 _KEYS = ('value', 'null_mean', 'null_q95', 'calibrated', 'p_value')
 
 
-def _entry(score: Score, layered: bool) -> dict[str, object]:
-  """The numbers of one measure."""
+def _entry(score: Score, question: Question) -> dict[str, object]:
+  """The numbers of one measure; of groups also their number, the least p they can give and, where
+  chance is of fewer samples, their number and the value of these."""
   entry = {name: getattr(score, name) for name in _KEYS}
   if score.interval is not None:
     entry['interval'] = list(score.interval)
-  if layered:
+  if question.units is not None:
+    entry |= {question.unit: int(question.units.codes.max()) + 1, 'least_p': score.least_p}
+    if score.tested is not None:
+      entry |= {'tested': score.tested, 'tested_samples': len(question.units.kept)}
+  if question.layered:
     entry |= dict(zip(('layer_x', 'layer_y'), score.layers))
   return entry
