@@ -39,7 +39,8 @@ def prepare(stock: pathlib.Path) -> None:
     folder = stock / f'{name}.case'
     for part in ('in', 'out', 'home', 'tmp', 'outside'):
       (folder / part).mkdir(parents=True)
-    outcome = process.run(commands.sweep_digits('../out/w', shard), folder, clock=600)
+    outcome = process.run(commands.sweep_digits('../out/w', shard), folder, clock=600,
+                          patience=2)
     if outcome.status:
       sys.exit(f'no study to damage: {outcome.err}')
     shutil.move(folder / 'out' / 'w', stock / name)
@@ -49,7 +50,7 @@ def one(number: int, given: argparse.Namespace, folder: pathlib.Path,
         stock: pathlib.Path) -> tuple[dict, process.Outcome]:
   """A case as a line of the record, and what came of it."""
   case = draw.case(given.seed, number, folder, stock, given.commands, given.quick)
-  outcome = process.run(case.argv, folder)
+  outcome = process.run(case.argv, folder, patience=given.patience)
   wrong = process.judge(outcome)
   line = case._asdict() | {
       'status': outcome.status, 'wall': round(outcome.wall, 3), 'cpu': round(outcome.cpu, 3),
@@ -99,6 +100,8 @@ def main() -> int:
   add('--commands', type=lambda text: tuple(text.split(',')), default=(), help='only these')
   add('--quick', action='store_true', help='without what takes long to write')
   add('--confess', action='store_true', help='only shows that the witnesses see harm')
+  add('--patience', type=float, default=1,
+      help='on a busy machine: wall time may be so many times 20 s (1), processor time may not')
   add('--json', type=pathlib.Path, help='where counts are written')
   add('--failures', type=pathlib.Path, help='where failed cases are written, a line each')
   add('--only', type=lambda text: [int(n) for n in text.split(',')], default=[],

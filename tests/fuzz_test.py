@@ -21,7 +21,7 @@ def fuzz(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_malformed_inputs(tmp_path):
   done = fuzz('--cases=150', '--seed=13', '--commands=measure,decompose,decompose --data,'
-              'decompose --table', f'--json={tmp_path / "counts.json"}', '--quick')
+              'decompose --table', f'--json={tmp_path / "counts.json"}', '--quick', '--patience=20')
   assert done.returncode == 0, done.stdout + done.stderr
   found = json.loads((tmp_path / 'counts.json').read_text())
   assert found['cases'] == 150 and found['failed'] == 0

@@ -107,9 +107,12 @@ def binned(y: np.ndarray, cells: int) -> tuple[Label, str]:
   codes = quantise.quantiles(y, cells)
   if not codes.max():
     raise ValueError('the label has one value only')
-  edges = ', '.join(f'{edge:.4g}' for edge in np.quantile(y, np.arange(1, cells) / cells))
+  small = quantise.scaled(y)  # no difference of two overflows
+  factor = np.abs(y).max() / np.abs(small).max()
+  edges = ', '.join(f'{edge:.4g}' for edge in factor * np.quantile(small, np.arange(1, cells)
+                                                                   / cells))
   names = tuple(f'quantile {k + 1}' for k in range(int(codes.max()) + 1))
-  return Label(codes, names, np.asarray(y, np.float64)), (
+  return Label(codes, names, small), (
       f'the label is a number: cut at its quantiles {edges} into {len(names)} classes')
 
 

@@ -23,12 +23,13 @@ from mmalign_jax.cli import register
 from mmalign_jax.cli.sweep import flag_error, with_known_configs
 from mmalign_jax.training import damage
 
-__all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 'main',
+__all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 'main', 'printable',
            'with_known_configs']
 
 SAFE = 'stopped; every finished chunk is safe, and the same command continues from there'
 MERGING = 'stopped; the folders to merge are as they were, and the same command continues'
 STOPPED = 'stopped; nothing was written, and the same command starts again'
+LONGEST = 2000     # letters of an error
 INTERRUPTED = 130  # exit status
 FIGURES = ('.png', '.pdf', '.svg')
 
@@ -88,8 +89,21 @@ def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
     text = ' '.join(str(error).split())
     if refused and ' safe' not in text and 'nothing was' not in text:  # no one knew more
       text = f'{refused}: {text[:200]}; {stopped.removeprefix("stopped; ")}'
-    print(f'error: {text}', file=sys.stderr)
+    print(f'error: {printable(text if len(text) <= LONGEST else _shortened(text))}',
+          file=sys.stderr)
     return 2
+
+
+def printable(text: str) -> str:
+  """Text with all but letters and ends of lines written as \\x1b: names in files can hold anything,
+  such as what a terminal obeys."""
+  return ''.join(c if c.isprintable() or c == '\n' else c.encode('unicode_escape').decode()
+                 for c in text)
+
+
+def _shortened(text: str) -> str:
+  """An error that quotes a cell without end."""
+  return f'{text[:LONGEST // 2]} ... {text[-LONGEST // 4:]}'
 
 
 def _fail(message: str) -> None:

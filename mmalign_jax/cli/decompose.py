@@ -12,9 +12,10 @@ import numpy as np
 from mmalign_jax.analysis import information_report
 from mmalign_jax.analysis.information_samples import (
     Label, Plan, Question, answer, binned, joined)
-from mmalign_jax.cli import decompose_request
+from mmalign_jax.cli import decompose_request, printable
 from mmalign_jax.cli.decompose_request import Request
 from mmalign_jax.data import arrays, labels, paired, rows, samples
+from mmalign_jax.information import quantise
 from mmalign_jax.information.lattice import METHODS
 from mmalign_jax.training.parallel import cores
 
@@ -26,9 +27,9 @@ def run(argv: list[str]) -> None:
   notes: list[str] = []
   answers = _of_table(asked, notes) if asked.table else _of_samples(asked, notes)
   for note in dict.fromkeys(notes):  # at the end: an error is one line
-    print(f'note: {note}', file=sys.stderr)
+    print(f'note: {printable(note)}', file=sys.stderr)
   print(json.dumps(_object(answers), allow_nan=False) if asked.as_json
-        else information_report.text(answers))
+        else printable(information_report.text(answers)))
   if asked.figure:
     from mmalign_jax.analysis import information_figures  # Matplotlib is slow to import
     information_figures.draw(answers, asked.figure)
@@ -82,6 +83,7 @@ def _of_samples(asked: Request, notes: list[str]) -> dict[str, dict]:
 def questions(sides: dict[str, np.ndarray], label: Label,
               groups: np.ndarray | None = None) -> list[Question]:
   """Every pair, and with three or more sides each against the rest."""
+  sides = {name: quantise.scaled(x) for name, x in sides.items()}  # changes no information
   ask = functools.partial(Question, label=label, **({} if groups is None else {'groups': groups}))
   made = [ask(a, b, sides[a], sides[b]) for a, b in itertools.combinations(sides, 2)]
   if len(sides) > 2:

@@ -12,7 +12,7 @@ from mmalign_jax import similarity
 from mmalign_jax.analysis import similarity_report
 from mmalign_jax.analysis.similarity_report import Question, Side
 from mmalign_jax.analysis.similarity_scores import Score, obstacle, score
-from mmalign_jax.cli import request
+from mmalign_jax.cli import printable, request
 from mmalign_jax.cli.request import Request
 from mmalign_jax.data import arrays, samples
 from mmalign_jax.data.samples import Samples
@@ -37,11 +37,11 @@ def run(argv: list[str]) -> None:
   notes = [*read.notes, *_labels(x, y)]
   scores, measures, question = _answered(asked, read, notes)
   for note in dict.fromkeys(notes):  # at the end: an error is one line
-    print(f'note: {note}', file=sys.stderr)
+    print(f'note: {printable(note)}', file=sys.stderr)
   if asked.as_json:
     print(json.dumps({name: _entry(s, question) for name, s in scores.items()}, allow_nan=False))
   else:
-    print(similarity_report.table(scores, measures, question))
+    print(printable(similarity_report.table(scores, measures, question)))
   if asked.figure:
     from mmalign_jax.analysis import similarity_figures  # Matplotlib is slow to import
     similarity_figures.draw(scores, measures, question, asked.figure)

@@ -38,8 +38,15 @@ def categories(x: np.ndarray) -> np.ndarray:
   return np.unique(x, axis=0, return_inverse=True)[1].reshape(-1)
 
 
+def scaled(x: np.ndarray) -> np.ndarray:
+  """Columns of x [N] or [N, D] by a power of two each, within -1..1: no sum of squares overflows."""
+  x = np.asarray(x, np.float64)
+  return np.ldexp(x, -np.frexp(np.abs(x).max(axis=0))[1])
+
+
 def quantiles(x: np.ndarray, cells: int) -> np.ndarray:
   """Codes [N] of about equally many samples each, x [N]; equal values share a cell."""
+  x = scaled(x)
   edges = np.quantile(x, np.arange(1, cells) / cells)
   made = [np.unique(np.searchsorted(edges, x, side=side), return_inverse=True)[1]
           for side in ('right', 'left')]  # many equal values fit one of the two
@@ -49,6 +56,7 @@ def quantiles(x: np.ndarray, cells: int) -> np.ndarray:
 def kmeans(x: np.ndarray, cells: int, seed: int) -> np.ndarray:
   """Codes [N] by k-means on the first principal components of x [N, D], columns standardised."""
   from sklearn import cluster, decomposition  # slow to import
+  x = scaled(x)
   spread = x.std(axis=0)
   z = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)
   most = min(COMPONENTS, *z.shape)

@@ -65,12 +65,12 @@ def warm() -> None:
 
 
 def run(argv: list[str], folder: pathlib.Path, clock: float = CLOCK, memory: int = MEMORY,
-        status: Callable[[list[str]], int] | None = None) -> Outcome:
+        patience: float = 1, status: Callable[[list[str]], int] | None = None) -> Outcome:
   """Runs `mmalign argv` in `folder`/in.
 
-  The process may write to folder/out, and to folder/tmp if it leaves nothing there. It is killed
-  after three times `clock` seconds, or where it is seen above `memory`; both are harm, and so is
-  more than `clock`. `status` stands for the command, in tests of the witnesses.
+  The process may write to folder/out, and to folder/tmp if it leaves nothing there. More than
+  `clock` seconds of processor time, than `patience` times as many of wall time (above 1 on a busy
+  machine), or than `memory` bytes resident are harm, and end it. `status` stands for the command, in tests of the witnesses.
   """
   before = _state(folder)
   watch = _watch(folder / 'outside')
@@ -86,9 +86,10 @@ def run(argv: list[str], folder: pathlib.Path, clock: float = CLOCK, memory: int
     if done:
       ended = os.waitstatus_to_exitcode(code)
       break
-    time.sleep(0.004)
-    if time.monotonic() - start > 3 * clock:
-      harm.append(f'still running after {3 * clock:g} s')
+    time.sleep(0.005)
+    seconds = time.monotonic() - start
+    if seconds > clock * patience or seconds > clock and _computed(pid) > clock:
+      harm.append(f'still running after {seconds:.0f} s')
     elif _resident(pid) > memory:
       harm.append('above the bound of memory')
     else:
@@ -109,8 +110,6 @@ def run(argv: list[str], folder: pathlib.Path, clock: float = CLOCK, memory: int
   if peak > memory and 'above the bound of memory' not in harm:
     harm.append('above the bound of memory')
   cpu = usage.ru_utime + usage.ru_stime
-  if min(wall, cpu) > clock:  # on a busy machine a process waits for others
-    harm.append(f'{cpu:.1f} s')
   texts = [(log / name).read_bytes().decode('utf-8', 'backslashreplace') for name in ('out', 'err')]
   for path in log.iterdir():
     path.unlink()
@@ -248,6 +247,16 @@ def _hook(folder: pathlib.Path, audit: int, argv: list[str]):
 
 
 # -- witnesses -------------------------------------------------------------------------------------
+
+
+def _computed(pid: int) -> float:
+  """Seconds of processor time of a process."""
+  try:
+    with open(f'/proc/{pid}/stat') as file:
+      fields = file.read().rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+  except (OSError, IndexError):
+    return 0.0
 
 
 def _resident(pid: int) -> int:

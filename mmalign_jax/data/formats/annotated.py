@@ -69,8 +69,10 @@ def _keys(file, place: str, whole: bool):
         yield name.replace('/', ':'), f'{place}{name}'
   for name in (() if whole else _MAPPINGS):
     if name in (_inside(file, place) if place else file):
-      yield from ((f'{name}:{key}', f'{place}{name}/{key}')
-                  for key in _inside(file, f'{place}{name}'))
+      mapping = _inside(file, f'{place}{name}')
+      if not isinstance(mapping, h5py.Group):
+        raise ValueError(f'{name} is not a group of matrices')
+      yield from ((f'{name}:{key}', f'{place}{name}/{key}') for key in mapping)
   index = _text(obs.attrs.get('_index', '_index'))
   yield NAMES, f'{place}obs/{index}'
   yield from ((f'obs:{key}', f'{place}obs/{key}') for key in obs
