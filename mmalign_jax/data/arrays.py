@@ -19,6 +19,7 @@ from mmalign_jax.data.formats import annotated, guard, numpy_files
 from mmalign_jax.data.reading import Reading
 
 FORMATS = ('.npy', *columns.FORMATS, *files.STORES)
+MOST_LAYERS = 1000
 _IDS = ('id', 'ids', annotated.NAMES)  # keys by which rows are known
 
 
@@ -221,6 +222,8 @@ def _of_store(spec: str, store: files.Store, key: str | None,
   keys, picked = [key], None
   if key not in store.keys:
     keys = sorted((name for name in store.keys if fnmatch.fnmatchcase(name, key)), key=_natural)
+    if len(keys) > MOST_LAYERS:
+      raise ValueError(f'{len(keys)} arrays fit {key!r}; at most {MOST_LAYERS} layers are compared')
     steps = {step for name in keys for step in sequences.beside(name, store.keys).values()}
     keys = [name for name in keys if name not in steps]
   if not keys:

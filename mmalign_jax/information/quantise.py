@@ -39,7 +39,7 @@ def categories(x: np.ndarray) -> np.ndarray:
 
 
 def scaled(x: np.ndarray) -> np.ndarray:
-  """Columns of x [N] or [N, D] by a power of two each, within -1..1: no sum of squares overflows."""
+  """Columns of x [N] or [N, D], by a power of two each within -1..1: no square overflows."""
   x = np.asarray(x, np.float64)
   return np.ldexp(x, -np.frexp(np.abs(x).max(axis=0))[1])
 

@@ -70,7 +70,8 @@ def run(argv: list[str], folder: pathlib.Path, clock: float = CLOCK, memory: int
 
   The process may write to folder/out, and to folder/tmp if it leaves nothing there. More than
   `clock` seconds of processor time, than `patience` times as many of wall time (above 1 on a busy
-  machine), or than `memory` bytes resident are harm, and end it. `status` stands for the command, in tests of the witnesses.
+  machine), or than `memory` bytes resident are harm, and end it. `status` stands for the command,
+  in tests of the witnesses.
   """
   before = _state(folder)
   watch = _watch(folder / 'outside')
