@@ -246,7 +246,8 @@ def _of_store(spec: str, store: files.Store, key: str | None,
 
 def _lone_with_steps(keys: tuple[str, ...]) -> str | None:
   """The only array beside those that describe its steps."""
-  steps = {step for name in keys for step in sequences.beside(name, keys).values()}
+  known = frozenset(keys)
+  steps = {step for name in keys for step in sequences.beside(name, known).values()}
   left = [name for name in keys if name not in steps]
   return left[0] if len(left) == 1 else None
 

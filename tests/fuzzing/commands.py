@@ -22,8 +22,23 @@ class Command(NamedTuple):
   inputs: str = 'arrays'
 
 
-def _options(r: random.Random, *options: list[str]) -> list[str]:
-  return r.choice(options) if r.random() < 0.3 else []
+def _reading(specs: Specs, r: random.Random) -> dict[str, str]:
+  """Now and then a choice of how files are read; it may fit them or not."""
+  given = {'sep': (';', ',', 'tab', '\x1b', 'ab', 'comma'), 'decimal': ('comma', 'point', '٫'),
+           'header': ('yes', 'no'), 'index': ('none', 'auto', '0', '99', '-1', 'x1_0', 'nothing',
+                                              ','),
+           'missing': ('drop', 'mean', 'refuse'), 'layers': ('first', 'none'),
+           'pool': ('mean', 'last', 'max'), 'task': ('l1', 'cross_entropy'),
+           'classes': ('3', '2', '0', '-1', '9' * 30)}
+  rows = {name: (specs.get('group', 'group'), specs.get('y', 'y'), specs['x1'], 'group', 'y', 'x',
+                 'obs:kind', '', '\x1b', '*') for name in ('group', 'item', 'id')}
+  given |= {name: (*values, *values, f'{values[0]},{values[1]}') for name, values in rows.items()}
+  chosen = r.sample(list(given), r.choice((0, 0, 0, 1, 1, 2)))
+  return {name: r.choice(given[name]) for name in chosen}
+
+
+def _flags(specs: Specs, r: random.Random, *without: str) -> list[str]:
+  return [f'--{name}={value}' for name, value in _reading(specs, r).items() if name not in without]
 
 
 def _measure(specs: Specs, r: random.Random) -> list[str]:
@@ -31,14 +46,13 @@ def _measure(specs: Specs, r: random.Random) -> list[str]:
   return ['measure', specs['x1'], y, '--null=0', *r.choice((
       ['--measures=debiased_linear_cka'], ['--measures=debiased_linear_cka', '--json'],
       ['--measures=debiased_linear_cka', '--json'],
-      ['--measures=mutual_knn,linear_cka', '--k=1']))] + _options(
-          r, ['--layers=first'], ['--layers=none', '--pool=mean'], ['--standardize'])
+      ['--measures=mutual_knn,linear_cka', '--k=1']))] + _flags(specs, r, 'task', 'classes')
 
 
 def _decompose(specs: Specs, r: random.Random) -> list[str]:
   return ['decompose', *(f'--{role}={specs[role]}' for role in ('x1', 'x2', 'y') if role in specs),
-          '--null=0', '--bootstrap=0', '--no-check', *r.choice(([], ['--json']))] + _options(
-              r, ['--layers=none', '--pool=max'])
+          '--null=0', '--bootstrap=0', '--no-check', *r.choice(([], ['--json']))] + _flags(specs, r,
+                                                                                           'item')
 
 
 def names(specs: Specs) -> dict[str, str]:
@@ -54,15 +68,16 @@ def _data(specs: Specs, r: random.Random) -> list[str]:
   called = names(specs)
   return ['decompose', f'--data={specs.get("whole", ".")}', f'--x1={called["x1"]}',
           f'--x2={called["x2"]}', *([f'--y={called["y"]}'] if r.random() < 0.8 else []),
-          '--null=0', '--bootstrap=0', '--no-check', '--json']
+          '--null=0', '--bootstrap=0', '--no-check', '--json', *_flags(specs, r, 'item')]
 
 
 def _table(specs: Specs, r: random.Random) -> list[str]:
-  return ['decompose', f'--table={specs["x1"]}', *_options(r, ['--json'], ['--method=mmi'])]
+  return ['decompose', f'--table={specs["x1"]}', *r.choice(([], ['--json'], ['--method=mmi']))]
 
 
 def _sweep(specs: Specs, r: random.Random) -> list[str]:
   fields = {'data': specs.get('whole', '.'), **names(specs)}
+  fields |= {k: v for k, v in _reading(specs, r).items() if ',' not in v}
   return ['sweep', '--config=configs/paired.py:' + ','.join(f'{k}={v}' for k, v in fields.items()),
           '--workdir=../out/w', '--nofigures', *_SETTINGS]
 
