@@ -148,6 +148,15 @@ def _reason(cell: str) -> str:
   return ''
 
 
+def _nearly_number(cell: str) -> bool:
+  """Whether a cell is a number in another spelling, and no name of a row; a date may be one."""
+  try:
+    float(cell or 'nan')
+  except ValueError:
+    return _reason(cell) not in ('', ' (a date)')
+  return True
+
+
 def _whole(made: delimited.Text, columns: Sequence[int]) -> np.ndarray | None:
   """Columns as i64 or u64 [N, D], None where some cell is not whole or does not fit."""
   try:
@@ -261,7 +270,9 @@ def _first(table: Table) -> str:
   """Why the first column is an index, '' where it is none."""
   values = _column(table, 0)
   if values is None:
-    return 'text that differs in every row' if len(set(table.text(0).tolist())) == table.n else ''
+    cells = table.text(0).tolist()
+    names = len(set(cells)) == table.n and not any(map(_nearly_number, cells))
+    return 'text that differs in every row' if names else ''
   if table.n < _FEW or not _is_whole(values) or len(np.unique(values)) < table.n:
     return ''
   others = [_column(table, j) for j in range(1, min(len(table.names), 50))]
