@@ -12,9 +12,10 @@ from typing import Any
 
 from mmalign_jax import checks, losses, reads
 from mmalign_jax.data import paired
+from mmalign_jax.data.reading import CHOICES
 from mmalign_jax.data.sources import SOURCES, ArrayTables, Source
 from mmalign_jax.settings import (
-    Rule, check_cells, checked, choice, count, like, number, refuse_unread, text)
+    MOST_VALUES, Rule, check_cells, checked, choice, count, like, number, refuse_unread, text)
 from mmalign_jax.training.sweep import grid, make_tables, traceable
 from mmalign_jax.types import (
     OF_TRAINING, SCHEDULES, Hyper, PyTree, Spec, lookup, static_fields, traced_fields)
@@ -72,6 +73,8 @@ def rules(source: Source | None = None) -> dict[str, Rule]:
   if source and source.tables is None:
     static['task'] = choice(lambda: (*losses.TASKS, 'auto'))
   data = {name: like(value) for name, value in _DATA.items()}
+  data |= {name: choice(lambda known=CHOICES[name]: known, blank=name == 'pool')
+           for name in CHOICES if name in data} | {'classes': count(0, MOST_VALUES)}
   data |= {'test_fraction': number(0, 1, above=True, below=True), 'split_seed': checks.SEED}
   return {'study': text(), 'name': text(blank=False), **static, **traced, **data, **RULES_OF_RUN}
 
