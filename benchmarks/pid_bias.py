@@ -7,7 +7,7 @@ y of C classes, x1 = [y + 0.4 e, e'], x2 = [e'', e'''] of n samples, cells by th
 (`quantise.cells_for`, 14 x 14 at n = 600 and C = 3). I(X2;Y) = redundancy = 0 exactly, for whatever
 cells, since cells are made without the label. I(X1;Y) of the cells is that of each draw's own
 cells: they are the regions nearest to the means of the draw's cells (k-means has converged), and
-400,000 fresh samples fall into them; plug-in less (K - 1)(C - 1) / 2N, which is below 1e-4.
+100,000 fresh samples fall into them; plug-in less (K - 1)(C - 1) / 2N, which is below 1e-3.
 NAME says which version of the code made the draws; a stopped run goes on.
 """
 
@@ -26,7 +26,7 @@ from mmalign_jax.information import counts, estimate, quantise  # noqa: E402
 
 RESULTS = pathlib.Path(__file__).parent.parent / 'runs' / 'pid_bias'
 CASES = tuple(itertools.product((200, 600, 2000), (2, 3, 10)))
-DRAWS, FRESH = 50, 400_000
+DRAWS, FRESH = 50, 100_000
 NUMBERS = ('mi_1', 'mi_2', 'redundancy')
 
 

@@ -27,7 +27,8 @@ def in_bits(entry: Mapping[str, object]) -> dict[str, object]:
       return [scaled(v) for v in value]
     return value * _PER_NAT if isinstance(value, float) else value
   made = {name: scaled(entry[name], ('p_value', 'verdict')) for name in ATOMS}
-  checks = {name: scaled(check, ('flag',)) for name, check in (entry['cross_check'] or {}).items()}
+  checks = {name: scaled(check, ('flag', 'left_out'))
+            for name, check in (entry['cross_check'] or {}).items()}
   return {**entry, **made, **{name: scaled(entry[name]) for name in (*NAMES, 'gap', 'entropy')},
           'cross_check': checks or None, 'units': 'bits'}
 
@@ -45,8 +46,12 @@ def _one(name: str, entry: Mapping) -> str:
   n1, n2, classes = entry['cells']
   lines = [f'X1 {first}, X2 {second}', f'n {entry["n"]}, {n1} x {n2} cells '
            f'({", ".join(entry["quantised"])}), {classes} classes, H(Y) {entry["entropy"]:.3f} '
-           f'{entry["units"]}', '', *_atoms(entry), '', *_checks(entry)]
+           f'{entry["units"]}{_grouping(entry)}', '', *_atoms(entry), '', *_checks(entry)]
   return '\n'.join(line.rstrip() for line in lines).rstrip()
+
+
+def _grouping(entry: Mapping) -> str:
+  return '' if entry.get('groups') is None else f', {entry["groups"]} groups'
 
 
 def _exact(name: str, entry: Mapping) -> list[str]:
@@ -78,9 +83,11 @@ def _checks(entry: Mapping) -> list[str]:
   rows = [['', 'cells', 'neighbours', 'classifier, at least']]
   for key, who in zip(NAMES, ('X1', 'X2', 'X1,X2')):
     found = checks[key]
-    near = '-' if found['nearest'] is None else _number(found['nearest'])
-    rows.append([f'I({who};Y)', _number(found['cells']), near,
-                 f'{_number(found["classifier"])} ± {found["classifier_error"]:.3f}'])
+    near, bound = ('-' if found[by] is None else _number(found[by])
+                   for by in ('nearest', 'classifier'))
+    if found['classifier'] is not None:
+      bound += f' ± {found["classifier_error"]:.3f}'
+    rows.append([f'I({who};Y)', _number(found['cells']), near, bound])
   lines = _aligned(rows)
   flags = [f'  ! I({who};Y): {_in_units(checks[key]["flag"], entry["units"])}'
            for key, who in zip(NAMES, ('X1', 'X2', 'X1,X2')) if checks[key]['flag']]

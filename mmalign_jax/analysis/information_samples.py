@@ -5,10 +5,13 @@ import warnings
 
 import numpy as np
 
+from mmalign_jax import grouped
 from mmalign_jax.information import cross_check as checks
 from mmalign_jax.information import quantise
 from mmalign_jax.information.decomposition import ATOMS
 from mmalign_jax.information.estimate import Estimate, check_size, estimate
+
+_WHO = dict(zip(checks.NAMES, ('X1', 'X2', 'X1,X2')))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,9 +72,11 @@ def answer(question: Question, plan: Plan) -> dict[str, object]:
   entry |= {name: getattr(found, name) for name in checks.NAMES}
   entry |= {'gap': found.gap, 'units': found.units, 'method': found.method, 'n': found.n,
             'cells': list(found.cells), 'quantised': list(hows), 'entropy': found.entropy,
-            'permutations': plan.null, 'resamples': plan.bootstrap}
+            'permutations': plan.null, 'resamples': plan.bootstrap, 'groups': found.groups}
+  if found.groups is not None:
+    entry |= {'permuted': found.permuted, 'least_p': 1 / min(found.arrangements, 1 + plan.null)}
   entry['cross_check'] = _checked(question, codes, hows, found, plan) if plan.check else None
-  entry['notes'] = _notes(found, plan)
+  entry['notes'] = _notes(found, plan, entry['cross_check'] or {})
   return entry
 
 
@@ -92,10 +97,27 @@ def _checked(question: Question, codes, hows, found: Estimate, plan: Plan) -> di
   return {name: dataclasses.asdict(check) for name, check in made.items()}
 
 
-def _notes(found: Estimate, plan: Plan) -> list[str]:
+def _notes(found: Estimate, plan: Plan, checked: dict[str, dict]) -> list[str]:
   least = int(np.ceil(len(ATOMS) / 0.05)) - 1
-  few = 0 < plan.null < least
-  return [f'--null={plan.null}: below {least} permutations no atom can be called present'] * few
+  notes = [f'--null={plan.null}: below {least} permutations no atom can be called present'] * (
+      0 < plan.null < least)
+  if found.groups is not None:
+    notes += _notes_of_groups(found, plan, least)
+  return notes + [f'left out of the cross-check of I({_WHO[name]};Y): {check["left_out"]}'
+                  for name, check in checked.items() if check['left_out']]
+
+
+def _notes_of_groups(found: Estimate, plan: Plan, least: int) -> list[str]:
+  notes = []
+  if plan.null and found.permuted < found.n:
+    notes.append(f'groups differ in size: permutations exchange {found.permuted} of n={found.n} '
+                 'samples, in classes of groups that are thinned to one size')
+  if plan.null > least >= found.arrangements - 1:
+    notes.append(f'{found.groups} groups can be arranged in {found.arrangements} ways: no p is '
+                 f'below {1 / found.arrangements:.2g}, and no atom can be called present')
+  if found.groups < grouped.FEW:
+    notes.append(f'{found.groups} groups are few: intervals are widened for it, and rough')
+  return notes
 
 
 def binned(y: np.ndarray, cells: int) -> tuple[Label, str]:

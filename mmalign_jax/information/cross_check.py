@@ -6,7 +6,7 @@ Where they agree the atoms can be trusted; where they do not, the flag says whic
 
 import dataclasses
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -23,12 +23,14 @@ NEIGHBORS = 3
 class Check:
   """One information in nats: of the cells (bias-corrected), by nearest neighbours on principal
   components (None where features are categories), and the lower bound of a held-out classifier with
-  its standard error; flag: what disagrees, None where nothing does."""
+  its standard error; flag: what disagrees, None where nothing does. An estimator that cannot do
+  with such samples is left out: None, and left_out says why."""
   cells: float
   nearest: float | None
-  classifier: float
-  classifier_error: float
+  classifier: float | None
+  classifier_error: float | None
   flag: str | None
+  left_out: str | None = None
 
 
 def cross_check(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, cells: Mapping[str, float], *,
@@ -45,17 +47,28 @@ def cross_check(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, cells: Mapping[st
     seed: of the classifier's folds.
     groups: [N] codes of what belongs together: whole in the classifier's folds and its error.
 
-  Raises:
-    ValueError: as the estimators.
   """
   sides = [_one_hot(x) if categories else np.asarray(x, np.float64) for x in (x1, x2)]
   found = {}
   for name, x in zip(NAMES, (*sides, np.concatenate(sides, axis=1))):
-    bound = held_out(x, y, seed, groups=groups)
-    near = None if categories else _nearest(sides, name, y, continuous)
-    found[name] = Check(float(cells[name]), near, float(bound.value), float(bound.error),
-                        _flag(cells[name], near, float(bound.value), float(bound.error)))
+    lacking: list[str] = []
+    bound = _if_possible(lacking, 'a held-out classifier',
+                         lambda x=x: held_out(x, y, seed, groups=groups))
+    near = None if categories else _if_possible(
+        lacking, 'nearest neighbours', lambda name=name: _nearest(sides, name, y, continuous))
+    bound = (None, None) if bound is None else (float(bound.value), float(bound.error))
+    found[name] = Check(float(cells[name]), near, *bound, _flag(cells[name], near, *bound),
+                        '; '.join(lacking) or None)
   return found
+
+
+def _if_possible(lacking: list[str], name: str, estimator: Callable):
+  """What the estimator gives, or None and why."""
+  try:
+    return estimator()
+  except ValueError as error:  # too few samples of it: atoms do not need the check
+    lacking.append(f'{name}: {error}')
+    return None
 
 
 def _one_hot(codes: np.ndarray) -> np.ndarray:
@@ -84,12 +97,15 @@ def _scaled(x: np.ndarray) -> np.ndarray:
   return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)
 
 
-def _flag(cells: float, near: float | None, bound: float, error: float) -> str | None:
-  missing = bound - 2 * error - cells
-  if missing > CLEAR:
-    return f'the cells lose at least {missing:.2f} nats that a classifier finds'
-  if near is not None and near - cells > max(CLEAR, abs(cells) / 4):
+def _flag(cells: float, near: float | None, bound: float | None,
+          error: float | None) -> str | None:
+  if bound is not None and bound - 2 * error - cells > CLEAR:
+    return f'the cells lose at least {bound - 2 * error - cells:.2f} nats that a classifier finds'
+  if near is None:
+    return None
+  if near - cells > max(CLEAR, abs(cells) / 4):
     return f'nearest neighbours find {near - cells:.2f} nats more than the cells'
-  if near is not None and cells - max(near, bound) > max(CLEAR, abs(cells) / 4):
-    return f'the cells claim {cells - max(near, bound):.2f} nats that neither of the others finds'
+  most = near if bound is None else max(near, bound)
+  if cells - most > max(CLEAR, abs(cells) / 4):
+    return f'the cells claim {cells - most:.2f} nats that neither of the others finds'
   return None

@@ -21,6 +21,7 @@ import numpy as np
 ATOMS = ('redundancy', 'unique_1', 'unique_2', 'synergy')
 NEAR = 1e-3     # a sum this close to 1 is a rounded table
 EXACT = 1e-6    # and this close, as in float32, needs no remark
+ROUNDING = 16   # units in the last place of the largest entry, by which one may fall below 0
 
 
 @struct.dataclass
@@ -72,7 +73,9 @@ def checked_table(p: chex.Array, name: str = 'p') -> chex.Array:
 
   Raises:
     ValueError: fewer than three axes, an empty one, an entry that is negative or not finite, or a
-      sum further than 1e-3 from 1; within that it is normalised with a warning.
+      sum further than 1e-3 from 1; within that it is normalised with a warning. An entry below 0 by
+      16 units in the last place of the largest one, or less, is rounding and becomes 0: 4e-15 of it
+      in float64, 1e-6 of it in float32 and anything shorter.
   """
   if np.ndim(p) < 3:
     raise ValueError(f'{name} has shape {np.shape(p)}; a table is [x1, x2, y], three axes')
@@ -83,12 +86,16 @@ def checked_table(p: chex.Array, name: str = 'p') -> chex.Array:
   p = np.asarray(p)
   if p.dtype.kind not in 'biuf':
     raise ValueError(f'{name} has entries of type {p.dtype}, not real numbers')
+  step = min(np.finfo(p.dtype).eps if p.dtype.kind == 'f' else 0, 1e-6 / ROUNDING)
   p = p.astype(np.float64)
-  bad = ~np.isfinite(p) | (p < 0)
+  least = -ROUNDING * float(step) * np.max(np.where(np.isfinite(p), p, 0), axis=(-3, -2, -1),
+                                            keepdims=True)
+  bad = ~np.isfinite(p) | (p < least)
   if bad.any():
     at = tuple(np.argwhere(bad)[0].tolist())
     raise ValueError(f'{name} has {bad.sum()} entries negative or not finite, first {p[at]:g} at '
                      f'{list(at)}')
+  p = np.maximum(p, 0)
   total = p.sum(axis=(-3, -2, -1), keepdims=True)
   off = total.ravel()[np.abs(total - 1).argmax()]
   if abs(off - 1) > NEAR:

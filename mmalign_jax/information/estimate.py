@@ -132,6 +132,19 @@ def estimate(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, *, null: int = 200,
                   len(sample.y), sample.shape, float(raw.gap), shares, **_grouping(sample))
 
 
+def atoms_by_chance(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, *, null: int = 200,
+                    seed: int = 0, workers: int = 1, groups: np.ndarray | None = None) -> dict[
+                        str, np.ndarray]:
+  """Plug-in atoms [1 + P, 4] by kind of permutation (see NULLS), the first of what is permuted.
+
+  That is all samples, or with groups of unequal size those that take part. Arguments as `estimate`.
+  """
+  sample = _checked(x1, x2, y, groups)
+  rng = lambda name: np.random.default_rng([seed, *name.encode()])
+  many = lambda made: solved(made, workers)
+  return _nulls(sample, broja(sample.table()).atoms(), many, null, rng)
+
+
 def solved(made: np.ndarray, workers: int = 1) -> np.ndarray:
   """Atoms [B, 4] of tables [B, n1, n2, C], in `workers` threads."""
   count = -(-len(made) // _CHUNK)
