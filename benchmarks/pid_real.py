@@ -34,7 +34,7 @@ def main() -> None:
   print(f'| pair, n, cells | {" | ".join(ATOMS)} | I(X1;Y), I(X2;Y), I(X1,X2;Y) | by a classifier, '
         'at least | s |')
   print('|---' * 8 + '|')
-  for question in decompose.questions(sides, label):
+  for question in decompose.questions(sides, label, groups):
     start = time.perf_counter()
     entry = answer(question, Plan(workers=cores()))
     seconds = time.perf_counter() - start
