@@ -30,7 +30,7 @@ def main() -> None:
   args = parser.parse_args()
   asked = decompose_request.parse([f'--data={args.folder}', *(
       f'--x{k + 1}={view}' for k, view in enumerate(args.views))])
-  sides, label, _ = decompose.read_data(asked, [])
+  sides, label, groups = decompose.read_data(asked, [])
   print(f'| pair, n, cells | {" | ".join(ATOMS)} | I(X1;Y), I(X2;Y), I(X1,X2;Y) | by a classifier, '
         'at least | s |')
   print('|---' * 8 + '|')
