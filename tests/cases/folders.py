@@ -1,7 +1,14 @@
 """Settings of training, work in folders, and the pictures of it."""
 
+import contextlib
+import errno
+import io
 import json
+import os
 import pathlib
+import resource
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +19,13 @@ import xarray as xr
 
 from cases.table import Row
 import emergence_report_test
-from mmalign_jax import checks
+from mmalign_jax import checks, studies
 from mmalign_jax.analysis import (
     emergence_figures, emergence_report, figures, published, report, train_report)
-from mmalign_jax.training import emergence as emergence_plan, step
+from mmalign_jax.cli import sweep
+from mmalign_jax.training import (
+    damage, emergence as emergence_plan, emergence_data, folder as files_of, loop, step, study,
+    train_log, writers)
 from mmalign_jax.types import Batch, Hyper, Spec
 
 # -- a learnable temperature -----------------------------------------------------------------------
@@ -242,3 +252,313 @@ ROWS += [Row('3', f'Unit.words: {text}', words(*unit, text)) for unit, text in (
     ((1, 10, 0, 10), 'side 1, depth 10, transform 0, seed 10'),
     ((2, 2, 10, 100), 'side 2, depth 2, transform 10, seed 100'),
     ((1, 10, 0, 0), 'side 1, depth 10, transform 0, seed 0'))]
+
+
+# -- files that cannot be read now, that are damaged, or of another version ------------------------
+
+STUDY = dict(redundancy=(0, 8), lam=(0.0,), seed=(0, 1), steps=2, depth=1, width=4, batch_size=8,
+             n_train=(16,), n_align=16, chunk=1, workers=1)
+TRAINED: dict[str, xr.Dataset] = {}  # the undisturbed results: made once
+
+
+def run(folder: pathlib.Path, **rest) -> xr.Dataset | None:
+  return loop.run_study(study.from_settings(STUDY), folder, progress=False, **rest)
+
+
+def begun(folder: pathlib.Path) -> tuple[pathlib.Path, list[pathlib.Path], xr.Dataset]:
+  """A finished study in a folder, its files of cells, and its results."""
+  place = folder / 'study'
+  if 'whole' not in TRAINED:
+    TRAINED['whole'] = run(place)
+    TRAINED['files'] = {path.name: path.read_bytes() for path in (place / 'chunks').glob('*.npz')}
+    TRAINED['config'] = (place / 'config.json').read_bytes()
+  else:
+    (place / 'chunks').mkdir(parents=True)
+    (place / 'config.json').write_bytes(TRAINED['config'])
+    for name, content in TRAINED['files'].items():
+      (place / 'chunks' / name).write_bytes(content)
+  return place, sorted((place / 'chunks').glob('*.npz')), TRAINED['whole']
+
+
+def said(function) -> str:
+  """What it says on standard error."""
+  out = io.StringIO()
+  with contextlib.redirect_stderr(out):
+    function()
+  return out.getvalue()
+
+
+def unreadable(number):
+  """A chunk that cannot be opened, now: an error, the chunk stays; after that all goes on."""
+  def check(folder: pathlib.Path):
+    place, files, whole = begun(folder)
+    before, real = files[0].stat().st_mtime_ns, pathlib.Path.read_bytes
+    def refuse(path):
+      if path == files[0]:
+        raise OSError(number, os.strerror(number), str(path))
+      return real(path)
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setattr(pathlib.Path, 'read_bytes', refuse)
+      with pytest.raises(OSError, match='cannot be read now .*nothing was changed') as caught:
+        run(place)
+    assert '\n' not in str(caught.value) and os.strerror(number) in str(caught.value)
+    xr.testing.assert_identical(run(place), whole)
+    assert files[0].stat().st_mtime_ns == before
+  return check
+
+
+def no_descriptors(folder: pathlib.Path):
+  """Not one file more can be opened: the same, with the limit of the system itself."""
+  place, files, whole = begun(folder)
+  limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+  taken = os.open(os.devnull, os.O_RDONLY)  # the lowest free number
+  try:
+    os.close(taken)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (taken, limits[1]))
+    with pytest.raises(OSError):
+      run(place)
+    with pytest.raises(OSError, match='cannot be read now .Too many open files'):
+      files_of.load(files[0])
+  finally:
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+  assert all(path.exists() for path in files)
+  xr.testing.assert_identical(run(place), whole)
+
+
+def damaged(spoil, twice=False):
+  """It is set aside, not deleted, and made again; the others stay."""
+  def check(folder: pathlib.Path):
+    place, files, whole = begun(folder)
+    spoilt = spoil(files[1].read_bytes())
+    for name in ('.damaged', '.damaged.2')[:1 + twice]:
+      files[1].write_bytes(spoilt)
+      assert 'is damaged' in said(lambda: xr.testing.assert_identical(run(place), whole))
+      assert files[1].with_name(files[1].name + name).read_bytes() == spoilt
+    assert len(list(files[0].parent.glob('*.damaged*'))) == 1 + twice
+  return check
+
+
+def rewritten(path: pathlib.Path, **change) -> None:
+  """A chunk as a version would have written it that had no name that is None, and some others."""
+  with np.load(path) as found:
+    arrays = {**found, **change}
+  files_of.save(path, {name: value for name, value in arrays.items() if value is not None})
+
+
+def lacks(name, both):
+  """A variable of today that an older file does not hold: NaN for its cells, and said."""
+  def check(folder: pathlib.Path):
+    place, files, whole = begun(folder)
+    for path in files if both else files[:1]:
+      rewritten(path, **{name: None})
+    found = {}
+    assert f"without '{name}': NaN" in said(lambda: found.update(run(place)))
+    lost = np.isnan(found[name]).values
+    assert lost.all() if both else lost.sum() == 1
+    for other in set(whole.data_vars) - {name}:
+      np.testing.assert_array_equal(found[other], whole[other])
+    assert not list(place.rglob('*.damaged'))
+  return check
+
+
+def merged_from_older(change_config):
+  """Shards of an older version: the merge goes on, says what was missing, and only reads them."""
+  def check(folder: pathlib.Path):
+    _, files, whole = begun(folder)
+    for i in (1, 2):
+      shard = folder / str(i)
+      (shard / 'chunks').mkdir(parents=True)
+      config = json.loads(TRAINED['config'])
+      for name in change_config:
+        del config[name]
+      (shard / 'config.json').write_text(json.dumps(config))
+      for path in files[i - 1::2]:
+        (shard / 'chunks' / path.name).write_bytes(path.read_bytes())
+        if not change_config:
+          rewritten(shard / 'chunks' / path.name, mi_1=None)
+    before = contents(folder / '1'), contents(folder / '2')
+    text = said(lambda: studies.merge([folder / '1', folder / '2'], folder / 'out', figures=False))
+    assert 'of another version, without' in text
+    assert (contents(folder / '1'), contents(folder / '2')) == before
+    found = xr.open_zarr(folder / 'out' / 'results.zarr').load()
+    np.testing.assert_array_equal(found['accuracy_1'], whole['accuracy_1'])
+  return check
+
+
+def contents(folder: pathlib.Path) -> dict[str, tuple[bytes, int]]:
+  return {str(path): (path.read_bytes(), path.stat().st_mtime_ns)
+          for path in folder.rglob('*') if path.is_file()}
+
+
+def merge_of_damaged(folder: pathlib.Path):
+  """A source of which a file is damaged: its cells are missing, by name, and nothing is touched."""
+  place, files, _ = begun(folder)
+  files[0].write_bytes(files[0].read_bytes()[:-40])
+  before = contents(place)
+  with pytest.raises(ValueError, match='1 of 4 cells are missing .*redundancy=0, lam=0, seed=0'):
+    said(lambda: studies.merge([place], folder / 'out', figures=False))
+  assert contents(place) == before and not (folder / 'out').exists()
+
+
+def no_configuration(folder: pathlib.Path):
+  """Cells of it is not known what are not taken for those of this study."""
+  place, files, _ = begun(folder)
+  (place / 'config.json').unlink()
+  with pytest.raises(ValueError, match='holds results but no config.json'):
+    run(place)
+  assert not (place / 'config.json').exists() and all(path.exists() for path in files)
+
+
+def unknown_chunk(folder: pathlib.Path):
+  """A file without the cells it is of is refused by name, and stays."""
+  place, files, _ = begun(folder)
+  rewritten(files[0], cell=None)
+  before = files[0].read_bytes()
+  with pytest.raises(ValueError, match=f"{files[0].name} holds no 'cell', being of another"):
+    run(place)
+  assert files[0].read_bytes() == before
+
+
+def encoder_of_another_tuning(folder: pathlib.Path):
+  unit = emergence_plan.Unit(2, 1, 3, 0, 1, 0.1, 0.0)
+  held = {name: np.zeros(2) for name in ('accuracy', 'best_epoch', 'diverged', 'validation')}
+  files_of.save(folder / 'a.npz', held | {'learning_rate': np.float32(0.5),
+                                          'weight_decay': np.float32(0)})
+  with pytest.raises(ValueError, match='trained with learning_rate=0.5, and tuning.json says 0.1'):
+    emergence_data.load(folder / 'a.npz', unit)
+  assert (folder / 'a.npz').exists()
+
+
+def results_between_two_moves(folder: pathlib.Path):
+  """Killed after the old results had been moved away: they come back where new ones fail."""
+  data, path = xr.Dataset({'a': ('x', [1.0, 2.0])}), folder / 'results.zarr'
+  writers.write_dataset(data, path)
+  path.rename(folder / 'results.zarr.old')
+  with pytest.MonkeyPatch.context() as patch:
+    def full(*_, **__):
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    patch.setattr(xr.Dataset, 'to_zarr', full)
+    with pytest.raises(OSError, match='No space left on device; what it is made of is safe'):
+      writers.write_dataset(data + 1, path)
+  xr.testing.assert_identical(xr.open_zarr(path).load(), data)
+  writers.write_dataset(data + 1, path)
+  xr.testing.assert_identical(xr.open_zarr(path).load(), data + 1)
+  assert [p.name for p in folder.iterdir()] == ['results.zarr']
+
+
+def log_with_a_damaged_line(folder: pathlib.Path):
+  """The lines after it are kept too, and the file as it was."""
+  path = folder / 'metrics.jsonl'
+  path.write_bytes(b'{"step": 1}\n{"st\xff": 2}\n{"step": 3}\n{"step": 4')
+  before = path.read_bytes()
+  assert 'line 2' in said(lambda: train_log.TrainLog(folder, ['a'], 3, tensorboard=False).close())
+  assert [json.loads(line)['step'] for line in path.read_text().splitlines()] == [1, 3]
+  assert (folder / 'metrics.jsonl.damaged').read_bytes() == before
+
+
+def tensorstore_errors(folder: pathlib.Path):
+  """What TensorStore says of the machine proves no damage; what it says of the file does."""
+  assert damage.proves_nothing(ValueError('Error opening "x" [OS error 24: Too many open files]'))
+  assert damage.proves_nothing(ValueError('UNKNOWN: [OS error 13: EACCES Permission denied]'))
+  assert damage.proves_nothing(OSError(errno.EIO, 'x')) and damage.proves_nothing(MemoryError())
+  assert damage.proves_nothing(PermissionError(errno.EACCES, 'x'))
+  assert not damage.proves_nothing(ValueError('NOT_FOUND [OS error 2: ENOENT No such file]'))
+  assert not damage.proves_nothing(ValueError('Zlib decompression failed'))
+  assert not damage.proves_nothing(FileNotFoundError(errno.ENOENT, 'x'))
+
+
+def flipped(at):
+  return lambda content: content[:at] + bytes([content[at] ^ 4]) + content[at + 1:]
+
+
+ROWS += [
+    *(Row(15, f'a chunk, and {os.strerror(number)}', unreadable(number)) for number in (
+        errno.EMFILE, errno.EACCES, errno.EIO)),
+    Row(15, 'no file descriptor is left', no_descriptors),
+    Row(15, 'a chunk cut short, twice', damaged(lambda content: content[:100], twice=True)),
+    Row(15, 'an empty chunk', damaged(lambda content: b'')),
+    Row(15, 'a bit flipped in an array', damaged(flipped(200))),
+    Row(15, 'a bit flipped in the directory of the zip', damaged(flipped(-60))),
+    Row(15, 'a bit flipped in the checksum', damaged(flipped(-1))),
+    Row(15, 'a variable that one older file does not hold', lacks('mutual_knn', both=False)),
+    Row(15, 'a variable that no file holds', lacks('mi_2', both=True)),
+    Row(15, 'an older folder merged: a variable added', merged_from_older(())),
+    Row(15, 'an older folder merged: a setting added',
+        merged_from_older(('flipped', 'projection_width'))),
+    Row(15, 'a damaged file in a folder to merge', merge_of_damaged),
+    Row(15, 'results without config.json', no_configuration),
+    Row(15, 'a file of cells without their numbers', unknown_chunk),
+    Row(15, 'encoders trained at other rates than tuning.json says', encoder_of_another_tuning),
+    Row(15, 'results.zarr between two moves, then a full disk', results_between_two_moves),
+    Row(15, 'a log with a damaged line', log_with_a_damaged_line),
+    Row(15, 'errors of TensorStore', tensorstore_errors),
+]
+
+
+# -- code of the folder that one stands in ---------------------------------------------------------
+
+STRANGE = 'raise SystemExit("code of the folder one stands in was run")\n'
+
+
+def foreign(*names):
+  """Files of these names in the working directory are not what is run."""
+  def check(folder: pathlib.Path):
+    for name in names:
+      (folder / name).parent.mkdir(exist_ok=True)
+      (folder / name).write_text(STRANGE)
+    with pytest.MonkeyPatch.context() as patch:
+      patch.chdir(folder)
+      ran = []
+      patch.setattr(sweep.runpy, 'run_path', lambda path, **_: ran.append(path))
+      patch.setattr(sys, 'argv', sys.argv)
+      sweep.run([])
+      assert not pathlib.Path(ran[0]).resolve().is_relative_to(folder)
+      for name in names:
+        if name.startswith('configs/'):
+          found = {}
+          text = said(lambda: found.update(a=sweep.with_known_configs([f'--config={name}:tiny'])))
+          path = found['a'][0].removeprefix('--config=').removesuffix(':tiny')
+          assert not pathlib.Path(path).resolve().is_relative_to(folder)
+          assert f'./{name} is the one in this folder' in text
+          # what is named as one's own is one's own
+          for own in (f'./{name}', str(folder / name)):
+            assert pathlib.Path(sweep.config(own)).resolve() == folder / name
+  return check
+
+
+def own_config(folder: pathlib.Path):
+  """A file that the package does not have is the user's, by any path."""
+  (folder / 'configs').mkdir()
+  (folder / 'configs' / 'mine.py').write_text('')
+  (folder / 'sweep.py').write_text('')
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(folder)
+    assert sweep.config('configs/mine.py').resolve() == folder / 'configs' / 'mine.py'
+    assert sweep.config('sweep.py').resolve() == folder / 'sweep.py'
+    with pytest.raises(FileNotFoundError, match='--config=launch/sweep.py: no such file'):
+      sweep.config('launch/sweep.py')
+
+
+def foreign_modules(folder: pathlib.Path):
+  """python -m mmalign_jax.cli in a folder with modules of names that it will import itself."""
+  root = pathlib.Path(sweep.__file__).resolve().parents[2]
+  for name in ('matplotlib', 'xarray', 'safetensors'):
+    (folder / f'{name}.py').write_text(STRANGE)
+  code = ('import runpy, sys, os; sys.path[0] = os.getcwd();'  # as -m does
+          'import mmalign_jax.cli as cli;'
+          'cli.entry = lambda: print(__import__("matplotlib").__file__);'
+          'runpy.run_module("mmalign_jax.cli", run_name="__main__", alter_sys=False)')
+  found = subprocess.run([sys.executable, '-c', code], cwd=folder, capture_output=True, text=True,
+                         env=os.environ | {'PYTHONPATH': str(root)}, timeout=120, check=False)
+  assert found.returncode == 0 and 'site-packages' in found.stdout, found.stderr
+
+
+ROWS += [
+    Row(21, 'launch/sweep.py in the working directory', foreign('launch/sweep.py')),
+    Row(21, 'launch/train.py beside it', foreign('launch/sweep.py', 'launch/train.py')),
+    Row(21, 'configs/strength.py in the working directory', foreign('configs/strength.py')),
+    Row(21, 'every configuration in the working directory', foreign(
+        *(f'configs/{name}.py' for name in ('strength', 'emergence', 'paired', 'avmnist')))),
+    Row(21, 'a configuration of the user', own_config),
+    Row(21, 'modules in the working directory', foreign_modules),
+]
