@@ -1,11 +1,14 @@
 """Small pairs of images and frames in memory, and runs of the trainer in processes of their own.
 
-  python tests/trainer_data.py train FOLDER [name=value ...]   # TRAIN_TERM_AT=k: SIGTERM at step k
+  python tests/trainer_data.py train FOLDER [name=value ...]
+      # TRAIN_TERM_AT=k: SIGTERM at step k; TRAIN_FILES_AT=k: no file can be opened from then on;
+      # TRAIN_FULL_AT=k: none can grow
   python tests/trainer_data.py step FILE                       # a step of every loss, to an .npz
 """
 
 import ast
 import os
+import resource
 import signal
 import sys
 
@@ -76,17 +79,26 @@ def steps(path: str) -> None:
   np.savez(path, **found)
 
 
+HAPPENS = {
+    'TRAIN_TERM_AT': lambda: os.kill(os.getpid(), signal.SIGTERM),
+    'TRAIN_FILES_AT': lambda: limit(resource.RLIMIT_NOFILE, 3),
+    'TRAIN_FULL_AT': lambda: limit(resource.RLIMIT_FSIZE, 0)}
+
+
+def limit(kind: int, most: int) -> None:
+  resource.setrlimit(kind, (most, resource.getrlimit(kind)[1]))
+
+
 def train(folder: str, *overrides: str) -> None:
   settings = SMALL | {k: ast.literal_eval(v) for k, v in (o.split('=') for o in overrides)}
-  at = int(os.environ.get('TRAIN_TERM_AT', '0'))  # of this process alone
-  if at:
-    real, count = parallel.split, [0]
-    def split(batch):
-      count[0] += 1
-      if count[0] == at:
-        os.kill(os.getpid(), signal.SIGTERM)
-      return real(batch)
-    parallel.split = split
+  real, count = parallel.split, [0]
+  def split(batch):
+    count[0] += 1
+    for name, happens in HAPPENS.items():
+      if count[0] == int(os.environ.get(name, '0')):  # of this process alone
+        happens()
+    return real(batch)
+  parallel.split = split
   trainer.train(train_plan.from_settings(settings), made(), folder, progress=False)
 
 
@@ -94,4 +106,4 @@ if __name__ == '__main__':
   jax.config.update('jax_disable_most_optimizations', True)
   if 'TRAIN_PROCESS' in os.environ:
     parallel.connect(os.environ['TRAIN_COORDINATOR'], 2, int(os.environ['TRAIN_PROCESS']))
-  sys.exit(cli.guard(lambda: {'train': train, 'step': steps}[sys.argv[1]](*sys.argv[2:])))
+  cli.leave(cli.guard(lambda: {'train': train, 'step': steps}[sys.argv[1]](*sys.argv[2:])))

@@ -130,6 +130,16 @@ def test_killed_at_random_moments_ends_the_same(undisturbed, tmp_path):
                               xr.open_zarr(undisturbed[0] / 'results.zarr').load())
 
 
+@pytest.mark.parametrize('what, said', [
+    ('TRAIN_FILES_AT', 'Too many open files'), ('TRAIN_FULL_AT', 'File too large')])
+def test_a_machine_that_refuses_is_told_in_a_line_and_the_same_command_goes_on(
+    undisturbed, tmp_path, what, said):
+  error = end(start('train', tmp_path, **{what: '7'}), status=2)
+  assert said in error and ' safe' in error and error.count('\n') == 1
+  end(start('train', tmp_path))
+  same_run(tmp_path, undisturbed)
+
+
 def test_sigterm_two_processes_leave_together_and_one_device_goes_on(undisturbed, tmp_path):
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))

@@ -12,12 +12,15 @@ yours first, which adds rows to the registries: generators, encoders, losses, me
 """
 
 import argparse
+import contextlib
 import importlib
 import os
 import pathlib
 import signal
 import sys
-from typing import Callable
+import threading
+from typing import Callable, Iterator
+import warnings
 
 from mmalign_jax.cli import register
 from mmalign_jax.cli.sweep import flag_error, with_known_configs
@@ -72,6 +75,11 @@ def main(argv: list[str] | None = None) -> int:
 def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
   """Runs `function`; wrong input or an interruption ends in one line on standard error."""
   signal.signal(signal.SIGTERM, signal.default_int_handler)
+  with _one_voice():
+    return _guarded(function, stopped)
+
+
+def _guarded(function: Callable[[], object], stopped: str) -> int:
   try:
     function()
     sys.stdout.flush()
@@ -104,6 +112,19 @@ def printable(text: str) -> str:
 def _shortened(text: str) -> str:
   """An error that quotes a cell without end."""
   return f'{text[:LONGEST // 2]} ... {text[-LONGEST // 4:]}'
+
+
+@contextlib.contextmanager
+def _one_voice() -> Iterator[None]:
+  """What fails in threads and callbacks of libraries is not printed: it reaches the user in one
+  line by what waits for it, where a full disk would else print a trace for every file."""
+  hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
+  sys.excepthook = sys.unraisablehook = threading.excepthook = lambda *_: None
+  warnings.filterwarnings('ignore', message='coroutine .* was never awaited')
+  try:
+    yield
+  finally:
+    sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
 
 
 def _fail(message: str) -> None:

@@ -15,7 +15,7 @@ import zlib
 import numpy as np
 
 from mmalign_jax.training import leaves
-from mmalign_jax.training.damage import Damaged, proves_nothing, unreadable
+from mmalign_jax.training.damage import Damaged, of_the_machine, proves_nothing, unreadable
 
 STATE, META = 'state', 'meta'  # what a step holds: its arrays, and what is known of them
 
@@ -123,9 +123,11 @@ class Steps:
     try:
       yield
     except Exception as error:
-      self._manager.reload()
-      raise OSError(f'{self.folder}: a checkpoint could not be written ({_line(error)}); those '
-                    'before it are safe') from error
+      with contextlib.suppress(Exception):  # it may need what there is none of
+        self._manager.reload()
+      why = of_the_machine(error) or _line(error)
+      raise OSError(f'{self.folder}: a checkpoint could not be written ({why}); those before it '
+                    'are safe, and the same command continues from them') from error
 
 
 @contextlib.contextmanager
