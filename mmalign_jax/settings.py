@@ -173,7 +173,7 @@ def choice(known: Callable[[], Iterable[str]], **rest) -> Rule:
 
 def like(default: Any) -> Rule:
   """The rule that a default implies, for a setting that is judged where it is used."""
-  for kind, rule in ((bool, truth()), (int, whole()), (float, number()), (str, text())):
+  for kind, rule in ((bool, truth()), (int, whole(0, MOST_SEED)), (float, number()), (str, text())):
     if isinstance(default, kind):
       return rule
   return Rule('any')

@@ -17,9 +17,9 @@ class Kind:
   """Modules by name, imported when used; inside the package ('training.study') or anywhere.
 
   plan: from_settings(settings, preset), defaults. run: run(plan, workdir, shard, progress),
-  held(plan, workdir), wanted(plan), defaults(), FOLDERS, FILES. report: write(dataset, folder,
-  figures), and resamples where the study has them. figures: its own import is slow, so it is loaded
-  ahead. launcher: launch/NAME.py that runs it.
+  held(plan, workdir), wanted(plan), record(plan), defaults(), FOLDERS, FILES. report:
+  write(dataset, folder, figures), and resamples where the study has them. figures: its own import
+  is slow, so it is loaded ahead. launcher: launch/NAME.py that runs it.
   """
   plan: str
   run: str
@@ -84,7 +84,7 @@ def merge(folders: Sequence[str | os.PathLike], out: str | os.PathLike, *,
   plan = module(kind.plan).from_settings(settings, preset=settings)  # as recorded: nobody's choice
   run = module(kind.run)
   shards.check_cells(run.wanted(plan), {f: run.held(plan, f) for f in folders})
-  shards.copy(folders, out, run.FOLDERS, run.FILES, plan.settings, run.defaults())
+  shards.copy(folders, out, run.FOLDERS, run.FILES, run.record(plan), run.defaults())
   dataset = run.run(plan, out)
   return answer(kind, plan, dataset, out, figures=figures)
 

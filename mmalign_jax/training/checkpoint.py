@@ -34,6 +34,7 @@ class Checkpoints:
     configuration: what must be the same for a checkpoint to be this run's; JSON-able.
     keep_last: how many of the newest stay, besides the best.
     best_mode: 'max' or 'min', whether a large or a small metric is good.
+    defaults: of settings that older folders may lack, or hold without effect (`folder.claim`).
 
   Attributes:
     notes: a line for every checkpoint that could not be read; also printed on standard error.
@@ -43,7 +44,8 @@ class Checkpoints:
   """
 
   def __init__(self, workdir: str | os.PathLike, configuration: dict[str, Any], *,
-               keep_last: int = 2, best_mode: str = 'max'):
+               keep_last: int = 2, best_mode: str = 'max',
+               defaults: dict[str, Any] | None = None):
     if keep_last < 1:
       raise ValueError(f'keep_last={keep_last}: at least one checkpoint must stay')
     if best_mode not in ('max', 'min'):
@@ -52,7 +54,7 @@ class Checkpoints:
     self._folder = pathlib.Path(workdir).absolute()
     self._rule = _BestAndLast(keep_last, 1 if best_mode == 'max' else -1)
     self._lock = self._steps = None  # of process 0
-    processes.from_first(lambda: self._open(configuration))
+    processes.from_first(lambda: self._open(configuration, defaults))
 
   def __enter__(self) -> 'Checkpoints':
     return self
@@ -131,8 +133,8 @@ class Checkpoints:
 
   # -- on process 0 -------------------------------------------------------------------------------
 
-  def _open(self, configuration: dict[str, Any]) -> None:
-    self._lock = folder.claim(self._folder, configuration)
+  def _open(self, configuration: dict[str, Any], defaults: dict[str, Any] | None) -> None:
+    self._lock = folder.claim(self._folder, configuration, defaults=defaults)
     try:
       self._steps = Steps(self._folder, self._rule)
       for step in self._steps.held():

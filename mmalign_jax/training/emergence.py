@@ -172,9 +172,11 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   axes = {name: settings[name] for name in DIMENSIONS}
   check_cells(axes)
   dials(generator, settings['unique'])
-  _check_depths(settings, source)
-  read = refuse_unread(settings, given, defaults(), unread(settings, source), preset)
-  settings |= {name: TRAINED[name] for name in TRAINED if name not in read}
+  idle = unread(settings, source)
+  _check_depths(settings, source, 'bands' not in idle)
+  read = refuse_unread(settings, given, defaults(), idle, preset)
+  if 'bands' in idle:  # of one candidate: any that hold every depth
+    settings['bands'] = _bands(settings)
   spec = Spec(
       generator=generator, encoder=settings['encoder'], width=settings['width'],
       depth=max(settings['depth']), projection='none', batch_size=settings['batch_size'],
@@ -211,12 +213,20 @@ def unread(settings: Mapping[str, Any], source: Source) -> dict[str, str]:
   return found
 
 
-def _check_depths(settings: Mapping[str, Any], source: Source) -> None:
+def _bands(settings: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+  """The bands, or one of all depths where these do not hold each once."""
+  held = [sum(low <= depth <= high for low, high in settings['bands'])
+          for depth in settings['depth']]
+  return settings['bands'] if set(held) == {1} else (
+      (min(settings['depth']), max(settings['depth'])),)
+
+
+def _check_depths(settings: Mapping[str, Any], source: Source, banded: bool) -> None:
   if 'transform_depth' not in source.settings and any(settings['transform_depth']):
     raise ValueError(f'transform_depth={shown(settings["transform_depth"])} is not a setting of '
                      f'generator {settings["generator"]!r}; give transform_depth=(0,)')
   bands = settings['bands']
-  for depth in settings['depth']:
+  for depth in settings['depth'] if banded else ():
     if sum(low <= depth <= high for low, high in bands) != 1:
       raise ValueError(f'bands={shown(bands)}: depth={depth} must be in exactly one of them')
   for depth in settings['untransformed_depth']:

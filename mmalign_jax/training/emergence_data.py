@@ -90,7 +90,7 @@ def to_dataset(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf) -> 'xr.D
     coords['untransformed_depth'] = (
         'untransformed_depth', np.asarray(plan.settings['untransformed_depth']),
         {'long_name': 'depth of encoder 1', 'units': 'layers'})
-  settings = plan.settings | plan.measured
+  settings = plan.record | plan.measured
   return xr.Dataset(data, coords, {
       'name': plan.name, 'configuration': json.dumps(settings), 'versions': json.dumps(versions()),
       'measures': json.dumps(plan.measured['measures']),

@@ -54,10 +54,10 @@ def run_emergence(plan: Emergence, workdir: str | os.PathLike, *, shard: tuple[i
   workdir = pathlib.Path(workdir)
   i, n = shard
   lock = folder.claim(
-      workdir, plan.settings, '.lock' if n == 1 else f'.lock_{i}_of_{n}', defaults())
+      workdir, plan.record, '.lock' if n == 1 else f'.lock_{i}_of_{n}', defaults())
   try:
     folder.write_whole(workdir / shards.LATEST, json.dumps(
-        plan.settings | plan.measured | plan.run, indent=1).encode())
+        plan.record | plan.measured | plan.run, indent=1).encode())
     chosen = tuned(plan, workdir, progress)
     mine = shard_of(plan, i, n)
     train(plan, workdir, units_of(plan, chosen, mine, whole=i == 1), progress)
@@ -70,6 +70,11 @@ def run_emergence(plan: Emergence, workdir: str | os.PathLike, *, shard: tuple[i
       return dataset
   finally:
     lock.close()
+
+
+def record(plan: Emergence) -> dict[str, Any]:
+  """What config.json holds of a study."""
+  return plan.record
 
 
 def defaults() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A folder of finished work: one configuration, one run at a time, files whole or not at all."""
 
+from collections.abc import Collection
 import contextlib
 import fcntl
 import io
@@ -26,7 +27,8 @@ def claim(workdir: str | os.PathLike, settings: dict[str, Any], lock: str = '.lo
   """Makes `workdir` if missing, for `settings`, and locks it; close what is returned to let it go.
 
   Args:
-    defaults: of the settings: what a folder of a version without one of them is taken to have.
+    defaults: of all settings, read or not: what a folder of a version without one of them is taken
+      to have. One that is not among `settings` has no effect on them, whatever the folder says.
 
   Raises:
     ValueError: the folder holds results of another configuration, or of none, or another run holds
@@ -37,7 +39,7 @@ def claim(workdir: str | os.PathLike, settings: dict[str, Any], lock: str = '.lo
   begun = _holds_results(folder)  # asked before the configuration: another shard writes that first
   known = path.exists()
   if known:
-    refuse_other(path, wanted, defaults)
+    refuse_other(path, wanted, defaults, unread=_unread(wanted, defaults))
   elif begun:
     raise ValueError(f'{folder} holds results but no config.json, so it is not known what of; put '
                      'it back, or choose another workdir')
@@ -46,13 +48,17 @@ def claim(workdir: str | os.PathLike, settings: dict[str, Any], lock: str = '.lo
   try:
     with _waiting(folder / '.claim'):  # two shards that begin at once are of one configuration
       if path.exists():
-        refuse_other(path, wanted, defaults, quiet=known)
+        refuse_other(path, wanted, defaults, unread=_unread(wanted, defaults), quiet=known)
       else:
         write_whole(path, json.dumps(wanted, indent=1).encode())
   except BaseException:
     held.close()
     raise
   return held
+
+
+def _unread(settings: dict[str, Any], defaults: dict[str, Any] | None) -> set[str]:
+  return set(defaults or ()) - set(settings)
 
 
 def _holds_results(folder: pathlib.Path) -> bool:
@@ -106,13 +112,15 @@ def plain(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuse_other(path: pathlib.Path, wanted: dict[str, Any],
-                 defaults: dict[str, Any] | None = None, *, quiet: bool = False) -> None:
+                 defaults: dict[str, Any] | None = None, *, unread: Collection[str] = (),
+                 quiet: bool = False) -> None:
   """Raises ValueError where the configuration in `path` is not `wanted`, saying how they differ.
 
   A setting that one of the two does not know, being of another version, has its default there; a
-  note says so unless `quiet`.
+  note says so unless `quiet`. One of `unread` does not count.
   """
   there, known = read_json(path), plain(defaults or {})
+  there, known = ({k: v for k, v in own.items() if k not in unread} for own in (there, known))
   absent = [name for name in known if (name in there) != (name in wanted)]
   there, wanted = ({name: known[name] for name in absent} | own for own in (there, wanted))
   differ = [f'{name}: {there.get(name)!r} there, {wanted.get(name)!r} now'

@@ -5,7 +5,7 @@ import json
 import os
 import pathlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 FOLDERS, FILES = ('chunks',), ()  # what a shard's folder holds of finished work
 defaults = writers.defaults
+
+
+def record(study: Study) -> dict[str, Any]:
+  """What config.json holds of a study."""
+  return study.settings
 
 
 def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int] = (1, 1),
@@ -91,7 +96,7 @@ def _train(study: Study, wanted: np.ndarray, total: int, chunks: writers.Chunks,
     return
   plan, lock = parallel.plan(), threading.Lock()
   workers = study.run['workers'] or plan.workers
-  size = study.run['chunk'] or chunk_size(
+  size = min(study.run['chunk'], len(wanted)) or chunk_size(
       study.spec, study.tables, len(wanted), workers, best=plan.chunk,
       budget_bytes=study.run['memory_gb'] * 1e9)
   size = -(-size // plan.multiple) * plan.multiple

@@ -20,7 +20,7 @@ from mmalign_jax.training import judge, parallel, pipeline, processes, writers
 from mmalign_jax.training.checkpoint import Checkpoints
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.training.train_log import TrainLog
-from mmalign_jax.training.train_plan import TrainPlan
+from mmalign_jax.training.train_plan import TrainPlan, defaults
 from mmalign_jax.training.versions import versions
 from mmalign_jax.types import Hyper, PyTree, Spec, TrainState
 
@@ -65,7 +65,7 @@ def train(plan: TrainPlan, data: AVMNIST, workdir: str | os.PathLike, *,
                             seed=pipeline.order_seed(plan.axes['seed']),
                             drop_last=plan.drop_last)
   with Checkpoints(workdir / 'checkpoints', configuration,
-                   keep_last=plan.run['keep_last']) as kept:
+                   keep_last=plan.run['keep_last'], defaults=defaults()) as kept:
     state, data_state, start = kept.restore(fresh) or (fresh, None, 0)
     if data_state is not None:
       source.set_state(data_state)
