@@ -32,5 +32,5 @@ VARIANTS = {
                  n_train=(64,), n_align=64, resamples=200),
     'atoms': dict(generator='atoms', redundancy=(0.3,), unique_1=(0.0, 0.2, 0.4, 0.6),
                   unique_2=(0.0, 0.2, 0.4, 0.6), lam=(0.0, 0.4, 0.8, 1.2, 1.6, 2.0)),
-    'per_encoder': dict(redundancy=(7,), lam_1=(0.0, 0.4, 1.8), lam_2=(0.0, 0.4, 1.8)),
+    'per_encoder': dict(redundancy=(7,), lam=(0.0,), lam_1=(0.0, 0.4, 1.8), lam_2=(0.0, 0.4, 1.8)),
 }
