@@ -129,7 +129,7 @@ class Rule:
   def _bounded(self, name: str, value: int | float) -> int | float:
     words = f'{value:g}' if abs(value) < 1e15 else shown(value)
     if value < self.low or self.above and value == self.low:
-      if not (self.above or 0 < self.low < 1 or math.isinf(self.high) or self.guard):
+      if not (self.above or math.isinf(self.high) or self.guard):
         raise ValueError(f'{name}={words} is outside {self.low:g}..{_bound(self.high)}')
       kind = 'a whole number of ' if self.strict and not self.axis else ''
       bound = 'above 0' if 0 < self.low < 1 else f'above {self.low:g}' if self.above else (

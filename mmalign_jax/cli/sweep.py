@@ -69,7 +69,18 @@ def flag_error(error: Exception, argv: list[str]) -> str:
     unknown = [name for name in asked if name not in known]
     if unknown:
       return f'--config.{unknown[0]}: unknown setting; known: {", ".join(sorted(known))}'
+  for said, meant in _MEANT.items():
+    flag, found, _ = text.removeprefix('flag ').partition(f': {said}')
+    if found:
+      return f'{flag} {meant}'
   return text
+
+
+_MEANT = {  # what the flags say of a value that they cannot read: what they need
+    'invalid literal for int()': 'must be a whole number',
+    'could not convert string to float': 'must be a number',
+    "('Non-boolean argument to boolean flag'": 'must be True or False',
+    'Error while parsing string': "must be values in parentheses, as in '(0, 0.5)'"}
 
 
 def _settings(argv: list[str]) -> list[str]:
