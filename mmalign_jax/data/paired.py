@@ -17,6 +17,7 @@ from mmalign_jax.data.labels import Label, read_label
 from mmalign_jax.data.reading import CHOICES, Reading
 
 TASKS = CHOICES['task']
+TEST_FRACTION = 0.25  # where no split is given
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
                 id: str = '', task: str = 'auto', classes: int = 0, sep: str = '',
                 decimal: str = '', header: str = 'auto', index: str = 'auto',
                 missing: str = 'refuse', layers: str = 'auto', pool: str = '',
-                test_fraction: float = 0.25, split_seed: int = 0) -> PairedData:
+                test_fraction: float = TEST_FRACTION, split_seed: int = 0) -> PairedData:
   """Reads two views and a label, splits them unless a split is given, and standardises.
 
   Args:
@@ -87,6 +88,8 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
   n_train = None if n_train is None else int(keep[:n_train].sum())
   label = read_label(arrays['y'], task, _where(raw, 'y'), classes)
   codes = rows.codes(arrays['group']) if 'group' in arrays else None
+  if n_train is not None and test_fraction != TEST_FRACTION:
+    raise ValueError(f'test_fraction={test_fraction!r} has no effect: {raw.where} comes split')
   if n_train is None:
     train, test = splits.split(label.values, label.classes, codes, test_fraction, split_seed)
   else:

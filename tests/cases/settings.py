@@ -80,6 +80,15 @@ def recorded(folder: pathlib.Path) -> None:
   assert not {'unique_1', 'data', 'projection_width', 'transform'} & set(made.settings)
 
 
+def given_split(folder: pathlib.Path) -> None:
+  """test_fraction where the data come split."""
+  g, label = np.random.default_rng(0), np.arange(60) % 3
+  np.savez(folder / 'd.npz', **{f'{view}_{part}': g.normal(size=(60, 2)) for view in ('x1', 'x2')
+                                for part in ('train', 'test')}, y_train=label, y_test=label)
+  refused('strength', dict(generator='paired', data=str(folder / 'd.npz'), task='auto', n_train=(),
+                           batch_size=32, test_fraction=0.5), 'has no effect: .* split', folder)
+
+
 def known_study(folder: pathlib.Path) -> None:
   settings = {'study': 'strength', 'lam': (0.0, 1.0)}
   made = studies.module(studies.kind_of(settings).plan).from_settings(settings)
@@ -156,5 +165,6 @@ ROWS = [
     row(3, 'strength', {'projection': 'none', 'projection_width': 4}, 'linear or mlp'),
     row(3, 'emergence', {'measures': 'cca', 'neighbors': 5}, 'counts neighbours'),
     case(3, 'what is not read is not recorded', recorded),
+    case(3, 'test_fraction of data that come split', given_split),
     case(3, "study='strength'", known_study),
     case(3, 'a folder whose record holds what nothing read', old_folder)]
