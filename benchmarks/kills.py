@@ -8,8 +8,8 @@ SIGKILL mostly, else by SIGTERM or SIGINT, which must end in one line. The same 
 time until it is done, and begins anew until its share of the kills is used up. Its results, its
 summary and, of a training, log and parameters must be those of the undisturbed run to the last bit.
 Then each runs on a disk that is too small (as root: a tmpfs; others skip it), and with 64 and with
-fewer descriptors from some moment on: one line that says what is safe, and after that the same
-command, with room again, must come to the same end. Exit status: 1 where anything differs.
+8 descriptors from some moment on: one line that says what is safe, and after that the same command,
+with room again, must come to the same end. Exit status: 1 where anything differs.
 """
 
 import argparse
@@ -258,9 +258,9 @@ def main() -> int:
     share = given.kills * (i + 1) // len(chosen) - given.kills * i // len(chosen)
     found = kills(case, share, moments) if share else {}
     if os.getuid() == 0:
-      found['full_disk'] = [full_disk(case, s) for s in (0.3, 0.7, 0.95)]
+      found['full_disk'] = [full_disk(case, s) for s in (0.4, 0.9)]
     found['descriptors'] = [descriptors(case, 64, 0), descriptors(case, 64, 0.5),
-                            descriptors(case, 8, 0.5), descriptors(case, 8, 0.85)]
+                            descriptors(case, 8, 0.6)]
     record[case.name] = found
     print(json.dumps({case.name: found}), flush=True)
   equal = [v for found in record.values() for one in (

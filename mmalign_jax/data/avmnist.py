@@ -3,6 +3,8 @@
 The set itself, and what is in it, is `avmnist_builder.Avmnist`.
 """
 
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,6 +16,7 @@ import numpy as np
 
 from mmalign_jax.data import avmnist_sources, pairing
 from mmalign_jax.data.formats import guard
+from mmalign_jax.training import damage
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,9 +74,25 @@ def load_avmnist(data_dir: str | os.PathLike | None, *,
   from mmalign_jax.data import avmnist_builder  # imports TFDS: slow, and seldom needed
   folder = _cache() if prepared_dir is None else pathlib.Path(prepared_dir).expanduser()
   path = avmnist_builder.prepared(folder, key[:16], source, checked)
-  with guard.reading(f'{path} (delete it and it is prepared again)'):
+  with _now(path), guard.reading(f'{path} (delete it and it is prepared again)'):
     parts, notes = avmnist_builder.read_back(path)
   return _assembled(parts, key, tuple(notes))
+
+
+@contextlib.contextmanager
+def _now(path: pathlib.Path) -> Iterator[None]:
+  """A prepared set that cannot be read now, for want of open files or the like, may be whole."""
+  try:
+    yield
+  except Exception as error:
+    try:
+      for file in path.iterdir():
+        file.open('rb').close()
+    except OSError as refused:
+      raise damage.unreadable(path, refused) from error
+    if damage.of_the_machine(error):
+      raise damage.unreadable(path, error) from error
+    raise
 
 
 def _fingerprint(knobs: pairing.Knobs, sources: list[pathlib.Path]) -> str:

@@ -18,11 +18,13 @@ import pytest
 import xarray as xr
 
 from cases.table import Row
+import digit_files
 import emergence_report_test
 from mmalign_jax import checks, studies
 from mmalign_jax.analysis import (
     emergence_figures, emergence_report, figures, published, report, train_report)
 from mmalign_jax.cli import sweep
+from mmalign_jax.data import avmnist
 from mmalign_jax.training import (
     damage, emergence as emergence_plan, emergence_data, folder as files_of, loop, step, study,
     train_log, writers)
@@ -400,6 +402,26 @@ def merge_of_damaged(folder: pathlib.Path):
   assert contents(place) == before and not (folder / 'out').exists()
 
 
+def merge_killed(at):
+  """Ended as it was about to write file `at`: the same merge comes to the same end."""
+  def check(folder: pathlib.Path):
+    place, files, whole = begun(folder)
+    real, calls = files_of.write_whole, []
+    def write(path, content):
+      calls.append(path)
+      if len(calls) == at:
+        path.with_name(f'{path.name}.1.part').write_bytes(content[:len(content) // 2])
+        raise KeyboardInterrupt
+      real(path, content)
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setattr(files_of, 'write_whole', write)
+      with pytest.raises(KeyboardInterrupt):
+        studies.merge([place], folder / 'out', figures=False)
+    studies.merge([place], folder / 'out', figures=False)
+    xr.testing.assert_identical(xr.open_zarr(folder / 'out' / 'results.zarr').load(), whole)
+  return check
+
+
 def no_configuration(folder: pathlib.Path):
   """Cells of it is not known what are not taken for those of this study."""
   place, files, _ = begun(folder)
@@ -467,6 +489,23 @@ def tensorstore_errors(folder: pathlib.Path):
   assert not damage.proves_nothing(FileNotFoundError(errno.ENOENT, 'x'))
 
 
+def prepared_set(folder: pathlib.Path):
+  """A prepared set of digits of which a file cannot be opened now is not said to be bad."""
+  digit_files.write_sources(folder / 'source')
+  load = lambda: avmnist.load_avmnist(
+      folder / 'source', prepared_dir=folder / 'prepared', train_size=8, test_size=6)
+  def refuse(path):
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+  with contextlib.redirect_stderr(io.StringIO()):
+    before = load()
+    with pytest.MonkeyPatch.context() as patch:
+      from mmalign_jax.data import avmnist_builder  # slow to import
+      patch.setattr(avmnist_builder, 'read_back', refuse)
+      with pytest.raises(OSError, match='cannot be read now .Too many open files.; nothing was ch'):
+        load()
+    np.testing.assert_array_equal(load().image_train, before.image_train)
+
+
 def flipped(at):
   return lambda content: content[:at] + bytes([content[at] ^ 4]) + content[at + 1:]
 
@@ -486,12 +525,14 @@ ROWS += [
     Row(15, 'an older folder merged: a setting added',
         merged_from_older(('flipped', 'projection_width'))),
     Row(15, 'a damaged file in a folder to merge', merge_of_damaged),
+    *(Row(15, f'a merge killed at file {at}', merge_killed(at)) for at in (1, 3, 6)),
     Row(15, 'results without config.json', no_configuration),
     Row(15, 'a file of cells without their numbers', unknown_chunk),
     Row(15, 'encoders trained at other rates than tuning.json says', encoder_of_another_tuning),
     Row(15, 'results.zarr between two moves, then a full disk', results_between_two_moves),
     Row(15, 'a log with a damaged line', log_with_a_damaged_line),
     Row(15, 'errors of TensorStore', tensorstore_errors),
+    Row(15, 'a prepared set of digits, and Too many open files', prepared_set),
 ]
 
 
