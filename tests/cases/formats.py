@@ -241,6 +241,19 @@ def claims_of_hdf5(folder):
     refused(folder, f'{folder}/a.h5:{key}', match)
 
 
+def heaps_without_end(folder):
+  with h5py.File(folder / 'a.h5', 'w') as file:
+    file['y'] = ['neg', 'pos'] * 4
+  data = bytearray((folder / 'a.h5').read_bytes())
+  heap = data.find(b'GCOL')
+  for at, value in ((16, bytes(16)), (24, b'\xff' * 8), (8, b'\xff' * 4)):
+    broken = data.copy()  # an object of no bytes, one beyond the end, a heap beyond the file
+    broken[heap + at:heap + at + len(value)] = value
+    (folder / 'b.h5').write_bytes(broken)
+    refused(folder, folder / 'b.h5', 'damaged: a heap')
+  equal(folder / 'a.h5', ['neg', 'pos'] * 4)
+
+
 def wild_sparse(folder):
   for shape, indices, indptr, match in (
       ((2, 3), [0, 10**6], [0, 1, 2], 'cannot be read'), ((2, 3), [0, -5], [0, 1, 2], 'cannot be'),
@@ -326,6 +339,7 @@ ROWS = [
     Row('danger', 'one name twice', twice_in_an_archive), Row('danger', 'bombs', bomb),
     Row('danger', 'other packing', other_packing), Row('danger', 'pickles', pickles),
     Row('danger', 'other files by HDF5', other_files),
+    Row('danger', 'heaps without end', heaps_without_end),
     Row('danger', 'claims of HDF5', claims_of_hdf5), Row('danger', 'wild sparse', wild_sparse),
     Row('danger', 'claims of npy', claims_of_npy), Row('danger', 'NaN payloads', nan_payloads),
     Row('danger', 'text and truth', damaged_text_and_truth),

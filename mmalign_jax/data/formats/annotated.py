@@ -32,7 +32,6 @@ def _store(path: pathlib.Path, places: dict[str, str] | None) -> Store:
   """places: where modalities are in the file, by prefix of their keys; None: under mod."""
   try:
     import anndata.io
-    import h5py
   except ImportError as error:
     raise ValueError(f'{path}: reading it needs anndata (and mudata), which are not installed: '
                      "pip install 'mmalign_jax[bio]'") from error
@@ -44,11 +43,11 @@ def _store(path: pathlib.Path, places: dict[str, str] | None) -> Store:
     return {f'{prefix}{key}': (place, inner) for prefix, place in where(file).items()
             for key, inner in _keys(file, place, whole=not (places or place))}
   def read(key: str) -> np.ndarray:
-    with guard.reading(f'{path}: {key!r}'), guard.source(path) as raw, h5py.File(raw, 'r') as file:
+    with guard.reading(f'{path}: {key!r}'), hdf5.opened(path) as file:
       place, inner = keys(file)[key]
       array = _dense(anndata.io.read_elem(_checked(_inside(file, inner), size)), size)
       return plain(array if places or not place else array[_order(file, place, size)], remarks)
-  with guard.reading(path), guard.source(path) as raw, h5py.File(raw, 'r') as file:
+  with guard.reading(path), hdf5.opened(path) as file:
     found = tuple(keys(file))
   return Store(str(path), found, read, 'X' if 'X' in found else '', remarks)
 

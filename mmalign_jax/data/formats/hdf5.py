@@ -4,8 +4,11 @@ No other file is touched: links that lead elsewhere, virtual datasets and extern
 refused before HDF5 follows them, and so are filters that it would load as plugins.
 """
 
+import contextlib
+import mmap
 import pathlib
 import zlib
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -19,19 +22,57 @@ _DEFLATE = 1
 _PACKING = (1, 4, 32000)
 _PARTS = ('data', 'indices', 'indptr')
 _MOST_ITEMS = 100_000
+_HEAP = b'GCOL\x01\0\0\0'
+_SCANNED = 2**30  # bytes
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator:
+  """A file of h5py whose heaps of text HDF5 can walk; in memory what a .gz file unpacks to."""
+  import h5py  # slow to import, and seldom needed
+  with guard.opened(path) as raw:
+    _check_heaps(raw)
+  with guard.source(path) as source, h5py.File(source, 'r') as file:
+    yield file
+
+
+def _check_heaps(raw: BinaryIO) -> None:
+  """Every heap of text and references is a chain of objects that ends.
+
+  HDF5 follows the sizes in it without end where one is 0. Beyond _SCANNED bytes nothing is checked.
+  """
+  if hasattr(raw, 'getbuffer'):
+    data = raw.getvalue()
+  elif guard.length(raw):
+    data = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
+  else:
+    return
+  whole = lambda at, count: int.from_bytes(data[at:at + count], 'little')
+  start = data.find(_HEAP, 0, _SCANNED)
+  while start >= 0:
+    end = start + whole(start + 8, 8)
+    at = start + 16
+    if end > len(data):
+      raise ValueError('damaged: a heap of text longer than the file')
+    while at + 16 <= end:
+      index, count = whole(at, 2), whole(at + 8, 8)
+      at += count if index == 0 else 16 + count + -count % 8
+      if index == 0 and count < 16 or at > end:
+        raise ValueError('damaged: a heap of text that does not end')
+    start = data.find(_HEAP, start + 8, _SCANNED)
 
 
 def h5(path: pathlib.Path) -> Store:
   """The datasets of a file by path; a sparse group is one array, by the path of the group."""
-  import h5py  # slow to import, and seldom needed
+  import h5py
   size, remarks = path.stat().st_size, []
   def read(key: str) -> np.ndarray:
-    with guard.reading(f'{path}: {key!r}'), guard.source(path) as raw, h5py.File(raw, 'r') as file:
+    with guard.reading(f'{path}: {key!r}'), opened(path) as file:
       item = inside(file, key)
       if isinstance(item, h5py.Group):
         return plain(matrix(item, size, remarks), remarks)
       return plain(values(item, size), remarks)
-  with guard.reading(path), guard.source(path) as raw, h5py.File(raw, 'r') as file:
+  with guard.reading(path), opened(path) as file:
     return Store(str(path), tuple(_keys(file)), read, remarks=remarks)
 
 

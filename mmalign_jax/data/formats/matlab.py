@@ -27,7 +27,7 @@ def mat(path: pathlib.Path) -> Store:
   with guard.reading(path), guard.opened(path) as raw:
     is_hdf5 = hdf5.recognised(raw)
     is_v5 = matlab5.recognised(raw)
-  leaves, opened = ((_of_hdf5, guard.source) if is_hdf5 else
+  leaves, opened = ((_of_hdf5, hdf5.opened) if is_hdf5 else
                     (_of_v5 if is_v5 else _of_v4, guard.opened))
   def read(key: str) -> np.ndarray:
     with guard.reading(f'{path}: {key!r}'), opened(path) as raw:
@@ -113,18 +113,16 @@ def _alike(values: list) -> np.ndarray:
 # -- v7.3 ------------------------------------------------------------------------------------------
 
 
-def _of_hdf5(raw: pathlib.Path | BinaryIO, size: int, key: str | None) -> Leaves:
+def _of_hdf5(file, size: int, key: str | None) -> Leaves:
   """As `_of_v5`. What MATLAB has not marked is an array with its axes in MATLAB's order."""
-  import h5py
-  with h5py.File(raw, 'r') as file:
-    for name in file:
-      if not name.startswith('#') and (key is None or key.startswith(name)):
-        try:
-          item = hdf5.inside(file, name)
-        except ValueError as error:
-          yield name, _raises(str(error))
-          continue
-        yield from _items(name, item, size, 0)
+  for name in file:
+    if not name.startswith('#') and (key is None or key.startswith(name)):
+      try:
+        item = hdf5.inside(file, name)
+      except ValueError as error:
+        yield name, _raises(str(error))
+        continue
+      yield from _items(name, item, size, 0)
 
 
 def _raises(reason: str) -> Callable[[], np.ndarray]:
