@@ -159,7 +159,7 @@ def confess() -> int:
         (folder / part).mkdir(parents=True)
       confession.Harm(folder / 'outside', folder / 'MARK').spread()
       (folder / 'in' / 'evil.py').write_text('x = 1')
-      wrong = process.judge(process.run([name], folder, clock=4, memory=2**29,
+      wrong = process.judge(process.run([name], folder, clock=2, patience=6, memory=2**29,
                                         status=deed))
       noticed = any(expected in line for line in wrong)
       print(f'{name}: {"" if noticed else "NOT NOTICED: "}{"; ".join(wrong)}')

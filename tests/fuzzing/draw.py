@@ -20,6 +20,8 @@ from fuzzing.values import VALUES
 _KINDS = ('bytes', 'values', 'crafted', 'places')
 _SLOW = ('large', '10^6 columns', '10^6 rows', '20,000 columns', 'bomb', 'cycles',
          'a cell without end', 'chunk that lies', '20,000 members', 'packed elements', 'names')
+_OF_TABLES = ('npy', 'npy.gz', 'csv', 'parquet', 'npz', 'npz packed', 'h5', 'h5 packed', 'mat',
+              'mat packed', 'mat 7.3', 'safetensors', 'pt')
 _OTHER = {'study': 'folder of a study', 'shards': 'folders of shards', 'digits': 'idx and wav'}
 
 
@@ -55,17 +57,15 @@ def case(seed: int, number: int, folder: pathlib.Path, stock: pathlib.Path,
   if inputs != 'arrays':
     kind, what, specs = _folders(inputs, folder, stock, r, evil)
     return Case(number, command, _OTHER[inputs], kind, what, COMMANDS[command].argv(specs, r))
-  formats = valid.available()
+  table = command == 'decompose --table'
+  formats = _OF_TABLES if table else valid.available()
   form = formats[number % len(formats)]
   kind = r.choices(_KINDS, (35, 20, 35, 10))[0]
-  if kind == 'crafted' and form not in CRAFTED:
-    kind = 'bytes'
-  rows = CRAFTED.get(form) if kind == 'crafted' else {
-      'bytes': DAMAGE, 'values': VALUES, 'places': PLACES}[kind]
-  what = r.choice([name for name in rows if not (quick and name in _SLOW)])
-  arrays = valid.arrays()
-  if command == 'decompose --table':
-    arrays['x1'] = valid.table()
+  tables = {'bytes': list(DAMAGE), 'values': list(VALUES), 'places': list(PLACES), 'crafted': [
+      name for name in CRAFTED.get(form, {}) if not (quick and name in _SLOW)]}
+  kind = kind if tables[kind] else 'bytes'
+  what = r.choice(tables[kind])
+  arrays = dict.fromkeys(('x1', 'x2', 'y'), valid.table()) if table else valid.arrays()
   with warnings.catch_warnings(), np.errstate(all='ignore'):
     warnings.simplefilter('ignore')
     kind, what, specs = _written(folder / 'in', form, kind, what, arrays, r, evil)
