@@ -101,7 +101,7 @@ def all_zero(layers: Layers) -> np.ndarray:
   """[N] bool: rows all of whose features are 0 in every layer; none where there is one feature."""
   if max(z.shape[1] for z in layers) < 2:
     return np.zeros(len(layers[0]), bool)
-  return ~np.logical_or.reduce([z.astype(bool).any(axis=1) for z in layers])
+  return ~np.logical_or.reduce([(z != 0).any(axis=1) for z in layers])
 
 
 def first_gap(layers: Layers) -> tuple[int, int, int]:

@@ -24,7 +24,8 @@ def plain(array: np.ndarray, remarks: list[str]) -> np.ndarray:
   """An array of the machine's byte order, in types that all of NumPy computes with.
 
   float8 and bfloat16 become f32, which holds each of their values. Longer floats than f64 become
-  f64, rounded, which `remarks` then say; a void of two bytes is bfloat16.
+  f64, rounded, which `remarks` then say; a void of two bytes is bfloat16; a NaN is the one of NumPy,
+  whatever its bits.
 
   Raises:
     ValueError: float8 that does not say of which kind, a float beyond the range of f64, or text
@@ -48,6 +49,8 @@ def plain(array: np.ndarray, remarks: list[str]) -> np.ndarray:
   if array.dtype.kind == 'U' and array.size and (
       np.ascontiguousarray(array).reshape(-1).view(np.uint32).max() > sys.maxunicode):
     raise ValueError('text with codes that are no characters')
+  if array.dtype.kind == 'f' and (missing := np.isnan(array)).any():
+    return np.where(missing, array.dtype.type(np.nan), array)  # no NaN that signals on a cast
   return array
 
 

@@ -103,7 +103,7 @@ def _types(file, key, array, r, evil):
       lambda: file.create_dataset(key, data=np.void(evil.pickled(r))),
       lambda: file.create_dataset(key, data=np.array([np.void(evil.pickled(r))] * 24)),
       lambda: file.create_dataset(key, (24,), h5py.ref_dtype),
-      lambda: file.create_dataset(key, data=[file['x2' if key != 'x2' else 'x1'].ref] * 24,
+      lambda: file.create_dataset(key, data=[file.file['/'].ref] * 24,
                                   dtype=h5py.ref_dtype),
       lambda: file.create_dataset(key, (24,), h5py.regionref_dtype),
       lambda: file.create_dataset(key, (24,), h5py.vlen_dtype(np.float32)),
