@@ -24,7 +24,7 @@ def plain(array: np.ndarray, remarks: list[str]) -> np.ndarray:
   """An array of the machine's byte order, in types that all of NumPy computes with.
 
   float8 and bfloat16 become f32, which holds each of their values. Longer floats than f64 become
-  f64, rounded, which `remarks` then say; a void of two bytes is bfloat16; a NaN is the one of NumPy,
+  f64, rounded, which `remarks` then say; a void of two bytes is bfloat16; NaNs are those of NumPy,
   whatever its bits.
 
   Raises:

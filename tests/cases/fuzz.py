@@ -1,0 +1,96 @@
+"""What malformed inputs (benchmarks/fuzz.py) have found, each in its smallest form."""
+
+import contextlib
+import io
+import json
+import pathlib
+
+import numpy as np
+
+from cases.table import Row
+from mmalign_jax import cli
+from mmalign_jax.data import arrays
+from mmalign_jax.information import quantise
+
+
+def refusal(*argv: str) -> str:
+  """The one line that a command ends with."""
+  out, err = io.StringIO(), io.StringIO()
+  with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    assert cli.main(list(argv)) == 2
+  assert not out.getvalue() and err.getvalue().count('\n') == 1
+  return err.getvalue()
+
+
+def _error(spec: str, **options) -> str:
+  try:
+    arrays.read(spec, 'X', **options)
+  except ValueError as error:
+    return str(error)
+  raise AssertionError('read')
+
+
+def _mapping_is_a_matrix(folder: pathlib.Path) -> None:
+  """Its rows were read one by one for names: minutes."""
+  import h5py
+  with h5py.File(folder / 'd.h5ad', 'w') as file:
+    file['X'] = np.ones((3, 2))
+    file.create_group('obs').attrs['_index'] = '_index'
+    file['obs/_index'] = ['a', 'b', 'c']
+    file.create_dataset('obsm', (2**22, 4), 'f4', chunks=True)
+  assert 'obsm' in _error(f'{folder}/d.h5ad')
+
+
+def tensors(path: pathlib.Path, names: list[str]) -> None:
+  """A .safetensors file of ones [3, 1]."""
+  head = json.dumps({name: {'dtype': 'F32', 'shape': [3, 1], 'data_offsets': [0, 12]}
+                     for name in names}).encode()
+  path.write_bytes(len(head).to_bytes(8, 'little') + head + np.ones(3, np.float32).tobytes())
+
+
+def _many_keys(folder: pathlib.Path) -> None:
+  """Every name was looked for among all the others."""
+  tensors(folder / 'd.safetensors', [f'k{i}' for i in range(20_000)])
+  assert '20000 in all' in _error(f'{folder}/d.safetensors')
+  assert 'at most 1000 layers' in _error(f'{folder}/d.safetensors:k*')
+
+
+def _terminal(folder: pathlib.Path) -> None:
+  """A name in a file that a terminal would obey."""
+  tensors(folder / 'd.safetensors', ['\x1b[2J', '\x9b31m', '\u202e'])
+  for spec in ('d.safetensors', 'd.safetensors:\x1b[2J*', '\x1b[2J.npy', 'd.safetensors:\udcff'):
+    line = refusal('measure', f'{folder}/{spec}', f'{folder}/{spec}')
+    assert line[:-1].isprintable(), line
+
+
+def _long_cell(folder: pathlib.Path) -> None:
+  (folder / 'x.csv').write_text('a,b\n1,' + 'x' * 100_000 + '\n2,3\n')
+  assert len(refusal('measure', f'{folder}/x.csv', f'{folder}/x.csv')) < 2 * cli.LONGEST
+
+
+def _signalling(folder: pathlib.Path) -> None:
+  """A NaN whose bits raise a flag when it is cast; warnings are errors in tests."""
+  x = np.ones((4, 2), np.float32)
+  x.view(np.uint32)[1, 1] = 0x7F800001
+  np.save(folder / 'x.npy', x)
+  assert 'not finite' in refusal('decompose', f'--x1={folder}/x.npy', f'--x2={folder}/x.npy',
+                                 f'--y={folder}/x.npy')
+  assert 'not finite' in _error(f'{folder}/x.npy')
+
+
+def _largest(folder: pathlib.Path) -> None:
+  """Numbers whose squares overflow have the cells of the same numbers in another unit."""
+  x = np.random.default_rng(0).normal(size=(60, 3))
+  for columns in (x, x[:, :1]):
+    codes, how = quantise.quantise(columns, 4)
+    for factor in (2.0**1020, 2.0**-900):
+      np.testing.assert_array_equal(codes, quantise.quantise(columns * factor, 4)[0], how)
+
+
+ROWS = [
+    Row('found', 'obsm of an .h5ad is a matrix', _mapping_is_a_matrix),
+    Row('found', 'very many keys', _many_keys),
+    Row('found', 'names that a terminal obeys', _terminal),
+    Row('found', 'a cell without end', _long_cell),
+    Row('found', 'a signalling NaN', _signalling),
+    Row('found', 'the largest numbers', _largest)]
