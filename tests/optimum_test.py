@@ -71,6 +71,14 @@ def test_flat_data_are_called_flat(kind, n_seeds):
   assert np.mean(gains) < 3 * np.std(gains) / np.sqrt(trials)       # no inflation by the choice
 
 
+@pytest.mark.parametrize('n_folds', [2, 3, 4])
+def test_few_test_groups_that_favour_strengths_by_chance_are_called_flat(n_folds):
+  rng = np.random.default_rng(n_folds)
+  found = [optimum(LAM, .3 * rng.standard_normal((6, 5, n_folds)) + rng.standard_normal(
+      (6, 1, n_folds)), n_boot=150, seed=i).shape for i in range(80)]
+  assert np.mean([shape == 'flat' for shape in found]) >= 0.95 - 2 * (0.95 * 0.05 / 80)**.5
+
+
 def test_diverged_cells_are_never_chosen():
   accuracy = noisy([.5, .6, .9, .6, .5, .4])
   accuracy[2, 3] = np.nan

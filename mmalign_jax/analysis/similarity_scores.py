@@ -71,7 +71,9 @@ def obstacle(measure: Measure, n: int, widths: Sequence[int], plan: Plan,
     return f'needs at least {measure.least} samples, and {samples}'
   if k is not None and k >= held:
     return f'k={k} neighbours need k < N, and {samples}'
-  if k is not None and measure.items and items is not None:
+  if k is not None and items is not None and not measure.items:
+    return 'counts samples as neighbours, several of them of one item: mutual_knn counts items'
+  if k is not None and items is not None:
     others = fewest_items(items, held)
     if k >= others:
       return (f'k={k} neighbours, each of an item of its own, need k below the number of items, '

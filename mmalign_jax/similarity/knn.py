@@ -1,6 +1,7 @@
 """Measures that compare nearest neighbours: mutual, Jaccard, cycle, LCS and edit-distance kNN.
 
-Samples are the last axis of every array, so that each step is one long vector operation.
+Samples are the last axis of every array, so that each step is one long vector operation. Where
+several samples are of one item, the neighbours that are compared are items (`item_neighbors`).
 """
 
 import chex
@@ -18,9 +19,10 @@ def matches(x: Neighbors, y: Neighbors) -> chex.Array:
   k, n = x.lists.shape
   if k >= LONG and n <= FEW:  # look up in a table [N, N] of y's neighbours, instead of k k N pairs
     sample = jnp.arange(n)[None]
-    table = jnp.zeros((n, n), bool).at[y.lists, sample].set(True)
-    return table[x.lists, sample]
-  return jax.lax.map(lambda row: jnp.any(row[None] == y.lists, axis=0), x.lists)
+    table = jnp.zeros((n, n), bool).at[y.names, sample].set(True)
+    return table[x.names, sample]
+  names = y.names
+  return jax.lax.map(lambda row: jnp.any(row[None] == names, axis=0), x.names)
 
 
 def mutual(x: Neighbors, y: Neighbors) -> chex.Array:
@@ -36,31 +38,31 @@ def jaccard(x: Neighbors, y: Neighbors) -> chex.Array:
 
 def cycle(x: Neighbors, y: Neighbors) -> chex.Array:
   """Share of samples that one of y's neighbours leads back to, in x's lists."""
-  own = jnp.arange(x.lists.shape[1], dtype=x.lists.dtype)
-  back = jax.lax.map(lambda row: jnp.any(x.lists[:, row] == own[None], axis=0), y.lists)
+  own, names = x.own, x.names
+  back = jax.lax.map(lambda row: jnp.any(names[:, row] == own[None], axis=0), y.lists)
   return jnp.any(back, axis=0).mean(dtype=x.values.dtype)
 
 
 def longest_common(x: Neighbors, y: Neighbors) -> chex.Array:
   """Mean length of the longest common subsequence of the two ordered lists."""
   def row(last, one):  # last [k + 1, N]: lengths for the first rows of x and any part of y
-    found = jnp.maximum(last[1:], last[:-1] + (one[None] == y.lists))
+    found = jnp.maximum(last[1:], last[:-1] + (one[None] == names))
     return _running(jnp.maximum, jnp.concatenate([last[:1], found])), None
-  k, n = x.lists.shape
-  length, _ = jax.lax.scan(row, jnp.zeros((k + 1, n), jnp.int32), x.lists)
+  (k, n), names = x.lists.shape, y.names
+  length, _ = jax.lax.scan(row, jnp.zeros((k + 1, n), jnp.int32), x.names)
   return length[-1].mean(dtype=x.values.dtype)
 
 
 def edit_similarity(x: Neighbors, y: Neighbors) -> chex.Array:
   """1 - mean Levenshtein distance of the two ordered lists / k."""
-  k, n = x.lists.shape
+  (k, n), names = x.lists.shape, y.names
   steps = jnp.arange(k + 1, dtype=jnp.int32)[:, None]
   def row(last, one):  # last [k + 1, N]: distances; an insertion costs one a step along y
-    changed = jnp.minimum(last[1:] + 1, last[:-1] + (one[None] != y.lists))
+    changed = jnp.minimum(last[1:] + 1, last[:-1] + (one[None] != names))
     column = jnp.concatenate([last[:1] + 1, changed])
     return steps + _running(jnp.minimum, column - steps), None
   start = jnp.broadcast_to(steps, (k + 1, n))
-  distance, _ = jax.lax.scan(row, start, x.lists)
+  distance, _ = jax.lax.scan(row, start, x.names)
   return 1 - distance[-1].mean(dtype=x.values.dtype) / k
 
 
@@ -72,7 +74,8 @@ def _running(best, rows: chex.Array) -> chex.Array:
   return jax.lax.scan(step, rows[0], rows)[1]
 
 
-def mutual_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine') -> chex.Array:
+def mutual_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
+               items: chex.Array | None = None) -> chex.Array:
   """Mean share of the k nearest neighbours that x [N, D1] and y [N, D2] have in common: [].
 
   Huh et al. (2024), arXiv 2405.07987. Range 0..1, higher is more similar, 1 for equal sides, about
@@ -84,56 +87,61 @@ def mutual_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosi
     x, y: features of the same samples.
     k: neighbours, in 1..N-1; the sample itself is none of them, ties go to the lower index.
     metric: 'cosine', 'inner_product' or 'euclidean'.
+    items: codes [N]. Neighbours are then the k nearest items beside a sample's own, each as near as
+      its nearest sample, and by chance about k / (number of items - 1) are in common.
 
   Raises:
     ValueError: k or metric out of range, or arrays that do not fit.
   """
   x, y = paired(x, y)
-  return mutual(search(x, k=k, metric=metric), search(y, k=k, metric=metric))
+  return mutual(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
 
 
-def jaccard_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine') -> chex.Array:
+def jaccard_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
+                items: chex.Array | None = None) -> chex.Array:
   """Mean of |A and B| / |A or B| over the neighbour sets of x [N, D1] and y [N, D2]: [] in 0..1.
 
   Higher is more similar, 1 for equal sides. Arguments, invariances and errors as `mutual_knn`.
   """
   x, y = paired(x, y)
-  return jaccard(search(x, k=k, metric=metric), search(y, k=k, metric=metric))
+  return jaccard(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
 
 
-def cycle_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine') -> chex.Array:
+def cycle_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
+              items: chex.Array | None = None) -> chex.Array:
   """Share of samples i with a neighbour j in y that has i as a neighbour in x: [] in 0..1.
 
   Higher is more similar. Not symmetric, and below 1 for equal sides where hubs leave a sample that
   none of its neighbours has. Arguments, invariances and errors as `mutual_knn`.
   """
   x, y = paired(x, y)
-  return cycle(search(x, k=k, metric=metric), search(y, k=k, metric=metric))
+  return cycle(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
 
 
-def lcs_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine') -> chex.Array:
+def lcs_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
+            items: chex.Array | None = None) -> chex.Array:
   """Mean length of the longest common subsequence of the ordered neighbour lists: [] in 0..k.
 
   Higher is more similar, k for equal sides. Arguments, invariances and errors as `mutual_knn`.
   """
   x, y = paired(x, y)
-  return longest_common(search(x, k=k, metric=metric), search(y, k=k, metric=metric))
+  return longest_common(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
 
 
 def edit_distance_knn(x: chex.Array, y: chex.Array, *, k: int = 10,
-                      metric: str = 'cosine') -> chex.Array:
+                      metric: str = 'cosine', items: chex.Array | None = None) -> chex.Array:
   """1 - mean Levenshtein distance of the ordered neighbour lists / k: [] in 0..1.
 
   A similarity: higher is more similar, 1 for equal sides. Arguments, invariances and errors as
   `mutual_knn`.
   """
   x, y = paired(x, y)
-  return edit_similarity(search(x, k=k, metric=metric), search(y, k=k, metric=metric))
+  return edit_similarity(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
 
 
 def _entry(function, compare, meaning, range='0..1', **rest) -> Measure:
   return Measure(function, search, compare, meaning, range, ('orthogonal', 'scaling', 'rows'),
-                 {'k': 10, 'metric': 'cosine'}, differentiable=False, **rest)
+                 {'k': 10, 'metric': 'cosine'}, differentiable=False, items=True, **rest)
 
 
 MEASURES = {

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax.similarity import item_neighbors
 from mmalign_jax.similarity.preprocess import center, normalize
 
 METRICS = ('cosine', 'inner_product', 'euclidean')
@@ -22,27 +23,52 @@ Found = tuple[chex.Array, chex.Array]  # values and indices [..., k], best first
 @struct.dataclass
 class Neighbors:
   """lists [k, N] i32: the neighbours of every sample, nearest first; values [k, N]: how near, by
-  the product, or -|a - b|^2 for 'euclidean'."""
+  the product, or -|a - b|^2 for 'euclidean'. first [N] i32: the first sample of every sample's
+  item, None where each is an item of its own; see `item_neighbors`."""
   lists: chex.Array
   values: chex.Array
+  first: chex.Array | None = None
+
+  @property
+  def names(self) -> chex.Array:
+    """[k, N] i32: which neighbours these are, equal for samples of one item."""
+    return self.lists if self.first is None else self.first[self.lists]
+
+  @property
+  def own(self) -> chex.Array:
+    """[N] i32: the name of every sample itself."""
+    n = self.lists.shape[1]
+    return jnp.arange(n, dtype=self.lists.dtype) if self.first is None else self.first
 
   def take(self, order: chex.Array) -> 'Neighbors':
-    place = jnp.zeros_like(order).at[order].set(jnp.arange(order.shape[0], dtype=order.dtype))
-    return self.replace(lists=place[self.lists[:, order]], values=self.values[:, order])
+    every = jnp.arange(order.shape[0], dtype=order.dtype)
+    place = jnp.zeros_like(order).at[order].set(every)
+    first = self.first
+    if first is not None:
+      first = jnp.full_like(first, len(first)).at[first[order]].min(
+          every.astype(first.dtype))[first[order]]
+    return Neighbors(place[self.lists[:, order]], self.values[:, order], first)
 
 
 def search(z: chex.Array, *, k: int = 10, metric: str = 'cosine',
-           with_self: bool = False) -> Neighbors:
+           with_self: bool = False, items: chex.Array | None = None) -> Neighbors:
   """The k nearest neighbours of every row of z [N, D].
 
   Raises:
-    ValueError: k outside 1..N-1 (1..N with_self), or an unknown metric.
+    ValueError: k outside 1..N-1 (1..N with_self), or not below the number of items, codes [N];
+      an unknown metric.
   """
   n = z.shape[0]
   if not 1 <= k < n + with_self:
     raise ValueError(f'k={k} neighbours need 1 <= k < N, and N={n}')
   if metric not in METRICS:
     raise ValueError(f'metric={metric!r} is unknown; known: {", ".join(METRICS)}')
+  if items is not None:
+    if not isinstance(items, jax.core.Tracer) and k >= (count := len(np.unique(items))):
+      raise ValueError(f'k={k} neighbours, each of an item of its own, need k < the number of '
+                       f'items, {count}')
+    items = jnp.unique(jnp.asarray(items), return_inverse=True, size=n)[1].astype(jnp.int32)
+    return Neighbors(*item_neighbors.search(z, items, k, metric), item_neighbors.firsts(items))
   z = {'cosine': normalize, 'inner_product': lambda z: z, 'euclidean': center}[metric](z)
   squares = jnp.sum(z * z, axis=1) if metric == 'euclidean' else jnp.zeros(n, z.dtype)
   factor = 2 if metric == 'euclidean' else 1

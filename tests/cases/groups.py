@@ -9,8 +9,9 @@ from scipy import stats
 
 from cases.table import Row
 from mmalign_jax.analysis.optimum import optimum
-from mmalign_jax.similarity import MEASURES, calibrate, median_rank_xy, median_rank_yx
-from mmalign_jax.similarity import recall_xy, recall_yx
+from mmalign_jax.analysis.similarity_scores import Plan, obstacle
+from mmalign_jax.similarity import (
+    MEASURES, calibrate, median_rank_xy, median_rank_yx, mutual_knn, recall_xy, recall_yx)
 
 DRAWS, PERMUTATIONS = 60, 59
 
@@ -46,6 +47,19 @@ def hand(_):
   assert float(median_rank_xy(x[:2], y[:2])) == 1.5 + .5  # both second
   assert [float(f(x, y, items=items)) for f in (recall_xy, median_rank_xy)] == [0, 2]
   assert float(recall_xy(x, y, at=2, items=items)) == 1
+
+
+def neighbours(_):
+  """Items a, b, c of two samples each on a line: a and b are nearest to each other on both sides,
+  c is nearest to b in x and to a in y."""
+  x, y = (np.array([[a], [a + .1], [b], [b + .1], [c], [c + .1]])
+          for a, b, c in ((0, 1, 3), (0, 1, -3)))
+  items = np.array([0, 0, 1, 1, 2, 2])
+  value = functools.partial(mutual_knn, k=1, metric='euclidean')
+  assert float(value(x, y)) == 1  # the other sample of its own item
+  assert float(value(x, y, items=items)) == np.float32(2 / 3)
+  assert 'mutual_knn counts items' in obstacle(MEASURES['cknna'], 6, [1], Plan(settings={'k': 2}),
+                                               items=items)
 
 
 # -- samples that belong together ------------------------------------------------------------------
@@ -115,7 +129,8 @@ ROWS = [
             (recall_yx, 'five captions an image', (5,) * 40),
             (median_rank_xy, 'one to four captions', (1, 2, 3, 4) * 5),
             (median_rank_yx, 'one to four captions', (1, 2, 3, 4) * 5))),
-          ('by hand, copies of one image take one place', hand)),
+          ('by hand, copies of one image take one place', hand),
+          ('neighbours are items, by hand', neighbours)),
     *rows('9 groups',
           ('repeats', uniform('debiased_linear_cka', (5,) * 40, 'repeats')),
           ('unequal sizes', uniform('debiased_linear_cka', (3, 4, 5, 8) * 6, 'repeats')),

@@ -1,0 +1,48 @@
+"""Nearest neighbours where several samples are of one item, as the captions of one image.
+
+Samples of one item are not each other's neighbours, and an item counts once: the neighbours of a
+sample are the k nearest *items* beside its own, an item as near as the nearest of its samples.
+Distances are those of float64; what differs by no more than their rounding ties, and ties go to the
+lower index.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from mmalign_jax.similarity.blocks import row_blocks
+from mmalign_jax.similarity.preprocess import center, normalize
+
+
+def search(z: chex.Array, items: chex.Array, k: int, metric: str) -> tuple[chex.Array, chex.Array]:
+  """For every row of z [N, D] the nearest samples of the k nearest other items, codes [N].
+
+  Returns:
+    lists [k, N] i32 and how near they are, [k, N] of the type of z, as `neighbors.search`.
+  """
+  with jax.enable_x64(True):
+    p = jax.lax.stop_gradient(z).astype(jnp.float64)
+    p = {'cosine': normalize, 'inner_product': lambda p: p, 'euclidean': center}[metric](p)
+    squares = jnp.sum(p * p, axis=1)
+    rounding = 64 * 2.0**-52 * jnp.sqrt(squares * squares.max())  # [N], of products
+    def block(rows, index):
+      near = jnp.dot(rows, p.T, precision='highest')  # [B, N]
+      if metric == 'euclidean':
+        near = 2 * near - (squares[index][:, None] + squares[None])
+      def step(near, _):
+        best = near.max(axis=1, keepdims=True)
+        tied = near >= best - rounding[index][:, None]
+        place = jax.lax.argmax(tied, 1, jnp.int32)  # the first of them
+        taken = items[place][:, None] == items[None]
+        return jnp.where(taken, -jnp.inf, near), (place, best[:, 0])
+      near = jnp.where(items[index][:, None] == items[None], -jnp.inf, near)
+      lists, values = jax.lax.scan(step, near, length=k)[1]
+      return lists.T, values.T
+    lists, near = row_blocks(block, p)
+    return lists.T, near.T.astype(z.dtype)
+
+
+def firsts(items: chex.Array) -> chex.Array:
+  """[N] i32: the first sample of every sample's item, codes [N] in 0..N-1."""
+  place = jnp.arange(items.shape[0], dtype=jnp.int32)
+  return jnp.full_like(place, items.shape[0]).at[items].min(place)[items]
