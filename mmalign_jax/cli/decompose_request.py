@@ -127,9 +127,9 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
 
 
 def _check_sources(args: argparse.Namespace, sides: dict[str, str]) -> None:
-  if args.table and (args.pool or args.layers != 'auto'):
-    raise ValueError(f'--table={args.table}: a table needs no '
-                     f'{"--pool" if args.pool else "--layers"}')
+  unread = [name for name in (*reading.of(args).given(), 'group', 'id') if getattr(args, name)]
+  if args.table and unread:
+    raise ValueError(f'--table={args.table}: a table needs no --{unread[0]}')
   if args.table and (sides or args.y or args.data):
     extra = next(iter([*sides, *(['y'] if args.y else []), 'data']))
     raise ValueError(f'--table={args.table}: a table needs no --{extra}')

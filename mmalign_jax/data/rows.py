@@ -140,11 +140,12 @@ def filled(z: np.ndarray, gone: np.ndarray, known: np.ndarray, where: str) -> np
 
 
 def repeated(layers: Layers) -> float:
-  """The share of rows that equal an earlier one in every layer; 0 where there is one feature."""
+  """The share of rows, not all zero, that equal an earlier one in every layer; 0 of one feature."""
   if max(z.shape[1] for z in layers) < 2:
     return 0.0
-  rows = zip(*(map(bytes, np.ascontiguousarray(z)) for z in layers))
-  return 1 - len(set(map(hash, rows))) / len(layers[0])
+  some = ~all_zero(layers)  # those are for `gaps`
+  rows = zip(*(map(bytes, np.ascontiguousarray(z[some])) for z in layers))
+  return (some.sum() - len(set(map(hash, rows)))) / len(some)
 
 
 def repeats_note(side: str, layers: Layers, options: str) -> list[str]:
