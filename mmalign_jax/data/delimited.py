@@ -126,7 +126,7 @@ def _separator(text: str, reading: Reading) -> str:
       break
   whole = [line for line in lines if len(line) < 2**20]
   lines = whole if len(whole) > 1 else [line[:2**16] for line in lines[:3]]
-  best, best_score = '', (-1.0, 0)
+  best, best_score = '', (-1.0,)
   marks = (reading.mark,) if reading.mark else ('.', ',')
   for sep in candidates:
     rows = list(csv.reader(lines, delimiter=sep))
@@ -136,7 +136,7 @@ def _separator(text: str, reading: Reading) -> str:
       continue
     cells = [cell.strip() for row in (rows[1:] or rows) for cell in row[:_SAMPLED_CELLS]]
     good = max(sum(is_number(c, mark) or is_missing(c) for c in cells) for mark in marks)
-    if (score := (good / len(cells), max(widths))) > best_score:
+    if (score := (good / len(cells), len(rows[0]) in widths, max(widths))) > best_score:
       best, best_score = sep, score
   if best:
     return best  # else cut unevenly by all: the commonest, so that the error can say it
