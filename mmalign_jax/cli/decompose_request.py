@@ -31,8 +31,8 @@ Of samples: features [samples, columns] of each side and a label, row i the same
   --data=FOLDER --x1=NAME --x2=NAME       views of one folder or file, as in `mmalign sweep`
 Features become a few cells, and what that loses is seen beside: the informations by nearest
 neighbours and by a held-out classifier. Every atom comes with its bias corrected, a permutation
-null, an interval and a verdict. Labels that are text, or at most 50 whole numbers, are classes;
-other numbers are cut at their quantiles.
+null, an interval and a verdict. Labels that are text, or whole numbers of at most a third as many
+values as samples, are classes (or say --task, --classes); other numbers are cut at quantiles.
 """
 EPILOG = """\
 examples:

@@ -27,9 +27,9 @@ DESCRIPTION = """\
 How similar two sets of features of the same samples are, beside what chance gives.
 
 X and Y are files with an array [samples, features]; row i of both is the same sample.
-  FILE.npy, FILE.csv                      one array; .csv with or without a header
+  FILE.npy                                one array
+  FILE.csv, .tsv, .parquet                every column but an index; FILE.csv:NAME* some of them
   FILE.npz:KEY, .h5, .mat, .safetensors   one of several arrays; a single one needs no KEY
-Every column is a feature: remove labels and ids first.
 An array [layers, samples, features] holds several layers, and so does a KEY with * or ?, as in
 FILE.npz:layer*; FILE.npy:INDEX (FILE.npz:KEY:INDEX) picks one, from 0. With several layers the
 score is the best over all pairs of them, and so is every score by chance.
