@@ -6,6 +6,7 @@ import os
 import pathlib
 import pickle
 import zipfile
+import zlib
 
 import h5py
 import ml_dtypes
@@ -254,6 +255,29 @@ def heaps_without_end(folder):
   equal(folder / 'a.h5', ['neg', 'pos'] * 4)
 
 
+def texts_longer_than_their_file(folder):
+  for name, options in (('a.h5', {}), ('b.h5', {'chunks': (8,)}),
+                        ('c.h5', {'chunks': (8,), 'compression': 'gzip', 'shuffle': True})):
+    with h5py.File(folder / name, 'w') as file:
+      made = file.create_dataset('y', data=['neg', 'pos'] * 4, **options)
+      if 'compression' in options:
+        raw = np.frombuffer(zlib.decompress(made.id.read_direct_chunk((0,))[1]), np.uint8)
+        raw = raw.reshape(16, 8).T.copy()
+        raw[3, :4] = 255
+        wild = zlib.compress(raw.T.tobytes())
+      else:
+        at = made.id.get_offset() or made.id.get_chunk_info(0).byte_offset
+    equal(folder / name, ['neg', 'pos'] * 4)
+    if 'compression' in options:
+      with h5py.File(folder / name, 'r+') as file:
+        file['y'].id.write_direct_chunk((0,), wild)
+    else:
+      with open(folder / name, 'r+b') as file:
+        file.seek(at + 3 * 16)
+        file.write(b'\xff' * 4)
+    refused(folder, folder / name, 'damaged: a text of 4294967295 bytes')
+
+
 def wild_sparse(folder):
   for shape, indices, indptr, match in (
       ((2, 3), [0, 10**6], [0, 1, 2], 'cannot be read'), ((2, 3), [0, -5], [0, 1, 2], 'cannot be'),
@@ -340,6 +364,7 @@ ROWS = [
     Row('danger', 'other packing', other_packing), Row('danger', 'pickles', pickles),
     Row('danger', 'other files by HDF5', other_files),
     Row('danger', 'heaps without end', heaps_without_end),
+    Row('danger', 'texts longer than their file', texts_longer_than_their_file),
     Row('danger', 'claims of HDF5', claims_of_hdf5), Row('danger', 'wild sparse', wild_sparse),
     Row('danger', 'claims of npy', claims_of_npy), Row('danger', 'NaN payloads', nan_payloads),
     Row('danger', 'text and truth', damaged_text_and_truth),

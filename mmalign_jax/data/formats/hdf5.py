@@ -6,6 +6,7 @@ refused before HDF5 follows them, and so are filters that it would load as plugi
 
 import contextlib
 import mmap
+import os
 import pathlib
 import zlib
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ from mmalign_jax.data.formats.store import Store, plain
 
 _FILTERS = {1: 'deflate', 2: 'shuffle', 3: 'fletcher32', 4: 'szip', 5: 'nbit', 6: 'scaleoffset',
             32000: 'lzf'}  # what HDF5 and h5py carry themselves
-_DEFLATE = 1
+_DEFLATE, _SHUFFLE = 1, 2
+_TEXT = 16       # bytes that say how long a text is, and where
 _PACKING = (1, 4, 32000)
 _PARTS = ('data', 'indices', 'indptr')
 _MOST_ITEMS = 100_000
@@ -166,6 +168,7 @@ def checked(dataset, size: int):
     guard.sized(dataset.shape, itemsize, held=min(dataset.id.get_storage_size(), size))
   else:
     guard.sized(dataset.shape, itemsize, size=size)  # never written: all fill values
+  _check_texts(dataset, size)
   return dataset
 
 
@@ -183,6 +186,41 @@ def _check_chunks(dataset, filters: list[int], chunk: int, size: int) -> None:
       except zlib.error:
         pass  # damaged, and HDF5 says so
   dataset.id.chunk_iter(check)
+
+
+def _check_texts(dataset, size: int) -> None:
+  """No text claims more bytes than its file has: HDF5 would take memory for it first.
+
+  What lies in memory, within a header, or is packed in another way than gzip, is not checked.
+  """
+  import h5py
+  plan = dataset.id.get_create_plist()
+  if not dataset.id.get_type().is_variable_str() or dataset.file.driver == 'fileobj':
+    return
+  if plan.get_layout() == h5py.h5d.CHUNKED:
+    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    found = []
+    dataset.id.chunk_iter(lambda info: found.append(info.chunk_offset))
+    blocks = (_unpacked(dataset.id.read_direct_chunk(at), filters,
+                        _TEXT * int(np.prod(plan.get_chunk()))) for at in found)
+  else:
+    at, count = dataset.id.get_offset(), dataset.id.get_storage_size()
+    blocks = () if at is None else (os.pread(dataset.file.id.get_vfd_handle(), count, at),)
+  for block in blocks:
+    lengths = np.frombuffer(block[:len(block) // _TEXT * _TEXT], '<u4')[::_TEXT // 4]
+    if len(lengths) and int(lengths.max()) > size:
+      raise ValueError(f'damaged: a text of {lengths.max()} bytes in a file of {size}')
+
+
+def _unpacked(chunk: tuple[int, bytes], filters: list[int], count: int) -> bytes:
+  """The `count` bytes of a raw chunk; none where it is packed in another way than gzip."""
+  skipped, data = chunk
+  if skipped or set(filters) - {_DEFLATE, _SHUFFLE}:
+    return b''
+  data = zlib.decompressobj().decompress(data, count) if _DEFLATE in filters else data
+  if _SHUFFLE in filters and len(data) == count:
+    data = np.frombuffer(data, np.uint8).reshape(_TEXT, -1).T.tobytes()
+  return data
 
 
 def values(dataset, size: int) -> np.ndarray:
