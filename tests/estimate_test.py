@@ -170,7 +170,7 @@ def test_cross_checks_of_categories_and_of_numbers():
   found = checks.cross_check(x1, x2, four, dict.fromkeys(checks.NAMES, 0.35), continuous=z)
   assert found['mi_1'].nearest == pytest.approx(0.5 * np.log(2), abs=0.06)  # rho = 1 / sqrt 2
   assert dataclasses.asdict(found['mi_1']).keys() == {
-      'cells', 'nearest', 'classifier', 'classifier_error', 'flag'}
+      'cells', 'nearest', 'classifier', 'classifier_error', 'flag', 'left_out'}
 
 
 def test_discrete_and_estimate_agree_on_the_exact_generator():

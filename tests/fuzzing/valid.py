@@ -200,8 +200,9 @@ def _sparse_npz(folder: pathlib.Path, arrays: Arrays) -> Specs:
   import scipy.sparse
   for i, (role, form) in enumerate({'x1': 'csr', 'x2': 'coo'}.items()):
     if role in arrays:
-      scipy.sparse.save_npz(folder / f'{role}.npz', scipy.sparse.coo_array(arrays[role]).asformat(
-          form), compressed=bool(i))
+      flat = np.asarray(arrays[role]).reshape(len(arrays[role]), -1)  # a sequence has no such form
+      scipy.sparse.save_npz(folder / f'{role}.npz', scipy.sparse.coo_array(flat).asformat(form),
+                            compressed=bool(i))
   specs = _npy(folder, {role: a for role, a in arrays.items() if role not in ('x1', 'x2')})
   return {'x1': 'x1.npz', 'x2': 'x2.npz'} | {k: v for k, v in specs.items() if k != 'whole'}
 

@@ -195,7 +195,10 @@ def _check_texts(dataset, size: int) -> None:
   """
   import h5py
   plan = dataset.id.get_create_plist()
-  if not dataset.id.get_type().is_variable_str() or dataset.file.driver == 'fileobj':
+  kind = dataset.id.get_type()
+  if not (isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()):
+    return
+  if dataset.file.driver == 'fileobj':
     return
   if plan.get_layout() == h5py.h5d.CHUNKED:
     filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
