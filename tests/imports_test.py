@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'mmalign_jax'
 LAYERS = [  # a module may import only from layers above its own, or from its own
-    {'types', 'streaming', 'grouped'}, {'settings'},
+    {'types', 'streaming', 'grouped', 'digits'}, {'settings'},
     {'rng', 'losses', 'perception', 'encoders', 'similarity', 'information', 'data.synthetic'},
     {'data.exact', 'data.joint', 'objective', 'data.files', 'data.formats', 'data.splits',
      'data.pooling', 'data.sequences', 'data.reading', 'data.delimited', 'data.parquet',

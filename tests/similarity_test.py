@@ -177,6 +177,12 @@ class TestEveryMeasure:
     assert 'higher' in text or 'lower' in text
     assert '[]' in text and 'nvarian' in text
     assert MEASURES[name].meaning and MEASURES[name].range
+    assert '\n  precision: ' in text
+
+  def test_takes_its_own_settings(self, name):
+    sides = [jax.ShapeDtypeStruct((N, D1), jnp.float32)] * 2
+    shape = jax.eval_shape(functools.partial(MEASURES[name], **MEASURES[name].settings), *sides)
+    assert shape.shape == ()
 
 
 # -- gradients -------------------------------------------------------------------------------------

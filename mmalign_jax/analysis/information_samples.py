@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 
 from mmalign_jax import grouped
+from mmalign_jax.digits import doubles
 from mmalign_jax.information import cross_check as checks
 from mmalign_jax.information import quantise
 from mmalign_jax.information.decomposition import ATOMS
@@ -141,7 +142,7 @@ def binned(y: np.ndarray, cells: int) -> tuple[Label, str]:
 def joined(sides: list[np.ndarray]) -> np.ndarray:
   """[N, D] of several sides, each brought to the same total variance."""
   parts = []
-  for x in sides:
+  for x in map(doubles, sides):
     spread = x.std(axis=0)
     parts.append((x - x.mean(axis=0)) / np.where(spread > 0, spread, 1) / np.sqrt(x.shape[1]))
   return np.concatenate(parts, axis=1)

@@ -16,6 +16,7 @@ from mmalign_jax.cli import printable, request
 from mmalign_jax.cli.request import Request
 from mmalign_jax.data import arrays, samples
 from mmalign_jax.data.samples import Samples
+from mmalign_jax.digits import beyond_float64, shifted
 from mmalign_jax.similarity import Measure
 from mmalign_jax.similarity.rbf import DENSE
 
@@ -53,10 +54,11 @@ def _answered(asked: Request, read: Samples, notes: list[str]):
   for name, spec, codes in (('group', asked.group, read.groups), ('item', asked.item, read.items)):
     if codes is not None and not codes.any():
       raise ValueError(f'--{name}={spec}: all samples have the same; two at least must differ')
-  wide = any(z.dtype == np.float64 for side in sides.values() for z in side.layers)
+  layers = [z for side in sides.values() for z in side.layers]
+  wide = bool(asked.steps) or any(z.dtype != np.float32 for z in layers)
   with jax.enable_x64(wide):
     x, y = (_prepared(side, name, asked.steps, wide) for name, side in sides.items())
-    measures = _possible(asked, x, y, read, notes)
+    measures = _possible(asked, x, y, read, notes, any(map(beyond_float64, layers)))
     scores, refused = score(measures, x, y, asked.plan, _progress, read.groups, read.items)
   _refuse(refused, asked, scores, notes)
   described = (Side(s.where, s.names, tuple(z.shape[1] for z in s.layers)) for s in sides.values())
@@ -88,6 +90,11 @@ def _prepared(side: arrays.Features, name: str, steps: dict, wide: bool) -> list
     return functools.reduce(lambda z, step: step(z), steps.values(), z)
   made = []
   for label, z in zip(side.names, side.layers):
+    if beyond_float64(z):
+      if steps:
+        raise ValueError(f'{name}={side.where!r}: {z.dtype} numbers that float64 rounds cannot be '
+                         f'{" or ".join(steps)}; take something off them first')
+      z = shifted(z)  # which the measures that are left do not notice
     z = z.astype(np.float64 if wide else np.float32, copy=False)
     z = np.asarray(preprocessed(z)) if steps else z
     if (z == z[:1]).all():
@@ -99,13 +106,15 @@ def _prepared(side: arrays.Features, name: str, steps: dict, wide: bool) -> list
 
 
 def _possible(asked: Request, x: list, y: list, read: Samples,
-              notes: list[str]) -> dict[str, Measure]:
+              notes: list[str], moved: bool) -> dict[str, Measure]:
   """The measures that can be taken here; one that was asked for by name and cannot is an error."""
   plan, n, widths = asked.plan, len(x[0]), sorted({z.shape[1] for z in (*x, *y)})
   found, left = {}, {}
   for name in asked.names:
     measure = similarity.MEASURES[name]
     reason = obstacle(measure, n, widths, plan, read.groups, read.items)
+    if not reason and moved and 'translation' not in measure.invariant:
+      reason = 'of numbers that float64 rounds only differences are kept; take something off them'
     if not (reason or asked.named) and measure.slow and n > DENSE and plan.permutations:
       reason = f'each permutation goes through all pairs of N={n} samples; name it to have it'
     if reason and 'k' in plan.settings and reason.startswith('k='):

@@ -17,6 +17,7 @@ import numpy as np
 from mmalign_jax.data import columns, files, sequences
 from mmalign_jax.data.formats import annotated, guard, numpy_files
 from mmalign_jax.data.reading import Reading
+from mmalign_jax.digits import beyond_float64, needs_float64
 
 FORMATS = ('.npy', *columns.FORMATS, *files.STORES)
 MOST_LAYERS = 1000
@@ -87,7 +88,7 @@ def read(spec: str, argument: str = 'x', layers: str = 'auto', pool: str = '') -
 def read_sides(specs: dict[str, str], opened: Opened | None = None,
                left_out: Collection[tuple[pathlib.Path, str]] = (), gaps: bool = False,
                rows: Collection[int] = (), lone: bool = False) -> dict[str, Features]:
-  """Features of every side; f64 stays, every other real number becomes f32.
+  """Features of every side; f64 where float32 does not hold a number, else f32.
 
   Args:
     specs: by what an error message calls the side: path of a table, of an .npy file, or of one of
@@ -273,24 +274,28 @@ def _picked(name: str, array: np.ndarray, index: str) -> dict[str, np.ndarray]:
 
 
 def _numbers(array: np.ndarray, gaps: bool) -> np.ndarray:
-  """Finite (but for NaN, if gaps) f64 (where it was 64 bits or more) or f32."""
+  """Finite (but for NaN, if gaps): f64 where it was, or where float32 would round or not hold a
+  number, else f32. What float64 does not hold either stays as it is."""
   array = np.asarray(array)
   if array.dtype.kind not in 'biuf':
     raise ValueError(f'not real numbers but {array.dtype}, shape {array.shape}')
-  wide = array.dtype.kind == 'f' and array.dtype.itemsize >= 8
   if array.dtype.kind == 'f' and (np.isinf(array).any() if gaps else
                                   not np.isfinite(array).all()):
     bad = np.argwhere(np.isinf(array) if gaps else ~np.isfinite(array))
     axes = ('layer', 'sample', 'feature')[-array.ndim:] if array.ndim in (2, 3) else ('axis',) * 9
     at = ', '.join(f'{axis} {i}' for axis, i in zip(axes, bad[0]))
     raise ValueError(f'{len(bad)} values not finite, first {array[tuple(bad[0])]} at {at} (from 0)')
+  if beyond_float64(array):
+    return array
+  wide = array.dtype.kind == 'f' and array.dtype.itemsize >= 8 or needs_float64(array)
   return array.astype(np.float64 if wide else np.float32, copy=False)
 
 
 def _column_of(array: np.ndarray) -> np.ndarray:
   """Numbers as f64, [N] as one feature [N, 1]."""
   array = array[:, None] if np.ndim(array) == 1 else array
-  return array.astype(np.float64) if array.dtype.kind in 'biuf' else array
+  plain = array.dtype.kind in 'biuf' and not beyond_float64(array)
+  return array.astype(np.float64) if plain else array
 
 
 def _check_layers(layers: list[tuple[str, np.ndarray]]) -> None:

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax.digits import doubles
 from mmalign_jax.information import batch_coupling, discrete
 from mmalign_jax.information.batch_run import BatchSpec, Cuts, Run, run
 from mmalign_jax.information.decomposition import ATOMS
@@ -152,6 +153,7 @@ def _checked(x1, x2, y, spec: BatchSpec) -> tuple[np.ndarray, np.ndarray, np.nda
 
 def _standardised(x: np.ndarray, cuts: Cuts) -> jax.Array:
   x = x.astype(np.float64)
+  x = doubles(x)
   scale = x[cuts.train].std(axis=0)
   return jnp.asarray((x - x[cuts.train].mean(axis=0)) / np.where(scale > 0, scale, 1), jnp.float32)
 

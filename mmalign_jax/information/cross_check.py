@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from mmalign_jax.digits import doubles
 from mmalign_jax.information.classifier import held_out
 from mmalign_jax.information.nearest import ksg, ross
 from mmalign_jax.information.quantise import COMPONENTS
@@ -48,7 +49,7 @@ def cross_check(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, cells: Mapping[st
     groups: [N] codes of what belongs together: whole in the classifier's folds and its error.
 
   """
-  sides = [_one_hot(x) if categories else np.asarray(x, np.float64) for x in (x1, x2)]
+  sides = [_one_hot(x) if categories else doubles(x) for x in (x1, x2)]
   found = {}
   for name, x in zip(NAMES, (*sides, np.concatenate(sides, axis=1))):
     lacking: list[str] = []

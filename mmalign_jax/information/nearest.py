@@ -11,6 +11,8 @@ import warnings
 import chex
 import numpy as np
 
+from mmalign_jax.digits import doubles
+
 _SAME = 1 + 1e-10  # distances as close as this are ties: the tree rounds their squares
 _REPEATED = 0.1    # share of samples with an equal one from which `ksg` warns
 
@@ -113,7 +115,7 @@ def checked_samples(x: chex.Array, name: str) -> np.ndarray:
     raise ValueError(f'{name} has shape {x.shape}; samples are [N, D], none of them 0')
   if x.dtype.kind not in 'biuf':
     raise ValueError(f'{name} has entries of type {x.dtype}, not real numbers')
-  x = x.astype(np.float64)
+  x = doubles(x)
   bad = ~np.isfinite(x)
   if bad.any():
     at = np.argwhere(bad)[0].tolist()

@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from mmalign_jax.digits import doubles
+
 SAMPLES_PER_ENTRY = 1   # of the table x1 x x2 x y, on average: what the corrections still bear
 SAMPLES_PER_CELL = 5    # of either side or of the label: below this nothing can be said
 MOST_CELLS = 20
@@ -80,7 +82,7 @@ def quantise(x: np.ndarray, cells: int, *, how: str = 'auto', seed: int = 0) -> 
   Raises:
     ValueError: unknown `how`, or quantiles of several columns.
   """
-  x = np.asarray(x, np.float64)
+  x = doubles(x)
   x = x[:, None] if x.ndim == 1 else x
   if how == 'auto':
     how = ('categories' if _few_rows(x) else 'quantiles' if x.shape[1] == 1 else 'kmeans')

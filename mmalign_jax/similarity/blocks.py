@@ -9,13 +9,14 @@ import jax.numpy as jnp
 BLOCK_ENTRIES = 1 << 24  # of a block of rows x N: 64 MiB in float32
 
 
-def row_blocks(function: Callable[..., chex.ArrayTree], z: chex.Array) -> chex.ArrayTree:
+def row_blocks(function: Callable[..., chex.ArrayTree], z: chex.Array, *,
+               entries: int = BLOCK_ENTRIES) -> chex.ArrayTree:
   """function(rows [B, D], index [B]) -> leaves [B, ...] over all rows of z [N, D], as [N, ...].
 
-  B is such that B x N entries stay within BLOCK_ENTRIES; the last block repeats earlier rows.
+  B is such that B x N entries stay within `entries`; the last block repeats earlier rows.
   """
   n = z.shape[0]
-  size = max(1, min(n, BLOCK_ENTRIES // n))
+  size = max(1, min(n, entries // n))
   if size == n:
     return function(z, jnp.arange(n))
   count = -(-n // size)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from mmalign_jax.similarity import basis
 from mmalign_jax.similarity.basis import Basis, nuclear
 from mmalign_jax.similarity.measure import Measure, paired
+from mmalign_jax.similarity.wide import wide
 
 
 def _overlap(x: Basis, y: Basis) -> chex.Array:
@@ -46,34 +47,45 @@ def explained(x: Basis, y: Basis) -> chex.Array:
   return _over(jnp.sum(jnp.square(predicted)), jnp.sum(jnp.square(y.loadings)))
 
 
+@wide
 def cca(x: chex.Array, y: chex.Array) -> chex.Array:
   """Mean canonical correlation of x [N, D1] and y [N, D2] (Hotelling 1936): [] in 0..1.
 
   Higher is more similar, 1 for equal sides. Invariant to invertible linear maps and translation of
   either side. Mean over the smaller rank; directions below rounding are left out. 0 where a side is
-X
+  constant.
+
+  Precision: float32, about 1e-5, and directions below 1e-6 of the largest are left out; float64
+  where a side needs it.
+
   Raises:
     ValueError: for arrays that do not fit.
   """
-  x, y = paired(x, y)
+  x, y = paired(x, y, shift=True)
   return mean_correlation(basis.prepare(x), basis.prepare(y))
 
 
+@wide
 def cca_squared(x: chex.Array, y: chex.Array) -> chex.Array:
   """Mean squared canonical correlation (Yanai's GCD, R^2_CCA of Kornblith et al. 2019): [] in 0..1.
 
   Higher is more similar, 1 for equal sides. Invariances and errors as `cca`.
+
+  Precision: as `cca`.
   """
-  x, y = paired(x, y)
+  x, y = paired(x, y, shift=True)
   return mean_square(basis.prepare(x), basis.prepare(y))
 
 
+@wide
 def svcca(x: chex.Array, y: chex.Array, *, components: int | None = None,
           variance: float = 0.99) -> chex.Array:
   """Mean canonical correlation of leading principal components (Raghu et al. 2017): [] in 0..1.
 
   Higher is more similar, 1 for equal sides. Invariant to orthogonal maps, isotropic scaling and
   translation of either side. Exact and deterministic.
+
+  Precision: as `cca`.
 
   Args:
     x, y: features [N, D1], [N, D2] of the same samples.
@@ -83,11 +95,12 @@ def svcca(x: chex.Array, y: chex.Array, *, components: int | None = None,
   Raises:
     ValueError: components or variance out of range, or arrays that do not fit.
   """
-  x, y = paired(x, y)
+  x, y = paired(x, y, shift=True)
   return mean_correlation(*(basis.prepare(z, components=components, variance=variance)
                             for z in (x, y)))
 
 
+@wide
 def pwcca(x: chex.Array, y: chex.Array) -> chex.Array:
   """Projection-weighted CCA (Morcos et al. 2018) of x [N, D1] and y [N, D2]: [] in 0..1.
 
@@ -96,13 +109,16 @@ def pwcca(x: chex.Array, y: chex.Array) -> chex.Array:
   translation of x, and to invertible linear maps of y. Not differentiable where correlations
   tie, as they all do from D = N - 1 on.
 
+  Precision: as `cca`.
+
   Raises:
     ValueError: for arrays that do not fit.
   """
-  x, y = paired(x, y)
+  x, y = paired(x, y, shift=True)
   return projection_weighted(basis.prepare(x), basis.prepare(y))
 
 
+@wide
 def linear_regression(x: chex.Array, y: chex.Array) -> chex.Array:
   """R^2 of the least-squares prediction of y [N, D2] from x [N, D1], all of y together: [] in 0..1.
 
@@ -110,10 +126,12 @@ def linear_regression(x: chex.Array, y: chex.Array) -> chex.Array:
   invertible linear maps of x, and to orthogonal maps, isotropic scaling and translation of y. In
   sample: D1 / (N - 1) by chance. 0 where a side is constant.
 
+  Precision: as `cca`.
+
   Raises:
     ValueError: for arrays that do not fit.
   """
-  x, y = paired(x, y)
+  x, y = paired(x, y, shift=True)
   return explained(basis.prepare(x), basis.prepare(y))
 
 

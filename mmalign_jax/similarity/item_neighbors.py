@@ -10,8 +10,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax.similarity import exact
 from mmalign_jax.similarity.blocks import row_blocks
-from mmalign_jax.similarity.preprocess import center, normalize
 
 
 def search(z: chex.Array, items: chex.Array, k: int, metric: str) -> tuple[chex.Array, chex.Array]:
@@ -21,24 +21,23 @@ def search(z: chex.Array, items: chex.Array, k: int, metric: str) -> tuple[chex.
     lists [k, N] i32 and how near they are, [k, N] of the type of z, as `neighbors.search`.
   """
   with jax.enable_x64(True):
-    p = jax.lax.stop_gradient(z).astype(jnp.float64)
-    p = {'cosine': normalize, 'inner_product': lambda p: p, 'euclidean': center}[metric](p)
+    p, scale = exact.points(z, metric)
     squares = jnp.sum(p * p, axis=1)
-    rounding = 64 * 2.0**-52 * jnp.sqrt(squares * squares.max())  # [N], of products
+    size = jnp.sqrt(squares * squares.max())  # [N], of products
     def block(rows, index):
-      near = jnp.dot(rows, p.T, precision='highest')  # [B, N]
-      if metric == 'euclidean':
-        near = 2 * near - (squares[index][:, None] + squares[None])
+      near, error = exact.nearness_to_all(rows, p, metric, index)  # [B, N]
       def step(near, _):
         best = near.max(axis=1, keepdims=True)
-        tied = near >= best - rounding[index][:, None]
+        slack = exact.slack(best, metric, size[index][:, None], p.shape[1]) + error
+        tied = near >= best - slack
         place = jax.lax.argmax(tied, 1, jnp.int32)  # the first of them
         taken = items[place][:, None] == items[None]
         return jnp.where(taken, -jnp.inf, near), (place, best[:, 0])
       near = jnp.where(items[index][:, None] == items[None], -jnp.inf, near)
       lists, values = jax.lax.scan(step, near, length=k)[1]
       return lists.T, values.T
-    lists, near = row_blocks(block, p)
+    lists, near = row_blocks(block, p, entries=1 << 20)
+    near = near + 1 if metric == 'cosine' else near * scale**2
     return lists.T, near.T.astype(z.dtype)
 
 

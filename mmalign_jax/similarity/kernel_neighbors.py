@@ -14,6 +14,7 @@ from mmalign_jax.similarity.gram import ratio
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.neighbors import Neighbors, search
 from mmalign_jax.similarity.preprocess import scaled
+from mmalign_jax.similarity.wide import wide
 
 METRICS = ('cosine', 'inner_product')
 
@@ -69,6 +70,7 @@ def compare(x: Side, y: Side) -> chex.Array:
   return ratio(inner(x, y), x.norm, y.norm)
 
 
+@wide
 def cknna(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
           debiased: bool = True) -> chex.Array:
   """Centred kernel nearest-neighbour alignment of x [N, D1] and y [N, D2]: [] up to 1.
@@ -76,6 +78,9 @@ def cknna(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
   Higher is more similar, 1 for equal sides, near 0 by chance but not exactly. Not quite symmetric
   in x and y, since the common mask is not. Invariant to orthogonal maps and isotropic scaling of
   either side, with 'cosine' to the length of every sample. Differentiable where no neighbours tie.
+
+  Precision: neighbours are those of float64 (see `mutual_knn`), their values of float32, about
+  1e-5; float64 where a side needs it.
 
   Args:
     x, y: features of the same samples.

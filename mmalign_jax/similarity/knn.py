@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.neighbors import Neighbors, search
+from mmalign_jax.similarity.wide import wide
 
 LONG, FEW = 32, 4096  # neighbours from which, samples up to which a table is faster (measured)
 
@@ -74,6 +75,7 @@ def _running(best, rows: chex.Array) -> chex.Array:
   return jax.lax.scan(step, rows[0], rows)[1]
 
 
+@wide
 def mutual_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
                items: chex.Array | None = None) -> chex.Array:
   """Mean share of the k nearest neighbours that x [N, D1] and y [N, D2] have in common: [].
@@ -82,6 +84,9 @@ def mutual_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosi
   k / (N - 1) by chance. Invariant to orthogonal maps and isotropic scaling of either side; with
   'cosine' to the length of every sample, with 'euclidean' to translation. Piecewise constant: its
   gradient is 0.
+
+  Precision: neighbours are those of float64 distances of the given rows, whatever their type;
+  distances within 1e-12 of each other tie.
 
   Args:
     x, y: features of the same samples.
@@ -97,43 +102,55 @@ def mutual_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosi
   return mutual(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
 
 
+@wide
 def jaccard_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
                 items: chex.Array | None = None) -> chex.Array:
   """Mean of |A and B| / |A or B| over the neighbour sets of x [N, D1] and y [N, D2]: [] in 0..1.
 
   Higher is more similar, 1 for equal sides. Arguments, invariances and errors as `mutual_knn`.
+
+  Precision: as `mutual_knn`.
   """
   x, y = paired(x, y)
   return jaccard(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
 
 
+@wide
 def cycle_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
               items: chex.Array | None = None) -> chex.Array:
   """Share of samples i with a neighbour j in y that has i as a neighbour in x: [] in 0..1.
 
   Higher is more similar. Not symmetric, and below 1 for equal sides where hubs leave a sample that
   none of its neighbours has. Arguments, invariances and errors as `mutual_knn`.
+
+  Precision: as `mutual_knn`.
   """
   x, y = paired(x, y)
   return cycle(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
 
 
+@wide
 def lcs_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
             items: chex.Array | None = None) -> chex.Array:
   """Mean length of the longest common subsequence of the ordered neighbour lists: [] in 0..k.
 
   Higher is more similar, k for equal sides. Arguments, invariances and errors as `mutual_knn`.
+
+  Precision: as `mutual_knn`.
   """
   x, y = paired(x, y)
   return longest_common(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
 
 
+@wide
 def edit_distance_knn(x: chex.Array, y: chex.Array, *, k: int = 10,
                       metric: str = 'cosine', items: chex.Array | None = None) -> chex.Array:
   """1 - mean Levenshtein distance of the ordered neighbour lists / k: [] in 0..1.
 
   A similarity: higher is more similar, 1 for equal sides. Arguments, invariances and errors as
   `mutual_knn`.
+
+  Precision: as `mutual_knn`.
   """
   x, y = paired(x, y)
   return edit_similarity(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))

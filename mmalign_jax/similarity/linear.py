@@ -5,6 +5,8 @@ needs D1 x D2 numbers, never N x N. Biased: K is centred on both sides. Debiased
 K loses its diagonal and is U-centred, so that <K, L> / (n (n - 3)) is the unbiased HSIC.
 """
 
+import functools
+
 import chex
 from flax import struct
 import jax.numpy as jnp
@@ -12,6 +14,7 @@ import jax.numpy as jnp
 from mmalign_jax.similarity.gram import Gram, gram, ratio, u_centered
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.preprocess import scaled, without_constants
+from mmalign_jax.similarity.wide import wide
 
 
 @struct.dataclass
@@ -63,6 +66,7 @@ def compare(x: Side, y: Side) -> chex.Array:
   return ratio(inner(x, y), x.norm, y.norm)
 
 
+@wide
 def linear_cka(x: chex.Array, y: chex.Array) -> chex.Array:
   """Biased linear CKA of x [N, D1] and y [N, D2] (Kornblith et al. 2019): [].
 
@@ -70,23 +74,28 @@ def linear_cka(x: chex.Array, y: chex.Array) -> chex.Array:
   and isotropic scaling of either side; not to invertible linear maps. Grows with D / N for
   unrelated features: prefer the debiased form, or `calibrate`. 0 where a side is constant.
 
+  Precision: that of float32 once the shift is out, about 1e-6; float64 where a side needs it.
+
   Raises:
     ValueError: for arrays that do not fit (see `measure.paired`).
   """
-  x, y = paired(x, y)
+  x, y = paired(x, y, shift=True)
   return compare(prepare(x), prepare(y))
 
 
+@wide
 def debiased_linear_cka(x: chex.Array, y: chex.Array) -> chex.Array:
   """Linear CKA of x [N, D1], y [N, D2] from the unbiased HSIC of Song et al. (2012): [].
 
   At most 1, about 0 for unrelated features and slightly negative by chance; higher is more similar.
   Invariances as linear CKA. Not clipped at 0. 0 where a side is constant.
 
+  Precision: that of float32 once the shift is out, about 1e-6; float64 where a side needs it.
+
   Raises:
     ValueError: N < 4, or arrays that do not fit.
   """
-  x, y = paired(x, y, least=4)
+  x, y = paired(x, y, least=4, shift=True)
   return compare(prepare(x, debiased=True), prepare(y, debiased=True))
 
 
@@ -95,6 +104,8 @@ def rv_coefficient(x: chex.Array, y: chex.Array) -> chex.Array:
 
   Of x [N, D1] and y [N, D2]; higher is more similar. The same number as biased linear CKA, under
   its older name; invariances as there.
+
+  Precision: that of float32 once the shift is out, about 1e-6; float64 where a side needs it.
 
   Raises:
     ValueError: for arrays that do not fit.
@@ -107,8 +118,9 @@ MEASURES = {
         linear_cka, prepare, compare, 'cosine of the centred Gram matrices; grows with D / N',
         '0..1', ('orthogonal', 'scaling', 'translation')),
     'debiased_linear_cka': Measure(
-        debiased_linear_cka, prepare, compare, 'linear CKA from unbiased HSIC; about 0 by chance',
-        '..1', ('orthogonal', 'scaling', 'translation'), {'debiased': True}, least=4),
+        debiased_linear_cka, functools.partial(prepare, debiased=True), compare,
+        'linear CKA from unbiased HSIC; about 0 by chance', '..1',
+        ('orthogonal', 'scaling', 'translation'), least=4),
     'rv_coefficient': Measure(
         rv_coefficient, prepare, compare, 'RV coefficient; equals biased linear CKA',
         '0..1', ('orthogonal', 'scaling', 'translation')),

@@ -15,6 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax.digits import beyond_float64, needs_float64, shifted
+from mmalign_jax.similarity.wide import is_long, wide
+
 # What a measure may not notice. 'orthogonal': x -> x Q of one side; 'scaling': x -> c x, c > 0;
 # 'translation': x -> x + row; 'linear': x -> x A, A invertible; 'rows': every sample scaled by a
 # factor of its own; 'common': one orthogonal map of both sides. Sample order is never noticed.
@@ -53,6 +56,10 @@ class Measure:
   null: str = 'pairs'
   items: bool = False
 
+  def __post_init__(self):
+    object.__setattr__(self, 'prepare', wide(self.prepare, state=True))
+    object.__setattr__(self, 'compare', wide(self.compare))
+
   def __call__(self, x: chex.Array, y: chex.Array, **settings) -> chex.Array:
     return self.function(x, y, **settings)
 
@@ -70,15 +77,25 @@ class Rows:
     return Rows(self.z[order])
 
 
-def paired(x: chex.Array, y: chex.Array, *, least: int = 2,
-           same_width: bool = False) -> tuple[chex.Array, chex.Array]:
+def paired(x: chex.Array, y: chex.Array, *, least: int = 2, same_width: bool = False,
+           shift: bool = False) -> tuple[chex.Array, chex.Array]:
   """x [N, D1] and y [N, D2] as floating-point arrays of one type, checked.
+
+  In a measure, which is `wide`, no number is rounded that float64 holds.
+
+  Args:
+    x, y: real numbers.
+    least: samples that are needed.
+    same_width: whether D1 = D2 is needed.
+    shift: whether the measure does not notice a translation of a side: columns of integers and
+      long doubles that float64 does not hold are then shifted before they are rounded.
 
   Raises:
     ValueError: not two-dimensional, N differs or is below `least`, widths differ where they must
-      not, or (outside jit and vmap, where values can be seen) an entry that is not finite.
+      not, not real numbers, or (outside jit and vmap, where values can be seen) an entry that is
+      not finite.
   """
-  x, y = (np.asarray(z) if isinstance(z, (list, tuple)) else z for z in (x, y))
+  x, y = (z if hasattr(z, 'dtype') else np.asarray(z) for z in (x, y))
   for name, z in (('x', x), ('y', y)):
     if np.ndim(z) != 2:
       raise ValueError(f'{name} has shape {np.shape(z)}; [samples, features] is needed')
@@ -92,13 +109,30 @@ def paired(x: chex.Array, y: chex.Array, *, least: int = 2,
   if same_width and x.shape[1] != y.shape[1]:
     raise ValueError(f'x has {x.shape[1]} features and y has {y.shape[1]}; this measure needs both '
                      'in one space, of equal width')
-  dtype = jnp.promote_types(jnp.result_type(x, y), jnp.float32)
-  x, y = jnp.asarray(x, dtype), jnp.asarray(y, dtype)
   for name, z in (('x', x), ('y', y)):
+    if not jnp.issubdtype(z.dtype, jnp.number) and z.dtype != bool or jnp.iscomplexobj(z):
+      raise ValueError(f'{name} has entries of type {z.dtype}, not real numbers')
     if not isinstance(z, jax.core.Tracer) and not np.isfinite(z).all():
       i, j = np.argwhere(~np.isfinite(np.asarray(z)))[0]
       raise ValueError(f'{name} is not finite: {z[i, j]} at sample {i}, feature {j} (from 0)')
-  return x, y
+  dtype = jnp.promote_types(jnp.result_type(*map(_float_type, (x, y))), jnp.float32)
+  return tuple(jnp.asarray(_in_double(z, shift), dtype) for z in (x, y))
+
+
+def _float_type(z: chex.Array):
+  """The type that holds z, where JAX may use it."""
+  if isinstance(z, jax.core.Tracer):
+    return jnp.float64 if is_long(z) and jax.config.jax_enable_x64 else z.dtype
+  if needs_float64(z):
+    return jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
+  return jnp.float64 if z.dtype == jnp.float64 and jax.config.jax_enable_x64 else jnp.float32
+
+
+def _in_double(z: chex.Array, shift: bool) -> chex.Array:
+  """Numbers that float64 does not hold, less a row of them where that is not noticed."""
+  if not isinstance(z, np.ndarray) or not beyond_float64(z):
+    return z.astype(np.float64) if isinstance(z, np.ndarray) and z.dtype.itemsize > 8 else z
+  return shifted(z) if shift else z.astype(np.float64)
 
 
 def merged(*registries: Mapping[str, Measure]) -> dict[str, Measure]:

@@ -1,9 +1,15 @@
 """Nearest neighbours of one side: exact, symmetric, and one tile of products at a time.
 
 By cosine, inner product or Euclidean distance; the sample itself is left out; ties go to the lower
-index. The products of all pairs are made in tiles of at most TILE x TILE, each once: a tile serves
-its rows, and turned its columns. Memory: the features, O(k N) and a few tiles of 16 MiB.
+index. The products of all pairs are made in float32, in tiles of at most TILE x TILE, each once: a
+tile serves its rows, and turned its columns. A few more candidates than neighbours are kept. Where
+rounding of the products could decide their order, by a bound that holds for any order of summation,
+float64 distances of the given rows decide; where it could have kept a neighbour out, the sample is
+compared with all others in float64. Memory: the features in float64, O(k N) and a few tiles of 16
+MiB.
 """
+
+import functools
 
 import chex
 from flax import struct
@@ -11,11 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax.similarity import item_neighbors
-from mmalign_jax.similarity.preprocess import center, normalize
+from mmalign_jax.similarity import exact, item_neighbors
+from mmalign_jax.similarity.exact import METRICS
+from mmalign_jax.similarity.preprocess import normalize, power
 
-METRICS = ('cosine', 'inner_product', 'euclidean')
 TILE = 2048
+MORE = 6  # candidates beyond k
 
 Found = tuple[chex.Array, chex.Array]  # values and indices [..., k], best first
 
@@ -52,7 +59,7 @@ class Neighbors:
 
 def search(z: chex.Array, *, k: int = 10, metric: str = 'cosine',
            with_self: bool = False, items: chex.Array | None = None) -> Neighbors:
-  """The k nearest neighbours of every row of z [N, D].
+  """The k nearest neighbours of every row of z [N, D], by float64 whatever the type of z.
 
   Raises:
     ValueError: k outside 1..N-1 (1..N with_self), or not below the number of items, codes [N];
@@ -69,23 +76,141 @@ def search(z: chex.Array, *, k: int = 10, metric: str = 'cosine',
                        f'items, {count}')
     items = jnp.unique(jnp.asarray(items), return_inverse=True, size=n)[1].astype(jnp.int32)
     return Neighbors(*item_neighbors.search(z, items, k, metric), item_neighbors.firsts(items))
-  z = {'cosine': normalize, 'inner_product': lambda z: z, 'euclidean': center}[metric](z)
-  squares = jnp.sum(z * z, axis=1) if metric == 'euclidean' else jnp.zeros(n, z.dtype)
-  factor = 2 if metric == 'euclidean' else 1
+  return Neighbors(*_search(z, k, metric, with_self))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
+def _search(z: chex.Array, k: int, metric: str, with_self: bool) -> Found:
+  """lists [k, N] i32 and values [k, N] of the type of z."""
+  with jax.enable_x64(True):
+    p, scale = exact.points(z, metric)
+    near, lists = _nearest(p, k, metric, with_self)
+    values = near + 1 if metric == 'cosine' else near * scale**2
+    return lists.T, values.T.astype(z.dtype)
+
+
+@_search.defjvp
+def _search_jvp(k, metric, with_self, primals, tangents):
+  """Lists do not move; values do as the rows they are of."""
+  (z,), (dz,) = primals, tangents
+  lists, values = _search(z, k, metric, with_self)
+  def formula(z):
+    if metric == 'cosine':
+      z = normalize(z)
+    other = z[lists]  # [k, N, D]
+    return (-jnp.sum(jnp.square(z[None] - other), axis=2) if metric == 'euclidean'
+            else jnp.sum(z[None] * other, axis=2))
+  return (lists, values), (np.zeros(lists.shape, jax.dtypes.float0),
+                           jax.jvp(formula, (z,), (dz,))[1])
+
+
+# -- in float64 ------------------------------------------------------------------------------------
+
+
+def _nearest(p: chex.Array, k: int, metric: str, with_self: bool) -> Found:
+  """Nearness [N, k] f64 and lists [N, k] i32 of points p [N, D]."""
+  n, features = p.shape
+  kept = min(k + MORE, n - 1 + with_self)
+  near, candidates, error = _candidates(p, kept, metric, with_self)
+  size = jnp.ones(n, p.dtype)
+  if metric == 'inner_product':
+    size = jnp.sqrt(jnp.sum(p * p, axis=1))
+    size = size * jnp.max(size)
+  slack = lambda near, size: exact.slack(near, metric, size[:, None], features)
+  steps = near[:, :k] - near[:, 1:k + 1] if kept > k else near[:, :-1] - near[:, 1:]
+  needed = 2 * error[:, None] + slack(near[:, 1:steps.shape[1] + 1], size)
+  clear = jnp.all(steps > needed, axis=1) | (error == 0)  # in order, beyond all rounding
+  last = near[:, -1]
+
+  def among_candidates(index):
+    own = candidates[index]  # [B, kept]
+    exactly = exact.nearness(p[index][:, None], p[own], metric)
+    ordered = exact.ordered(exactly, own, slack(exactly, size[index]), k)
+    least = ordered[0][:, -1:]
+    apart = (least - slack(least, size[index]))[:, 0]
+    sure = (kept == n - 1 + with_self) | (last[index] + error[index] < apart)
+    return *ordered, sure
+
+  def among_all(index):
+    every = jnp.arange(n, dtype=jnp.int32)[None]
+    all_near, apart = exact.nearness_to_all(p[index], p, metric, index)
+    if not with_self:
+      all_near = jnp.where(index[:, None] == every, -jnp.inf, all_near)
+    ordered = exact.ordered(all_near, jnp.broadcast_to(every, all_near.shape),
+                            slack(all_near, size[index]) + apart, k)
+    return *ordered, jnp.ones(len(index), bool)
+
+  found = near[:, :k], candidates[:, :k], clear
+  for how, rows in ((among_candidates, 128), (among_all, 64)):
+    found = _settled(how, found, min(n, rows))
+  return found[:2]
+
+
+def _settled(how, found: tuple, count: int) -> tuple:
+  """near, lists and sure [N, ...] after `how`(index [count]) of those that are not sure, a
+  block of `count` at a time."""
+  sure = found[-1]
+  n = sure.shape[0]
+  order = jnp.argsort(sure, stable=True).astype(jnp.int32)  # those that are not come first
+  number = jnp.sum(~sure)
+  def block(state):
+    start, found = state
+    index = jax.lax.dynamic_slice(order, (jnp.minimum(start, n - count),), (count,))
+    new = how(index)
+    return start + count, tuple(leaf.at[index].set(one) for leaf, one in zip(found, new))
+  return jax.lax.while_loop(lambda state: state[0] < number, block,
+                            (jnp.zeros_like(number), found))[1]
+
+
+def _candidates(p: chex.Array, kept: int, metric: str, with_self: bool):
+  """Who may be near, by float32 products of centred rows.
+
+  Returns:
+    near, lists [N, kept], nearest first, and error [N]: by how much any nearness of a sample may be
+    wrong, 0 where all is whole numbers that products hold. f64 but for the lists.
+  """
+  n, features = p.shape
+  largest = jnp.max(jnp.abs(p))
+  whole = jnp.all(p == jnp.round(p)) & (4 * features * largest**2 < 2**24)
+  mean = jnp.where(whole, 0, p.mean(axis=0, keepdims=True))
+  v = p - mean
+  scale = power(jnp.max(jnp.abs(v)))
+  v, mean = v / scale, mean / scale
+  squares = jnp.sum(v * v, axis=1)
+  euclidean = metric == 'euclidean'
+  factor = 2 if euclidean else 1
+  terms = squares if euclidean else -jnp.sum(mean * v, axis=1)
+  norms = jnp.sqrt(squares)
+  error = 1.1 * 2.0**-24 * (factor * (features + 4) * norms * jnp.max(norms)
+                            + 4 * (jnp.abs(terms) + jnp.max(jnp.abs(terms))))
+  offset = {'euclidean': jnp.zeros((), p.dtype),
+            'inner_product': -jnp.sum(mean * mean),
+            'cosine': jnp.mean(squares) + jnp.mean(jnp.all(p == 0, axis=1)) / scale**2}[metric]
+  near, lists = _tiles(v.astype(jnp.float32), terms.astype(jnp.float32), factor, kept, with_self)
+  near = (near.astype(p.dtype) - offset) * scale**2
+  return near, lists, jnp.where(whole, 0, error) * scale**2
+
+
+# -- in float32 ------------------------------------------------------------------------------------
+
+
+def _tiles(z: chex.Array, terms: chex.Array, factor: int, k: int, with_self: bool) -> Found:
+  """The k largest of factor z_i z_j - (terms_i + terms_j), [N, k] f32 and i32, of z [N, D]."""
+  n = z.shape[0]
   count = -(-n // TILE)
   size = -(-n // count)
   filled = jnp.pad(z, ((0, count * size - n), (0, 0))).reshape(count, size, -1)
-  squares = jnp.pad(squares, (0, count * size - n)).reshape(count, size)
-  place = jnp.arange(count * size).reshape(count, size)
+  terms = jnp.pad(terms, (0, count * size - n)).reshape(count, size)
+  place = jnp.arange(count * size, dtype=jnp.int32).reshape(count, size)
 
   def nearness(i, j, product):  # [size, size] of strips i and j, symmetric in them
-    near = factor * product - (squares[i][:, None] + squares[j][None])
+    near = factor * product - (terms[i][:, None] + terms[j][None])
     row, column = place[i][:, None], place[j][None]
     allowed = (row < n) & (column < n) & (with_self | (row != column))
     return jnp.where(allowed, near, -jnp.inf)
 
   values, lists = _tiled(filled, nearness, k)
-  return Neighbors(lists.reshape(-1, k)[:n].T, values.reshape(-1, k)[:n].T)
+  return values.reshape(-1, k)[:n], lists.reshape(-1, k)[:n]
 
 
 def _tiled(strips: chex.Array, nearness, k: int) -> Found:

@@ -16,6 +16,7 @@ import numpy as np
 
 from mmalign_jax.similarity import arrangements
 from mmalign_jax.similarity.measure import Measure, paired
+from mmalign_jax.similarity.wide import is_wide
 
 Layers = chex.Array | Sequence[chex.Array]  # [N, D], [L, N, D], or one [N, D] a layer
 QUANTILES = (0.05, 0.5, 0.95)
@@ -167,7 +168,11 @@ def as_layers(measure: Measure, x: Layers, y: Layers) -> tuple[list, list]:
   if not x or not y:
     raise ValueError(f'x has {len(x)} layers and y has {len(y)}; both need at least one')
   check = lambda a, b: paired(a, b, least=measure.least, same_width=measure.same_width)
-  return [check(a, y[0])[0] for a in x], [check(x[0], b)[1] for b in y]
+  double = jax.config.jax_enable_x64 or any(map(is_wide, (*x, *y)))
+  with jax.enable_x64(double):
+    x, y = [check(a, y[0])[0] for a in x], [check(x[0], b)[1] for b in y]
+    dtype = jnp.result_type(*x, *y)
+    return [z.astype(dtype) for z in x], [z.astype(dtype) for z in y]
 
 
 def _alike(states: list) -> bool:

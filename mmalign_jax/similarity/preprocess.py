@@ -4,29 +4,34 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax.similarity.wide import kept_wide
 
+
+@kept_wide
 def center(z: chex.Array) -> chex.Array:
-  """Columns of z [N, D] with mean 0."""
+  """Columns of z [N, D] with mean 0; twice, since a mean far from 0 is rounded."""
+  z = z - z.mean(axis=0, keepdims=True)
   return z - z.mean(axis=0, keepdims=True)
 
 
+@kept_wide
 def normalize(z: chex.Array) -> chex.Array:
   """Rows of z [N, D] with Euclidean norm 1; a row of zeros stays."""
-  largest = jnp.max(jnp.abs(z), axis=1, keepdims=True)
-  z = z / jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1))  # squares stay in range
+  z = z / power(jnp.max(jnp.abs(z), axis=1, keepdims=True))  # squares stay in range
   square = jnp.sum(z * z, axis=1, keepdims=True)
   return z * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
 
 
+@kept_wide
 def standardize(z: chex.Array) -> chex.Array:
   """Columns of z [N, D] with mean 0 and standard deviation 1 (over N); constant columns are 0."""
   z = without_constants(z)
-  largest = jnp.max(jnp.abs(z), axis=0, keepdims=True)
-  z = z / jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1))  # squares stay in range
+  z = z / power(jnp.max(jnp.abs(z), axis=0, keepdims=True))  # squares stay in range
   square = jnp.mean(z * z, axis=0, keepdims=True)
   return z * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
 
 
+@kept_wide
 def clip(z: chex.Array, *, quantile: float = 0.95, by_sample: bool = True) -> chex.Array:
   """Entries of z [N, D] held within +- a quantile of the absolute values.
 
@@ -46,9 +51,8 @@ def clip(z: chex.Array, *, quantile: float = 0.95, by_sample: bool = True) -> ch
 
 def without_constants(z: chex.Array) -> chex.Array:
   """`center`, and what rounding leaves of a constant column is exactly 0."""
-  mean = z.mean(axis=0, keepdims=True)
-  z = z - mean
-  rounding = 64 * jnp.finfo(z.dtype).eps * jnp.abs(mean)
+  rounding = 64 * jnp.finfo(z.dtype).eps * jnp.abs(z.mean(axis=0, keepdims=True))
+  z = center(z)
   return jnp.where(jnp.max(jnp.abs(z), axis=0, keepdims=True) > rounding, z, 0)
 
 
@@ -58,7 +62,14 @@ def root(square: chex.Array) -> chex.Array:
 
 
 def scaled(z: chex.Array) -> tuple[chex.Array, chex.Array]:
-  """z over its largest absolute entry, and that entry []: squares of squares stay in range."""
-  largest = jnp.max(jnp.abs(z))
-  largest = jax.lax.stop_gradient(jnp.where(largest > 0, largest, 1))
+  """z over the power of two [] at or below its largest absolute entry, and that power: squares of
+  squares stay in range, and no digit is lost."""
+  largest = power(jnp.max(jnp.abs(z)))
   return z / largest, largest
+
+
+def power(value: chex.Array) -> chex.Array:
+  """The power of two at or below `value` [...], 1 for 0; a constant to derivatives."""
+  value = jax.lax.stop_gradient(value)
+  _, exponent = jnp.frexp(jnp.where(value > 0, value, 1))
+  return jnp.ldexp(jnp.ones_like(value), exponent - 1)

@@ -4,21 +4,29 @@ By cosine in one common space, over all N candidates; a block of queries at a ti
 may be of one item, as the captions of one image: any of them counts as found, the one that is
 placed best, and candidates of one item that are exactly equal take one place together, as if the
 image stood in the gallery once.
+
+Products are made in float32; where their rounding could decide, by a bound that holds for any order
+of summation, the query is compared with all candidates in float64.
 """
+
+import functools
 
 import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax.similarity import exact
 from mmalign_jax.similarity.blocks import row_blocks
 from mmalign_jax.similarity.measure import Measure, paired
-from mmalign_jax.similarity.preprocess import normalize
+from mmalign_jax.similarity.wide import wide
+
+_ROWS = 64  # queries that are compared with all candidates at a time, in float64
 
 
 @struct.dataclass
 class Side:
-  """Rows z [N, D] of norm 1, and the number of candidates that count as found. items [N]: whose
+  """Rows z [N, D] f64 of norm 1, and the number of candidates that count as found. items [N]: whose
   partner a sample is, and counted [N] bool: not a copy of an earlier sample of its item; None where
   every sample is an item of its own."""
   z: chex.Array
@@ -35,10 +43,12 @@ def prepare(z: chex.Array, *, at: int = 1, items: chex.Array | None = None) -> S
   """The side z [N, D]."""
   if not 1 <= at <= z.shape[0]:
     raise ValueError(f'at={at} is outside 1..N, and N={z.shape[0]}')
+  with jax.enable_x64(True):
+    unit = exact.points(z, 'cosine')[0]
   if items is None:
-    return Side(normalize(z), at)
+    return Side(unit, at)
   items = jnp.asarray(items, jnp.int32)
-  return Side(normalize(z), at, items, first_copies(z, items))
+  return Side(unit, at, items, first_copies(z, items))
 
 
 def first_copies(z: chex.Array, items: chex.Array) -> chex.Array:
@@ -62,24 +72,72 @@ def ranks(x: Side, y: Side) -> chex.Array:
 
   With items, that of the best of its partners, the samples of y in places of the item of x_i.
   """
-  every = jnp.arange(x.z.shape[0])
+  with jax.enable_x64(True):
+    low, high = _bounds(x, y)
+    return 1 + _settled(x, y, low, low < high)
+
+
+def _bounds(x: Side, y: Side) -> tuple[chex.Array, chex.Array]:
+  """[N] i32 each: how many candidates are before y_i at least and at most, by float32 products."""
+  whole = functools.reduce(jnp.logical_and, (jnp.all(z == jnp.round(z)) for z in (x.z, y.z)))
+  mean = jnp.where(whole, 0, y.z.mean(axis=0, keepdims=True))
+  a, b = x.z - mean, y.z - mean
+  terms = jnp.sum(mean * b, axis=1)  # x_i y_j is a_i b_j + mean b_j, and what all y_j have alike
+  norms = [jnp.sqrt(jnp.sum(z * z, axis=1)) for z in (a, b)]
+  error = 1.1 * 2.0**-24 * ((a.shape[1] + 4) * norms[0] * jnp.max(norms[1])
+                            + 4 * jnp.max(jnp.abs(terms)))
+  apart = (2 * jnp.where(whole, 0, error)).astype(jnp.float32)  # of two products, at most
+  a, b, terms = (z.astype(jnp.float32) for z in (a, b, terms))
   def block(rows, index):
-    near = jnp.dot(rows, y.z.T, precision='highest')  # [B, N]
-    if x.items is None:
-      own, place, other = jnp.take_along_axis(near, index[:, None], axis=1), index[:, None], True
-    else:
-      partner = x.items[index][:, None] == x.items[None]
-      theirs = jnp.where(partner, near, -jnp.inf)
-      own, place = theirs.max(axis=1, keepdims=True), theirs.argmax(axis=1, keepdims=True)
-      other = ~partner & y.counted[None]
-    ahead = (near > own) | ((near == own) & (every[None] < place))
-    return 1 + jnp.sum(ahead & other, axis=1)
-  return row_blocks(block, x.z)
+    near = jnp.dot(rows, b.T, precision='highest') + terms[None]
+    own, place, other = _own(near, index, x, y, 0)
+    apart_, every = apart[index][:, None], jnp.arange(near.shape[1])[None]
+    tied = jnp.where(apart_ > 0, near >= own - apart_, (near == own) & (every < place))
+    ahead = near > own + apart_
+    return tuple(jnp.sum(some & other, axis=1, dtype=jnp.int32) for some in (ahead, ahead | tied))
+  return row_blocks(block, a)
+
+
+def _own(near: chex.Array, index: chex.Array, x: Side, y: Side, tolerance: chex.Numeric):
+  """The nearness own [B, 1] of the best partner of the queries index [B], its place [B, 1], and
+  which candidates other [B, N] compete with it; near [B, N]."""
+  every = jnp.arange(near.shape[1])[None]
+  if x.items is None:
+    place = index[:, None]
+    return jnp.take_along_axis(near, place, axis=1), place, every != place
+  partner = x.items[index][:, None] == x.items[None]
+  theirs = jnp.where(partner, near, -jnp.inf)
+  own = theirs.max(axis=1, keepdims=True)
+  place = jnp.argmax(theirs >= own - tolerance, axis=1, keepdims=True)
+  return own, place, ~partner & y.counted[None]
+
+
+def _settled(x: Side, y: Side, before: chex.Array, needed: chex.Array) -> chex.Array:
+  """before [N] i32, by float64 for the queries that are `needed` [N]."""
+  n, features = y.z.shape
+  count = min(n, _ROWS)
+  order = jnp.argsort(~needed, stable=True).astype(jnp.int32)  # those that are needed come first
+  number = jnp.sum(needed)
+  every = jnp.arange(n)[None]
+  def block(state):
+    start, before = state
+    index = jax.lax.dynamic_slice(order, (jnp.minimum(start, n - count),), (count,))
+    near, error = exact.nearness_to_all(x.z[index], y.z, 'cosine')
+    tolerance = exact.slack(near, 'cosine', 1, features) + error
+    own, place, other = _own(near, index, x, y, tolerance)
+    tolerance = jnp.maximum(tolerance, exact.slack(own, 'cosine', 1, features))
+    ahead = (near > own + tolerance) | ((near >= own - tolerance) & (every < place))
+    return start + count, before.at[index].set(jnp.sum(ahead & other, axis=1, dtype=jnp.int32))
+  return jax.lax.while_loop(lambda state: state[0] < number, block,
+                            (jnp.zeros_like(number), before))[1]
 
 
 def found_xy(x: Side, y: Side) -> chex.Array:
   """Share of the queries x whose own y is among the first."""
-  return jnp.mean(ranks(x, y) <= x.at, dtype=x.z.dtype)
+  with jax.enable_x64(True):
+    low, high = _bounds(x, y)
+    before = _settled(x, y, low, (low < x.at) & (high >= x.at))
+  return jnp.mean(before < x.at, dtype=_float())
 
 
 def found_yx(x: Side, y: Side) -> chex.Array:
@@ -89,7 +147,12 @@ def found_yx(x: Side, y: Side) -> chex.Array:
 
 def middle_xy(x: Side, y: Side) -> chex.Array:
   """Median place of a query's own y."""
-  return jnp.median(ranks(x, y)).astype(x.z.dtype)
+  with jax.enable_x64(True):
+    low, high = _bounds(x, y)
+    n = low.shape[0]
+    least, most = jnp.sort(low)[(n - 1) // 2], jnp.sort(high)[n // 2]  # the middle ones are between
+    before = _settled(x, y, low, (low < high) & (low <= most) & (high >= least))
+  return 1 + jnp.median(before.astype(_float()))
 
 
 def middle_yx(x: Side, y: Side) -> chex.Array:
@@ -97,6 +160,11 @@ def middle_yx(x: Side, y: Side) -> chex.Array:
   return middle_xy(y, x)
 
 
+def _float():
+  return jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
+
+
+@wide
 def recall_xy(x: chex.Array, y: chex.Array, *, at: int = 1,
               items: chex.Array | None = None) -> chex.Array:
   """Recall@`at` from x [N, D] to y [N, D] by cosine: [] in 0..1, higher is more similar.
@@ -104,6 +172,9 @@ def recall_xy(x: chex.Array, y: chex.Array, *, at: int = 1,
   Share of samples whose own y is among the `at` nearest to x_i of all y; `at` / N by chance, 1 for
   equal sides without duplicates; ties go to the lower index. Invariant to the length of samples,
   and to an orthogonal map of both sides together. Its gradient is 0.
+
+  Precision: places are those of float64 cosines of the given rows, whatever their type; cosines
+  of rows whose distances are within 1e-12 of each other tie.
 
   Args:
     x, y: features of the same samples, in one space.
@@ -119,31 +190,40 @@ def recall_xy(x: chex.Array, y: chex.Array, *, at: int = 1,
   return found_xy(*(prepare(z, at=at, items=items) for z in (x, y)))
 
 
+@wide
 def recall_yx(x: chex.Array, y: chex.Array, *, at: int = 1,
               items: chex.Array | None = None) -> chex.Array:
   """Recall@`at` from y [N, D] to x [N, D] by cosine: [] in 0..1, higher is more similar.
 
   Rules, invariances and errors as `recall_xy`.
+
+  Precision: as `recall_xy`.
   """
   x, y = paired(x, y, same_width=True)
   return found_yx(*(prepare(z, at=at, items=items) for z in (x, y)))
 
 
+@wide
 def median_rank_xy(x: chex.Array, y: chex.Array, *,
                    items: chex.Array | None = None) -> chex.Array:
   """Median place, from 1, of a sample's own y among all y, x [N, D], y [N, D]: [] in 1..N.
 
   Lower is more similar, about N / 2 by chance. Rules, invariances and errors as `recall_xy`.
+
+  Precision: as `recall_xy`.
   """
   x, y = paired(x, y, same_width=True)
   return middle_xy(*(prepare(z, items=items) for z in (x, y)))
 
 
+@wide
 def median_rank_yx(x: chex.Array, y: chex.Array, *,
                    items: chex.Array | None = None) -> chex.Array:
   """Median place, from 1, of a sample's own x among all x, x [N, D], y [N, D]: [] in 1..N.
 
   Lower is more similar, about N / 2 by chance. Rules, invariances and errors as `recall_xy`.
+
+  Precision: as `recall_xy`.
   """
   x, y = paired(x, y, same_width=True)
   return middle_yx(*(prepare(z, items=items) for z in (x, y)))
