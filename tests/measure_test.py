@@ -164,7 +164,7 @@ def test_table_says_what_everything_means(folder, run):
   lines = text.splitlines()
   assert max(map(len, lines)) <= 120
   assert lines[:2] == ['X  x.npy: 4 features', 'Y  y.npy: 4 features']
-  assert lines[2].startswith('N  24 samples in float32, standardised; k 3, metric cosine')
+  assert lines[2].startswith('N  24 samples in float64, standardised; k 3, metric cosine')
   assert 'samples of Y permuted, 30 times, seed 0 (modality_gap: x_i and y_i exchanged' in text
   head = next(line for line in lines if line.startswith('measure'))
   assert head.split('  ')[0] == 'measure' and '5 to 95 % of chance' in head
@@ -254,7 +254,7 @@ def test_mistakes_end_in_one_line(folder, run, arguments, message):
   bad = x.copy()
   bad[5, 2] = np.nan
   for name, z in dict(flat=x[:, 0], nan=bad, short=x[1:], same=np.ones_like(x), single=x[:1],
-                      up=np.abs(x[:, :1]) + 1, narrow=x[:, 1:], huge=1e30 * x, three=x[:3]).items():
+                      up=np.abs(x[:, :1]) + 1, narrow=x[:, 1:], huge=1e200 * x.astype(float), three=x[:3]).items():
     np.save(f'{name}.npy', z)
   assert run(*arguments, status=2) == ''
   assert message in run.notes and run.notes.startswith('error: ') and run.notes.count('\n') == 1

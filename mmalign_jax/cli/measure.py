@@ -97,7 +97,8 @@ def _prepared(side: arrays.Features, name: str, steps: dict, wide: bool) -> list
       z = shifted(z)  # which the measures that are left do not notice
     z = z.astype(np.float64 if wide else np.float32, copy=False)
     z = np.asarray(preprocessed(z)) if steps else z
-    if (z == z[:1]).all():
+    rounding = 64 * np.finfo(z.dtype).eps * np.abs(z).max() if steps else 0
+    if (np.abs(z - z[:1]) <= rounding).all():
       which = f', layer {label!r}' if len(side.layers) > 1 else ''
       raise ValueError(f'{name}={side.where!r}{which}: constant features'
                        f'{" after preprocessing" if steps else ""}: all {len(z)} samples are equal')

@@ -116,7 +116,8 @@ def pairings(key: chex.PRNGKey, draws: int, n: int, of: Units | None):
   if of.count - 1 <= draws:
     return jnp.asarray(_every(of.kind)), of.order
   def drawn(key):  # blocks of a kind stand together: by chance within each
-    return of.order(jnp.lexsort((jax.random.uniform(key, of.kind.shape), jnp.asarray(of.kind))))
+    chance = jax.random.uniform(key, of.kind.shape, jnp.float32)
+    return of.order(jnp.lexsort((chance, jnp.asarray(of.kind))))
   return jax.random.split(key, draws), drawn
 
 
@@ -134,14 +135,19 @@ def exchanges(key: chex.PRNGKey, draws: int, n: int, codes: np.ndarray | None):
   therefore stays.
   """
   if codes is None:
-    return jax.random.split(key, draws), lambda key: jax.random.bernoulli(key, shape=(n,))
+    return jax.random.split(key, draws), lambda key: _coins(key, n)
   count = int(codes.max()) + 1
   if sides_count(count) - 1 <= draws:
     bits = np.arange(1, sides_count(count))[:, None] >> np.arange(count - 1) & 1
     every = np.concatenate([np.zeros((len(bits), 1), bool), bits.astype(bool)], axis=1)
     return jnp.asarray(every), lambda swap: swap[jnp.asarray(codes)]
   return (jax.random.split(key, draws),
-          lambda key: jax.random.bernoulli(key, shape=(count,))[jnp.asarray(codes)])
+          lambda key: _coins(key, count)[jnp.asarray(codes)])
+
+
+def _coins(key: chex.PRNGKey, n: int) -> chex.Array:
+  """[n] bool, the same ones in float32 and float64."""
+  return jax.random.bernoulli(key, jnp.float32(0.5), (n,))
 
 
 def sides_count(groups: int) -> int:

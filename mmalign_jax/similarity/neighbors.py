@@ -85,6 +85,8 @@ def _search(z: chex.Array, k: int, metric: str, with_self: bool) -> Found:
   with jax.enable_x64(True):
     p, scale = exact.points(z, metric)
     near, lists = _nearest(p, k, metric, with_self)
+    if z.dtype == jnp.float64:  # those that were clear from products in float32 have its digits
+      near = jax.lax.map(lambda one: exact.nearness(p, p[one], metric), lists.T).T
     values = near + 1 if metric == 'cosine' else near * scale**2
     return lists.T, values.T.astype(z.dtype)
 
