@@ -254,7 +254,8 @@ def test_mistakes_end_in_one_line(folder, run, arguments, message):
   bad = x.copy()
   bad[5, 2] = np.nan
   for name, z in dict(flat=x[:, 0], nan=bad, short=x[1:], same=np.ones_like(x), single=x[:1],
-                      up=np.abs(x[:, :1]) + 1, narrow=x[:, 1:], huge=1e200 * x.astype(float), three=x[:3]).items():
+                      up=np.abs(x[:, :1]) + 1, narrow=x[:, 1:], huge=1e200 * x.astype(float),
+                      three=x[:3]).items():
     np.save(f'{name}.npy', z)
   assert run(*arguments, status=2) == ''
   assert message in run.notes and run.notes.startswith('error: ') and run.notes.count('\n') == 1
