@@ -1,9 +1,17 @@
 """Broadcasting between different ranks is an error in every test; compiled code is let go of."""
 
 import os
+import tempfile
 
+# One program is compiled by several tests, and by processes that they start: once is enough.
+if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # a worker has it from the process of all
+  _COMPILED = tempfile.TemporaryDirectory(prefix='mmalign-tests-', ignore_cleanup_errors=True)
+  os.environ |= {'JAX_COMPILATION_CACHE_DIR': _COMPILED.name,
+                 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
+                 'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1'}
 # Two test processes on two cores: threads of LAPACK that wait for each other take minutes.
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+os.environ.setdefault('NUMBA_DISABLE_JIT', '1')  # librosa's few frames: compiling takes a minute
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -11,7 +19,7 @@ import pytest  # noqa: E402
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 # Modules that compile for much longer than they compute: unoptimised code is there sooner.
-PLAIN = {'alone_test', 'batch_test', 'cases_test', 'null_test'}
+PLAIN = {'alone_test', 'batch_test', 'cases_test', 'null_test', 'loop_test', 'sweep_test', 'configs_test', 'emergence_test'}
 
 
 @pytest.fixture(autouse=True, scope='module')

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -234,7 +235,7 @@ def test_tuning_of_another_study_is_refused(tmp_path):
 # -- killed --------------------------------------------------------------------------------------
 
 LONG = dict(transform_depth=(1, 2, 3, 4), seed=(0, 1, 2), depth=(1,), bands=((1, 1),),
-            measures=('debiased_linear_cka',))  # 12 cells, and few programs to compile
+            measures=('debiased_linear_cka',), **NO_NEIGHBORS)  # 12 cells, few programs to compile
 
 
 def test_killed_three_times_and_continued_equals_undisturbed(tmp_path):
@@ -243,7 +244,10 @@ def test_killed_three_times_and_continued_equals_undisturbed(tmp_path):
   command = [sys.executable, str(ROOT / 'launch' / 'sweep.py'), '--nofigures',
              f'--config={ROOT}/configs/emergence.py:tiny', f'--workdir={tmp_path / "killed"}',
              '--config.name=emergence', *(f'--config.{k}={v}' for k, v in settings.items())]
-  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+  environment = os.environ | {
+      'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu',
+      'JAX_DISABLE_MOST_OPTIMIZATIONS': str(int(
+          jax.config.read('jax_disable_most_optimizations')))}
   moments, held = random.Random(0), 0
   for _ in range(3):
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL,

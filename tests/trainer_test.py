@@ -93,7 +93,7 @@ def test_gradients_agree_over_devices_processes_and_jit(tmp_path):
       plain = alone[key.replace('/pmap/', '/jit/')]
       np.testing.assert_allclose(other[key], plain, atol=1e-5, rtol=1e-4, err_msg=f'{name} {key}')
   subsets = [key for key in alone.files if '/alone/' in key]
-  assert len({key.rpartition('/alone/')[0] + key.split('/')[2] for key in subsets}) == 8
+  assert len({key.partition('/alone/')[0] for key in subsets}) == 4
   for key in subsets:  # filling is as if it was not there
     np.testing.assert_allclose(alone[key.replace('/alone/', '/ragged/')], alone[key],
                                atol=1e-5, rtol=1e-4, err_msg=key)
