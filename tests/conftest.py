@@ -19,7 +19,8 @@ import pytest  # noqa: E402
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 # Modules that compile for much longer than they compute: unoptimised code is there sooner.
-PLAIN = {'alone_test', 'batch_test', 'cases_test', 'null_test', 'loop_test', 'sweep_test', 'configs_test', 'emergence_test'}
+PLAIN = {'alone_test', 'batch_test', 'cases_test', 'configs_test', 'emergence_test', 'loop_test',
+         'null_test', 'sweep_test'}
 
 
 @pytest.fixture(autouse=True, scope='module')
