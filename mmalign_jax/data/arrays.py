@@ -74,6 +74,12 @@ class Opened:
     key = next((key for key in _IDS if key in source.keys), None)
     return None if key is None else source.read(key)
 
+  def refuse_unread(self, dashes: str = '--') -> None:
+    """Raises ValueError for options without effect on the files opened so far."""
+    self.reading.refuse_unread(self.used, dashes)
+    columns.refuse_unknown([source for source in self._held.values()
+                            if isinstance(source, columns.Table)], self.reading.index, dashes)
+
   def names(self, path: pathlib.Path) -> tuple[str, ...]:
     """Columns or keys of a file."""
     source = self.at(path)

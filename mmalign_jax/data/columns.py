@@ -208,14 +208,24 @@ def index_of(table: Table, marked: Sequence[int],
 
 def _asked(table: Table, names: str) -> tuple[int, ...]:
   """Columns by name, or by place where no column is called so."""
-  found = []
-  for name in names.split(','):
-    j = table.place(name.strip())
-    if j is None and re.fullmatch(r'-?\d+', name.strip()) and (
-        -len(table.names) <= int(name) < len(table.names)):
-      j = int(name) % len(table.names)
-    found += [] if j is None else [j]
-  return tuple(found)
+  return tuple(j for name in names.split(',') if (j := asked_for(table, name.strip())) is not None)
+
+
+def asked_for(table: Table, name: str) -> int | None:
+  """The column that one name of --index means, None where the table has none."""
+  j = table.place(name)
+  if j is None and re.fullmatch(r'-?\d{1,9}', name) and (
+      -len(table.names) <= int(name) < len(table.names)):
+    j = int(name) % len(table.names)
+  return j
+
+
+def refuse_unknown(tables: Sequence[Table], index: str, dashes: str = '--') -> None:
+  """Raises ValueError for a name in --index that none of the tables has."""
+  for name in () if index in ('auto', 'none') else map(str.strip, index.split(',')):
+    if all(asked_for(table, name) is None for table in tables):
+      raise ValueError(f'{dashes}index={index}: no table has a column {name!r}; ' + '; '.join(
+          f'{table.path.name} has {", ".join(map(repr, table.names[:20]))}' for table in tables))
 
 
 def _column(table: Table, j: int) -> np.ndarray | None:

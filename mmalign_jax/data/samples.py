@@ -56,7 +56,7 @@ def read(sides: dict[str, str], reading: Reading, *, y: tuple[str, str] | None =
     columns[label[0]] = label[1]
   known = {len(label[1][at]) for at in label[1]} if label and not id else set()
   found = arrays.read_sides(sides, opened, left_out, gaps=True, rows=known, lone=lone)
-  reading.refuse_unread(opened.used)
+  opened.refuse_unread()
   notes = [note for side in found.values() for note in side.notes] + list(notes)
   counts = {name: len(side.layers[0]) for name, side in found.items()}
   for values in columns.values():

@@ -4,7 +4,7 @@ import pathlib
 import re
 
 from mmalign_jax.data import files
-from mmalign_jax.data.columns import open_table, read_by
+from mmalign_jax.data.columns import open_table, read_by, refuse_unknown
 from mmalign_jax.data.reading import Reading
 
 
@@ -24,6 +24,7 @@ def from_table(path: pathlib.Path, asked: dict[str, str], reading: Reading) -> f
     raise ValueError(f'{path}: a table has no layers or sequences; leave out '
                      f'{"pool" if reading.pool else "layers"}')
   table = open_table(path, reading)
+  refuse_unknown([table], reading.index, '')
   if not table.named:
     raise ValueError(f'{path}: a header is needed; the first line has only numbers: '
                      f'{files.listing(table.head[0] if table.head else ())}')

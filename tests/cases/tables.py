@@ -111,6 +111,8 @@ SHUFFLED = np.random.default_rng(2).permutation(N)
 RANKS = np.stack([np.random.default_rng(i).permutation(N) for i in range(3)], 1)
 INDEXED = 'left out as an index'
 INDEX = [
+    Row(2, 'an index that no table has', refuses(
+        'n,a\n1,2.5\n2,3.5\n', '--index=m', "no table has a column 'm'", 'x.csv', index='m')),
     Row(2, 'index written by pandas', written_index),
     Row(2, 'a second index of a file written twice', reads(
         text_of(np.c_[range(N), Z], head=',Unnamed: 0,a,b,c', index=range(N), pattern=repr),
