@@ -144,7 +144,7 @@ def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str =
   else:
     raise ValueError(f"{data!r}: unknown format {path.suffix!r}; known: 'digits', a folder, "
                      f'{", ".join((*columns.FORMATS, *files.STORES))}')
-  raw.refuse_unread('')
+  reading.refuse_unread(raw.used, '')
   return raw
 
 
