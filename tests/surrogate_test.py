@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmalign_jax.information import discrete, nulls, quantise, surrogate
-from mmalign_jax.information.surrogate import Sample, Shares
+from mmalign_jax.information.surrogate import NONE, Pull, Sample, Shares
 
 
 def sample(n=400, shape=(4, 5, 3), seed=0) -> Sample:
@@ -107,15 +107,15 @@ def test_permuting_within_strata_leaves_no_conditional_information():
 def test_models_run_from_independence_to_the_sample():
   s = sample()
   p = s.table()
-  none = surrogate.population(s, Shares(0, 0, 0, 0))
+  none = surrogate.population(s, Shares(NONE, NONE, 0, NONE))
   np.testing.assert_allclose(none, np.einsum(
       'i,j,y->ijy', *(p.sum(axis=axes) for axes in ((1, 2), (0, 2), (0, 1)))), atol=1e-12)
-  np.testing.assert_allclose(surrogate.population(s, Shares(1, 1, 1)), p, atol=1e-3)
+  np.testing.assert_allclose(surrogate.population(s, Shares(Pull(), Pull(), 1)), p, atol=1e-3)
 
 
 def test_without_interaction_log_odds_are_additive():
   s = sample(20000)
-  q = surrogate.population(s, Shares(1, 1, 0))
+  q = surrogate.population(s, Shares(Pull(), Pull(), 0))
   for axis in range(3):
     np.testing.assert_allclose(q.sum(axis=axis), s.table().sum(axis=axis), atol=1e-6)
   model = np.log(q)
@@ -146,7 +146,7 @@ def test_a_side_of_noise_flatters_itself_as_much_as_permutations_say():
   g = np.random.default_rng(0)
   y, j = g.integers(0, 3, 300), g.integers(0, 10, 300)
   s = Sample(2 * y + g.integers(0, 2, 300), j, y, (6, 10, 3))
-  made = surrogate.drawn(s, surrogate.population(s, Shares(1, 0, 0, 0)),
+  made = surrogate.drawn(s, surrogate.population(s, Shares(Pull(), NONE, 0, NONE)),
                          *(surrogate.noise(s, 200, g) for _ in range(2)))
   chance = nulls.permuted(s, 'x2', 200, g)[0]
   found, expected = (surrogate.informations(p)[:, 1].mean() for p in (made, chance))

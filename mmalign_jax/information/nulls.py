@@ -14,8 +14,6 @@ from mmalign_jax import grouped
 from mmalign_jax.information import surrogate
 from mmalign_jax.information.surrogate import Sample, tables
 
-GATE = (2.0, 4.0)   # standard deviations above chance: below, nothing is there; above, surely
-_DRAWS = 100
 
 
 def permuted(sample: Sample, which: str, draws: int, rng: np.random.Generator) -> tuple[
@@ -81,20 +79,15 @@ def blocks_of(sample: Sample, codes: np.ndarray) -> tuple[grouped.Blocks, bool]:
 def _conditional(sample: Sample, x: np.ndarray) -> np.ndarray:
   """p(y|x) [K, C] of codes x [N]: of the label alone unless x clearly tells something of it."""
   shape = (int(x.max()) + 1, 1, sample.shape[2])
-  pair = Sample(x, np.zeros_like(x), sample.y, shape, sample.groups)
-  own = pair.table()[:, 0]
-  weight = above_chance(pair, chance(pair, _DRAWS, np.random.default_rng(0)))
-  share = weight and weight * surrogate.fitted_pair(
-      x, sample.y, surrogate.noise(sample, surrogate.FITTING_DRAWS, np.random.default_rng(0)))
-  return surrogate.given(surrogate.shrunk(own, share))
+  own = tables(x, np.zeros_like(x), sample.y[None], shape)[0, :, 0]
+  noise = surrogate.noise(sample, surrogate.FITTING_DRAWS, np.random.default_rng(0))
+  return surrogate.given(surrogate.shrunk(own, surrogate.fitted_pair(x, sample.y, noise)))
 
 
 def above_chance(sample: Sample, by_chance: np.ndarray) -> float:
   """0..1: how surely I(X1,X2;Y) of a sample is above that of tables [B, n1, n2, C] by chance."""
   total = surrogate.informations(sample.table()[None])[0, 2]
-  null = surrogate.informations(by_chance)[:, 2]
-  above = (total - null.mean()) / max(null.std(), 1e-12)
-  return float(np.clip((above - GATE[0]) / (GATE[1] - GATE[0]), 0, 1))
+  return surrogate.above(total, surrogate.informations(by_chance)[:, 2])
 
 
 def chance(sample: Sample, draws: int, rng: np.random.Generator) -> np.ndarray:

@@ -11,13 +11,14 @@ label flatters itself as much in every draw as in the sample, so that no bias is
 
 from collections.abc import Callable
 import dataclasses
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 FITTING_DRAWS = 16   # data sets over which a model's plug-in informations are averaged
 HALVINGS = 10        # of the interval in which a share is sought
 SWEEPS = 30          # of proportional fitting
+GATE = (2.0, 4.0)    # standard deviations above chance: below, nothing is there; above, surely
 MOST_JOINT = 0.999   # pairs that were not seen have no structure of their own to keep
 
 
@@ -111,18 +112,33 @@ def _donors(groups: np.ndarray, draws: int, rng: np.random.Generator) -> np.ndar
 # -- models ----------------------------------------------------------------------------------------
 
 
+class Pull(NamedTuple):
+  """A model of a pair: `share` of the logarithm of its own odds against independence, and for what
+  was never seen together odds of `unseen`, both in 0..1; the table itself by default."""
+  share: float = 1.0
+  unseen: float = 0.0
+
+  def times(self, factor: float) -> 'Pull':
+    """Less structure: at 0 independence."""
+    return Pull(self.share * factor, 1 - factor * (1 - self.unseen))
+
+
+NONE = Pull(0.0, 1.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class Shares:
-  """How much of the sample's own structure a model keeps, each in 0..1: of p(y|x1), of p(y|x2), of
-  what is of all three, and of p(x1,x2)."""
-  side_1: float
-  side_2: float
+  """How much of the sample's own structure a model keeps: of p(y|x1), of p(y|x2), of what is of all
+  three (a share in 0..1), and of p(x1,x2)."""
+  side_1: Pull
+  side_2: Pull
   joint: float
-  pair: float = 1.0
+  pair: Pull = Pull()
 
   def times(self, factor: float) -> 'Shares':
     """Less of what concerns the label."""
-    return Shares(self.side_1 * factor, self.side_2 * factor, self.joint * factor, self.pair)
+    return Shares(self.side_1.times(factor), self.side_2.times(factor), self.joint * factor,
+                  self.pair)
 
 
 def population(sample: Sample, shares: Shares) -> np.ndarray:
@@ -134,7 +150,7 @@ def population(sample: Sample, shares: Shares) -> np.ndarray:
   has all three.
   """
   p = sample.table()
-  m1, m2, m12 = (shrunk(p.sum(axis=axis), share) for axis, share in (
+  m1, m2, m12 = (shrunk(p.sum(axis=axis), pull) for axis, pull in (
       (1, shares.side_1), (0, shares.side_2), (2, shares.pair)))
   joint = min(shares.joint, MOST_JOINT)
   q = joint * p + (1 - joint) * m12[..., None] * p.sum(axis=(0, 1))
@@ -145,9 +161,16 @@ def population(sample: Sample, shares: Shares) -> np.ndarray:
   return q / q.sum()
 
 
-def shrunk(m: np.ndarray, share: float) -> np.ndarray:
-  """share of a table m [n, k], the rest with its rows independent of its columns."""
-  return share * m + (1 - share) * m.sum(axis=1, keepdims=True) * m.sum(axis=0)
+def shrunk(m: np.ndarray, pull: Pull) -> np.ndarray:
+  """A table m [n, k] pulled to one with its rows independent of its columns; the probabilities of
+  both stay, by proportional fitting."""
+  rows, columns = m.sum(axis=1, keepdims=True), m.sum(axis=0, keepdims=True)
+  flat = rows * columns
+  q = flat * np.where(m > 0, np.where(m > 0, _ratio(m, flat), 1)**pull.share, pull.unseen)
+  for _ in range(SWEEPS):
+    q = q * _ratio(columns, q.sum(axis=0, keepdims=True))
+    q = q * _ratio(rows, q.sum(axis=1, keepdims=True))
+  return q
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -195,15 +218,38 @@ def fitted(sample: Sample, rng: np.random.Generator) -> Shares:
   return Shares(side_1, side_2, _matched(joint, observed[2]), pair)
 
 
-def fitted_pair(x: np.ndarray, y: np.ndarray, of_y: Noise) -> float:
-  """The share of p(y|x) at which I(X;Y) of x [N] and labels drawn anew averages the observed."""
+def fitted_pair(x: np.ndarray, y: np.ndarray, of_y: Noise) -> Pull:
+  """The model of p(y|x), of codes x, y [N], whose draws look like the sample.
+
+  Its share is that at which I(X;Y) of x and labels drawn anew averages the observed one, and its
+  `unseen` that at which they have as many states (x, y) as the sample: where a sharp p(y|x) never
+  gives most labels, a model that gives them all would take far more for luck than is.
+
+  All is independence where the observed I(X;Y) is not clearly above that of it (GATE): with a share
+  that can only be above 0, a model of noise would on average have some dependence.
+  """
   shape = (int(x.max()) + 1, 1, int(y.max()) + 1)
   table = lambda y: tables(x, np.zeros_like(x), y, shape)
   own = table(y[None])
-  def mean(share):
-    p = given(shrunk(own[0, :, 0], share))
-    return informations(table(labels(p, of_y(p[x], y), x)))[:, 0].mean()
-  return _matched(mean, informations(own)[0, 0])
+  observed, states = informations(own)[0, 0], np.count_nonzero(own)
+  def drawn(pull):
+    p = given(shrunk(own[0, :, 0], pull))
+    return table(labels(p, of_y(p[x], y), x))
+  weight = above(observed, informations(drawn(NONE))[:, 0])
+  if not weight:
+    return NONE
+  share = lambda unseen: _matched(
+      lambda share: informations(drawn(Pull(share, unseen)))[:, 0].mean(), observed)
+  occupied = lambda unseen: np.count_nonzero(
+      drawn(Pull(share(unseen), unseen))) / FITTING_DRAWS
+  unseen = _matched(occupied, states)
+  return Pull(share(unseen), unseen).times(weight)
+
+
+def above(observed: float, by_chance: np.ndarray) -> float:
+  """0..1: how surely a value is above those by chance [B]."""
+  deviations = (observed - by_chance.mean()) / max(by_chance.std(ddof=1), 1e-12)
+  return float(np.clip((deviations - GATE[0]) / (GATE[1] - GATE[0]), 0, 1))
 
 
 def _matched(mean: Callable[[float], float], goal: float) -> float:
