@@ -125,7 +125,7 @@ def test_without_interaction_log_odds_are_additive():
 
 
 @pytest.mark.parametrize('count', [None, 40])
-def test_a_fitted_model_explains_the_observed_informations(count):
+def test_a_fitted_model_explains_what_is_clear_of_the_observed_informations(count):
   s = sample(320)
   if count:
     s = dataclasses.replace(s, groups=np.arange(320) % count)
@@ -135,9 +135,23 @@ def test_a_fitted_model_explains_the_observed_informations(count):
   found = surrogate.informations(surrogate.drawn(s, model, *noises))
   error = found.std(axis=0) / np.sqrt(len(found)) + found.std(axis=0) / 4  # of the fitting draws
   observed = surrogate.informations(s.table()[None])[0]
-  assert (np.abs(found.mean(axis=0) - observed) < 3 * error).all()
   own = surrogate.informations(model[None])[0]
   assert (own <= observed + 1e-9).all()  # what the plug-in adds
+  assert shares.clear[0] == 1 and shares.clear[1] < 1  # by 0.7 of chance only
+  near = np.abs(found.mean(axis=0) - observed) < 3 * error
+  assert near[0] and near[2] and (near[1] or own[1] < observed[1] / 4)
+
+
+def test_the_jackknife_is_nearly_unbiased_and_takes_groups():
+  g = np.random.default_rng(0)
+  p = g.dirichlet(np.full(12, 0.5)).reshape(4, 3)
+  truth = surrogate.informations(p[None, :, None])[0, 0]
+  flat = np.array([np.repeat(np.arange(12), g.multinomial(90, p.ravel())) for _ in range(300)])
+  made = np.array([surrogate.jackknife(row // 3, row % 3) for row in flat])
+  assert abs(made.mean() - truth) < 3 * made.std() / np.sqrt(len(made)) + 1e-3
+  x, y = flat[0] // 3, flat[0] % 3
+  alone = surrogate.jackknife(x, y, np.arange(90))  # groups of one
+  np.testing.assert_allclose(alone, surrogate.jackknife(x, y), rtol=1e-9)
 
 
 def test_a_side_of_noise_flatters_itself_as_much_as_permutations_say():

@@ -205,15 +205,31 @@ def _bias(sample: Sample, many, rng, widen: bool):
   at = lambda shares, draws: _expected(sample, shares, many, [
       surrogate.noise(sample, draws, rng(f'draws {k}')) for k in range(2)])
   mean, truth = at(shares, BIAS_DRAWS)
+  bias = _exactly_none(sample, mean - truth, shares, many, rng)
   if not widen:
-    return mean - truth, None, shares
+    return bias, None, shares
   near, near_truth = at(shares.times(STEP), BIAS_DRAWS // 2)
   moved = at(shares, BIAS_DRAWS // 2)[0] - near
   def widening(spread):  # d value / d plug-in, where the step moved the plug-in enough to tell
     enough = np.abs(moved) > spread / 2
     slope = (truth - near_truth) / np.where(enough, moved, 1)
     return np.where(enough, np.clip(slope, 1, WIDEST), 1)
-  return mean - truth, widening, shares
+  return bias, widening, shares
+
+
+def _exactly_none(sample: Sample, bias: np.ndarray, shares: Shares, many, rng) -> np.ndarray:
+  """The bias [4] of a model, but that of redundancy from permutations where a side tells nothing.
+
+  They keep the other side as it is, where the model's has the luck of the sample in it, so that of
+  noise a little too much seems shared. The informations keep the bias of the model.
+  """
+  least = int(np.argmin(shares.clear))
+  if shares.clear[least] == 1 or sample.groups is not None:
+    return bias
+  kind = ('x1', 'x2')[least]
+  made, _ = nulls_.permuted(sample, kind, BIAS_DRAWS, rng(f'no {kind}'))
+  off = (many(made)[:, 0].mean() - bias[0]) * (1 - shares.clear[least])
+  return bias + off * np.array([1, -1, -1, 1])
 
 
 def _expected(sample: Sample, shares: Shares, many, noises):

@@ -81,7 +81,8 @@ def _conditional(sample: Sample, x: np.ndarray) -> np.ndarray:
   shape = (int(x.max()) + 1, 1, sample.shape[2])
   own = tables(x, np.zeros_like(x), sample.y[None], shape)[0, :, 0]
   noise = surrogate.noise(sample, surrogate.FITTING_DRAWS, np.random.default_rng(0))
-  return surrogate.given(surrogate.shrunk(own, surrogate.fitted_pair(x, sample.y, noise)))
+  pull, _ = surrogate.fitted_pair(x, sample.y, noise, sample.groups)
+  return surrogate.given(surrogate.shrunk(own, pull))
 
 
 def above_chance(sample: Sample, by_chance: np.ndarray) -> float:

@@ -129,16 +129,17 @@ NONE = Pull(0.0, 1.0)
 @dataclasses.dataclass(frozen=True)
 class Shares:
   """How much of the sample's own structure a model keeps: of p(y|x1), of p(y|x2), of what is of all
-  three (a share in 0..1), and of p(x1,x2)."""
+  three (a share in 0..1), and of p(x1,x2). clear: how surely each side tells of the label, 0..1."""
   side_1: Pull
   side_2: Pull
   joint: float
   pair: Pull = Pull()
+  clear: tuple[float, float] = (1.0, 1.0)
 
   def times(self, factor: float) -> 'Shares':
     """Less of what concerns the label."""
-    return Shares(self.side_1.times(factor), self.side_2.times(factor), self.joint * factor,
-                  self.pair)
+    return dataclasses.replace(self, side_1=self.side_1.times(factor),
+                               side_2=self.side_2.times(factor), joint=self.joint * factor)
 
 
 def population(sample: Sample, shares: Shares) -> np.ndarray:
@@ -209,21 +210,22 @@ def fitted(sample: Sample, rng: np.random.Generator) -> Shares:
   """The shares at which each plug-in information of drawn data averages the observed one."""
   observed = informations(sample.table()[None])[0]
   noises = [noise(sample, FITTING_DRAWS, rng) for _ in range(2)]
-  side_1 = fitted_pair(sample.i, sample.y, noises[1])
-  side_2 = fitted_pair(sample.j, sample.y, noises[1])
-  pair = fitted_pair(sample.i, sample.j, noises[0])
+  side_1, clear_1 = fitted_pair(sample.i, sample.y, noises[1], sample.groups)
+  side_2, clear_2 = fitted_pair(sample.j, sample.y, noises[1], sample.groups)
+  pair, _ = fitted_pair(sample.i, sample.j, noises[0], sample.groups)
   def joint(share):
     model = population(sample, Shares(side_1, side_2, share, pair))
     return informations(drawn(sample, model, *noises))[:, 2].mean()
-  return Shares(side_1, side_2, _matched(joint, observed[2]), pair)
+  return Shares(side_1, side_2, _matched(joint, observed[2]), pair, (clear_1, clear_2))
 
 
-def fitted_pair(x: np.ndarray, y: np.ndarray, of_y: Noise) -> Pull:
-  """The model of p(y|x), of codes x, y [N], whose draws look like the sample.
+def fitted_pair(x: np.ndarray, y: np.ndarray, of_y: Noise,
+                groups: np.ndarray | None = None) -> tuple[Pull, float]:
+  """The model of p(y|x), of codes x, y [N], whose draws look like the sample; how clear it is.
 
   Its share is that at which I(X;Y) of x and labels drawn anew averages the observed one, and its
-  `unseen` that at which they have as many states (x, y) as the sample: where a sharp p(y|x) never
-  gives most labels, a model that gives them all would take far more for luck than is.
+  `unseen` that at which its own I(X;Y) is the jackknife's: where a sharp p(y|x) never gives most
+  labels, a model that gives them all would take far more for luck than is.
 
   All is independence where the observed I(X;Y) is not clearly above that of it (GATE): with a share
   that can only be above 0, a model of noise would on average have some dependence.
@@ -231,19 +233,37 @@ def fitted_pair(x: np.ndarray, y: np.ndarray, of_y: Noise) -> Pull:
   shape = (int(x.max()) + 1, 1, int(y.max()) + 1)
   table = lambda y: tables(x, np.zeros_like(x), y, shape)
   own = table(y[None])
-  observed, states = informations(own)[0, 0], np.count_nonzero(own)
+  observed, m = informations(own)[0, 0], own[0, :, 0]
   def drawn(pull):
-    p = given(shrunk(own[0, :, 0], pull))
-    return table(labels(p, of_y(p[x], y), x))
-  weight = above(observed, informations(drawn(NONE))[:, 0])
+    p = given(shrunk(m, pull))
+    return informations(table(labels(p, of_y(p[x], y), x)))[:, 0]
+  weight = above(observed, drawn(NONE))
   if not weight:
-    return NONE
-  share = lambda unseen: _matched(
-      lambda share: informations(drawn(Pull(share, unseen)))[:, 0].mean(), observed)
-  occupied = lambda unseen: np.count_nonzero(
-      drawn(Pull(share(unseen), unseen))) / FITTING_DRAWS
-  unseen = _matched(occupied, states)
-  return Pull(share(unseen), unseen).times(weight)
+    return NONE, 0.0
+  share = lambda unseen: _matched(lambda share: drawn(Pull(share, unseen)).mean(), observed)
+  less = lambda root: -informations(
+      shrunk(m, Pull(share(root**2), root**2))[None, :, None])[0, 0]
+  unseen = _matched(less, -jackknife(x, y, groups), HALVINGS // 2)**2  # mostly near 0
+  return Pull(share(unseen), unseen).times(weight), weight
+
+
+def jackknife(x: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> float:
+  """I(X;Y) of codes x, y [N] less its bias of first order: plug-in values without a sample, or
+  without a group, tell how it falls with their number (Quenouille 1956)."""
+  shape = (int(x.max()) + 1, int(y.max()) + 1)
+  flat, size = x * shape[1] + y, shape[0] * shape[1]
+  counts = np.bincount(flat, minlength=size)
+  if groups is None:  # all samples of a state (x, y) are alike
+    kinds = np.flatnonzero(counts)
+    left, often = counts - np.eye(size, dtype=np.int64)[kinds], counts[kinds]
+  else:
+    count = int(groups.max()) + 1
+    left = counts - np.bincount(groups * size + flat, minlength=count * size).reshape(count, size)
+    often = np.ones(count)
+  of = lambda c: informations((c / c.sum(axis=1, keepdims=True)).reshape(
+      -1, shape[0], 1, shape[1]))[:, 0]
+  number = often.sum()
+  return float(number * of(counts[None])[0] - (number - 1) * np.average(of(left), weights=often))
 
 
 def above(observed: float, by_chance: np.ndarray) -> float:
@@ -252,14 +272,14 @@ def above(observed: float, by_chance: np.ndarray) -> float:
   return float(np.clip((deviations - GATE[0]) / (GATE[1] - GATE[0]), 0, 1))
 
 
-def _matched(mean: Callable[[float], float], goal: float) -> float:
+def _matched(mean: Callable[[float], float], goal: float, halvings: int = HALVINGS) -> float:
   """The share in 0..1 at which the increasing function `mean` comes to `goal`."""
   low, high = 0.0, 1.0
   if mean(low) >= goal:
     return low
   if mean(high) <= goal:
     return high
-  for _ in range(HALVINGS):
+  for _ in range(halvings):
     middle = (low + high) / 2
     low, high = (middle, high) if mean(middle) < goal else (low, middle)
   return (low + high) / 2
