@@ -57,7 +57,7 @@ def table(summary: list[dict], dataset: xr.Dataset) -> str:
   return aligned(head, rows, left=(len(head) - 2, len(head) - 1)) + (
       f'\n{diverged} of {dataset["diverged"].size} cells diverged' if diverged else '') + (
           f'\nthe test set has {" or ".join(map(str, few))} independent parts (groups): '
-          'intervals are wide, and rough' if few else '')
+          'intervals are rough' if few else '')
 
 
 def _cells(row: dict, settings: list[str]) -> list[str]:
