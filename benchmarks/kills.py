@@ -248,7 +248,7 @@ def main() -> int:
   parser.add_argument('--seed', type=int, default=7)
   parser.add_argument('--json', type=pathlib.Path)
   given = parser.parse_args()
-  base, moments, record = given.workdir.resolve(), random.Random(given.seed), {}
+  base, record = given.workdir.resolve(), {}
   base.mkdir(parents=True, exist_ok=True)
   chosen = [case for name, case in cases(base, given.data_dir).items()
             if name in given.only.split(',')]
@@ -256,6 +256,7 @@ def main() -> int:
     shutil.rmtree(case.quiet.parent, ignore_errors=True)
     case.run_quietly()
     share = given.kills * (i + 1) // len(chosen) - given.kills * i // len(chosen)
+    moments = random.Random(f'{given.seed} {case.name}')  # a case alone has those it has among all
     found = kills(case, share, moments) if share else {}
     if os.getuid() == 0:
       found['full_disk'] = [full_disk(case, s) for s in (0.4, 0.9)]
