@@ -384,6 +384,14 @@ def test_ties_go_to_the_lower_index():
   assert float(similarity.recall_xy(x, x)) == pytest.approx(1 / 9)
 
 
+@pytest.mark.parametrize('n', [9, ours.FEW + 1])
+@pytest.mark.parametrize('metric', ours.METRICS)
+def test_where_all_are_equal_no_sample_is_its_own_neighbour(n, metric):
+  lists = np.asarray(ours.search(jnp.full((n, 3), 0.3), k=3, metric=metric).lists.T)
+  np.testing.assert_array_equal(lists[:5], [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [0, 1, 2]])
+  assert (lists[5:] == [[0, 1, 2]]).all()
+
+
 @pytest.mark.parametrize('sizes', [(200,), (50, 50, 100), (1, 30, 169), (63, 63, 74)])
 def test_running_sums_equal_the_value_of_all_samples(sizes):
   x, y = golden()

@@ -141,7 +141,8 @@ def ordered(near: chex.Array, index: chex.Array, tolerance: chex.Array, k: int,
   """
   far, index, tolerance = jax.lax.sort((-near, index, tolerance), num_keys=1)
   step = jnp.diff(far, axis=1, prepend=far[:, :1])
-  step = jnp.where(jnp.isnan(step), 0, step)  # inf - inf: what is not allowed
+  step = jnp.where(jnp.isnan(step), 0, step)  # inf - inf: what is not allowed, equal to nothing
+  tolerance = jnp.where(jnp.isinf(far), 0, tolerance)
   group = jnp.cumsum(step > tolerance, axis=1, dtype=jnp.int32)
   _, index, far = jax.lax.sort((group, index, far), num_keys=2)
   return -far[:, :k], index[:, :k]

@@ -23,6 +23,7 @@ from mmalign_jax.similarity.preprocess import normalize, power
 
 TILE = 2048
 MORE = 6  # candidates beyond k
+FEW = 200  # samples up to which all is done in float64 at once: sooner compiled, and no slower
 
 Found = tuple[chex.Array, chex.Array]  # values and indices [..., k], best first
 
@@ -112,13 +113,25 @@ def _search_jvp(k, metric, with_self, primals, tangents):
 def _nearest(p: chex.Array, k: int, metric: str, with_self: bool) -> Found:
   """Nearness [N, k] f64 and lists [N, k] i32 of points p [N, D]."""
   n, features = p.shape
-  kept = min(k + MORE, n - 1 + with_self)
-  near, candidates, error = _candidates(p, kept, metric, with_self)
   size = jnp.ones(n, p.dtype)
   if metric == 'inner_product':
     size = jnp.sqrt(jnp.sum(p * p, axis=1))
     size = size * jnp.max(size)
   slack = lambda near, size: exact.slack(near, metric, size[:, None], features)
+
+  def among_all(index):
+    every = jnp.arange(n, dtype=jnp.int32)[None]
+    all_near, apart = exact.nearness_to_all(p[index], p, metric, index)
+    if not with_self:
+      all_near = jnp.where(index[:, None] == every, -jnp.inf, all_near)
+    ordered = exact.ordered(all_near, jnp.broadcast_to(every, all_near.shape),
+                            slack(all_near, size[index]) + apart, k)
+    return *ordered, jnp.ones(len(index), bool)
+
+  if n <= FEW:
+    return among_all(jnp.arange(n, dtype=jnp.int32))[:2]
+  kept = min(k + MORE, n - 1 + with_self)
+  near, candidates, error = _candidates(p, kept, metric, with_self)
   steps = near[:, :k] - near[:, 1:k + 1] if kept > k else near[:, :-1] - near[:, 1:]
   needed = 2 * error[:, None] + slack(near[:, 1:steps.shape[1] + 1], size)
   clear = jnp.all(steps > needed, axis=1) | (error == 0)  # in order, beyond all rounding
@@ -132,15 +145,6 @@ def _nearest(p: chex.Array, k: int, metric: str, with_self: bool) -> Found:
     apart = (least - slack(least, size[index]))[:, 0]
     sure = (kept == n - 1 + with_self) | (last[index] + error[index] < apart)
     return *ordered, sure
-
-  def among_all(index):
-    every = jnp.arange(n, dtype=jnp.int32)[None]
-    all_near, apart = exact.nearness_to_all(p[index], p, metric, index)
-    if not with_self:
-      all_near = jnp.where(index[:, None] == every, -jnp.inf, all_near)
-    ordered = exact.ordered(all_near, jnp.broadcast_to(every, all_near.shape),
-                            slack(all_near, size[index]) + apart, k)
-    return *ordered, jnp.ones(len(index), bool)
 
   found = near[:, :k], candidates[:, :k], clear
   for how, rows in ((among_candidates, 128), (among_all, 64)):
