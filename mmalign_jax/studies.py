@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, Sequence
 
 from mmalign_jax.training import shards
+from mmalign_jax.training.damage import note
 from mmalign_jax.types import lookup
 
 
@@ -83,6 +84,8 @@ def merge(folders: Sequence[str | os.PathLike], out: str | os.PathLike, *,
   kind = kind_of(settings)
   plan = module(kind.plan).from_settings(settings, preset=settings)  # as recorded: nobody's choice
   run = module(kind.run)
+  if absent := [name for name in run.record(plan) if name not in settings]:
+    note(f'{folders[0]} is of another version, without {", ".join(absent)}, taken as the default')
   shards.check_cells(run.wanted(plan), {f: run.held(plan, f) for f in folders})
   shards.copy(folders, out, run.FOLDERS, run.FILES, run.record(plan), run.defaults())
   dataset = run.run(plan, out)

@@ -4,6 +4,7 @@ import pathlib
 
 from mmalign_jax import studies
 from mmalign_jax.cli import Parser
+from mmalign_jax.training.damage import at_the_end
 
 
 def run(argv: list[str]) -> None:
@@ -16,4 +17,6 @@ def run(argv: list[str]) -> None:
   parser.add_argument('--nofigures', action='store_true', help='draw no pictures')
   asked = parser.parse_args(argv)
   out = asked.workdir or pathlib.Path(asked.folders[0]).resolve().parent / 'merged'
-  print(studies.merge(asked.folders, out, figures=not asked.nofigures))
+  with at_the_end():
+    answer = studies.merge(asked.folders, out, figures=not asked.nofigures)
+  print(answer)

@@ -1,10 +1,12 @@
 """What cannot be read now, and what is damaged: only the latter is moved, nothing is deleted."""
 
+import contextlib
 import errno
 import os
 import pathlib
 import re
 import sys
+from collections.abc import Iterator
 
 _OF_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 _SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM,
@@ -64,6 +66,30 @@ def set_aside(path: pathlib.Path, why: str) -> pathlib.Path | None:
   return target
 
 
+_kept: list[list[str]] = []  # notes that wait, by the calls of `at_the_end` that are open
+
+
 def note(text: str) -> None:
   """A remark on standard error."""
-  print(f'note: {text}', file=sys.stderr, flush=True)
+  if _kept:
+    _kept[-1].append(text)
+  else:
+    print(f'note: {text}', file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def at_the_end() -> Iterator[None]:
+  """Notes are said once all is done; an error, which is one line, ends with them instead."""
+  _kept.append([])
+  try:
+    yield
+  except (ValueError, OSError) as error:
+    notes = _kept.pop()
+    if not notes or of_the_machine(error):
+      raise
+    raise ValueError('; '.join([str(error), *notes])) from error
+  except BaseException:
+    _kept.pop()
+    raise
+  for text in _kept.pop():
+    note(text)

@@ -40,9 +40,6 @@ def settings_of(folders: Sequence[pathlib.Path],
       raise ValueError(f'{path} is given twice')
     first = folder.read_json(folders[0] / 'config.json')
     folder.refuse_other(path / 'config.json', first, defaults(first))
-  absent = [name for name in defaults(first) if name not in first]
-  if absent:
-    note(f'{folders[0]} is of another version, without {", ".join(absent)}, taken as the default')
   latest = folders[0] / LATEST
   settings = folder.read_json(latest, 'remove it: config.json beside it is then used') if (
       latest.exists()) else first

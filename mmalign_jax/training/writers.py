@@ -53,7 +53,7 @@ class Chunks:
   """
 
   def __init__(self, workdir: str | os.PathLike, study: Study, lock: str = 'chunks/.lock'):
-    self.folder = pathlib.Path(workdir) / 'chunks'
+    self.folder, self._n_cells = pathlib.Path(workdir) / 'chunks', study.n_cells
     self._lock = folder.claim(workdir, study.settings, lock, defaults())
 
   def close(self) -> None:
@@ -62,7 +62,7 @@ class Chunks:
 
   def read(self) -> dict[str, np.ndarray]:
     """Every cell on disk, as `read_chunks`."""
-    return read_chunks(self.folder)
+    return read_chunks(self.folder, self._n_cells)
 
   def write(self, index: np.ndarray, cells: Cell) -> None:
     """Puts one chunk on disk before it returns.
@@ -83,14 +83,16 @@ def defaults() -> dict[str, Any]:
   return {name: value for name, value in study_defaults().items() if name not in RUN}
 
 
-def read_chunks(chunks: pathlib.Path, load: Callable[[pathlib.Path], folder.Arrays | None]
-                = folder.load) -> dict[str, np.ndarray]:
+def read_chunks(chunks: pathlib.Path, n_cells: int,
+                load: Callable[[pathlib.Path], folder.Arrays | None] = folder.load,
+                ) -> dict[str, np.ndarray]:
   """{'cell': [W] numbers, name: [W, ...]} of every cell in a folder; damaged files do not count.
 
   A variable that a file does not hold, being of another version, is NaN for its cells, and is not
   among the names where no file holds it; a note says so.
 
   Args:
+    n_cells: of the study.
     load: how a file is read; `folder.load` sets damaged ones aside.
 
   Raises:
@@ -100,10 +102,9 @@ def read_chunks(chunks: pathlib.Path, load: Callable[[pathlib.Path], folder.Arra
   if not found:
     return {'cell': np.zeros(0, int)}
   for path, part in found.items():
-    for name in _NEEDED:
-      if name not in part:
-        raise ValueError(f'{path} holds no {name!r}, being of another version, and is kept; go on '
-                         'with that version, or choose another workdir')
+    if why := _foreign(part, n_cells):
+      raise ValueError(f'{path} holds {why}, being of another version, and is kept; go on with '
+                       'that version, or choose another workdir')
   names = [name for name in ('cell', *_VARIABLES) if any(name in part for part in found.values())]
   lacking = {name: sum(name not in part for part in found.values()) for name in _VARIABLES}
   for name, count in lacking.items():
@@ -114,6 +115,22 @@ def read_chunks(chunks: pathlib.Path, load: Callable[[pathlib.Path], folder.Arra
             for name in names}
   _, first = np.unique(joined['cell'], return_index=True)
   return {name: value[first] for name, value in joined.items()}
+
+
+def _foreign(part: folder.Arrays, n_cells: int) -> str:
+  """What a file has that this version never writes; '' for nothing."""
+  for name in _NEEDED:
+    if name not in part:
+      return f'no {name!r}'
+  cell = part['cell']
+  if cell.ndim != 1 or cell.dtype.kind not in 'iu' or not np.isin(cell, np.arange(n_cells)).all():
+    return f'other cells than 0..{n_cells - 1}'
+  for name in _VARIABLES:
+    value = part.get(name, cell)
+    most = 2 if name.startswith('accuracy_by_fold') else 1
+    if value.dtype.kind not in 'biuf' or value.shape[:1] != cell.shape or value.ndim > most:
+      return f'{value.dtype} {list(value.shape)} as {name!r} of {len(cell)} cells'
+  return ''
 
 
 def _column(name: str, part: folder.Arrays, others: Iterable[folder.Arrays]) -> np.ndarray:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -11,6 +12,7 @@ from cases.table import Row
 from mmalign_jax import cli
 from mmalign_jax.data import arrays
 from mmalign_jax.information import quantise
+from mmalign_jax.training import loop, study
 
 
 def refusal(*argv: str) -> str:
@@ -87,7 +89,52 @@ def _largest(folder: pathlib.Path) -> None:
       np.testing.assert_array_equal(codes, quantise.quantise(columns * factor, 4)[0], how)
 
 
+def _pipe_in_a_folder(folder: pathlib.Path) -> None:
+  """Opening it waited for a writer, without end."""
+  for name in ('x1', 'x2'):
+    np.savetxt(folder / f'{name}.csv', np.random.default_rng(0).normal(size=(24, 2)), '%.3f', ',')
+  os.mkfifo(folder / 'y.csv')
+  assert 'not a file but a pipe' in refusal(
+      'decompose', f'--data={folder}', '--x1=x1', '--x2=x2', '--y=y')
+
+
+def _merged(folder: pathlib.Path, change) -> str:
+  """What a merge says of two shards, the file of the first changed."""
+  for i in (1, 2):
+    plan = study.from_settings(dict(lam=(0.0, 1.0), seed=(0,), redundancy=(4,), steps=1,
+                                    batch_size=8, n_train=(16,), n_align=16))
+    loop.run_study(plan, folder / str(i), shard=(i, 2), progress=False)
+  change(next((folder / '1' / 'chunks').glob('*.npz')))
+  return refusal('merge', str(folder / '1'), str(folder / '2'), '--nofigures')
+
+
+def _foreign(change):
+  """Arrays that no version writes: an index out of range, by a traceback."""
+  def check(folder: pathlib.Path) -> None:
+    def rewrite(path):
+      with np.load(path) as file:
+        found = dict(file)
+      np.savez(path, **found | change(found))
+    assert 'of another version, and is kept' in _merged(folder, rewrite)
+  return check
+
+
+def _damaged_in_a_merge(folder: pathlib.Path) -> None:
+  """The note on the file came on a line of its own, before the error."""
+  said = _merged(folder, lambda path: path.write_bytes(path.read_bytes()[:-40]))
+  assert 'cells are missing' in said and 'is damaged' in said and 'version' not in said
+
+
 ROWS = [
+    Row('found', 'a pipe among the files of a folder', _pipe_in_a_folder),
+    *(Row('found', f'merge of a chunk with {what}', _foreign(change)) for what, change in (
+        ('cells out of range', lambda a: {'cell': a['cell'] + 100}),
+        ('cells below 0', lambda a: {'cell': a['cell'] - 2**40}),
+        ('broken cells', lambda a: {'cell': a['cell'] * 0.5}),
+        ('one axis too many', lambda a: {'accuracy_1': a['accuracy_1'][:, None]}),
+        ('text for numbers', lambda a: {'cka': a['cka'].astype('S')}),
+        ('fewer values than cells', lambda a: {'cka': a['cka'][:0]}))),
+    Row('found', 'merge of a damaged chunk', _damaged_in_a_merge),
     Row('found', 'obsm of an .h5ad is a matrix', _mapping_is_a_matrix),
     Row('found', 'very many keys', _many_keys),
     Row('found', 'names that a terminal obeys', _terminal),

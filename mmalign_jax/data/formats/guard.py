@@ -10,14 +10,16 @@ import contextlib
 import gzip
 import io
 import math
+import os
 import pathlib
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 import numpy as np
 
-VALUES = 2**26    # values that any packed array may have: 0.5 GiB as float64
+VALUES = 2**24    # values that any packed array may have: 128 MiB as float64
 PER_BYTE = 4      # ... or so many for each byte of its file, where that is more
 TEXT = 2**28      # bytes that any .gz file may unpack to: 0.25 GiB
 TEXT_PER_BYTE = 10
@@ -111,9 +113,12 @@ def opened(path: pathlib.Path) -> Iterator[BinaryIO]:
   """A file to read from any place; of a .gz file, in memory, what it unpacks to.
 
   Raises:
-    ValueError: it unpacks to more than TEXT bytes and more than TEXT_PER_BYTE times its size.
+    ValueError: it is no file, or unpacks to more than TEXT bytes and more than TEXT_PER_BYTE times
+      its size.
     OSError, EOFError, zlib.error: missing or damaged.
   """
+  if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait without end
+    raise ValueError('not a file but a pipe, a device or a folder')
   if path.suffix.lower() != '.gz':
     with open(path, 'rb') as file:
       yield file
