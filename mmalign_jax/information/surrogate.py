@@ -5,8 +5,10 @@ For bias they are drawn anew from a *model* p(i, j, y), a shrunken form of the s
 three pair marginals pulled towards independence, the interaction of all three pulled towards none,
 each just so far that the plug-in informations of data drawn from it average the observed ones, and
 that a pair's own information is the jackknife's. A pair that is not clearly dependent is
-independent in the model: on average a share above 0 would give noise some dependence. The pairs (i, j) are drawn too: their own chance association carries that of a label with one side over
-to the other, and where they are kept as they are, a side of noise beside a side that tells the
+independent in the model: on average a share above 0 would give noise some dependence.
+
+The pairs (i, j) are drawn too: their own chance association carries that of a label with one side
+over to the other, and where they are kept as they are, a side of noise beside a side that tells the
 label flatters itself as much in every draw as in the sample, so that no bias is seen.
 """
 
