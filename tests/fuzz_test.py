@@ -20,12 +20,12 @@ def fuzz(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_malformed_inputs(tmp_path):
-  done = fuzz('--cases=150', '--seed=13', '--commands=measure,decompose,decompose --data,'
+  done = fuzz('--cases=100', '--seed=13', '--commands=measure,decompose,decompose --data,'
               'decompose --table', f'--json={tmp_path / "counts.json"}', '--quick', '--patience=20')
   assert done.returncode == 0, done.stdout + done.stderr
   found = json.loads((tmp_path / 'counts.json').read_text())
-  assert found['cases'] == 150 and found['failed'] == 0
-  assert found['refused'] > 75 and found['answered'] > 5
+  assert found['cases'] == 100 and found['failed'] == 0
+  assert found['refused'] > 50 and found['answered'] > 5
 
 
 def test_witnesses_see_harm():
