@@ -264,11 +264,11 @@ def test_torch(tmp_path):
 
 
 def test_claims_are_held_against_the_file():
-  assert guard.sized((3, 2), 8, held=48) == 48 and guard.sized((2**25, 2), 4, size=10) == 2**28
+  assert guard.sized((3, 2), 8, held=48) == 48 and guard.sized((2**23, 2), 4, size=10) == 2**26
   for shape, how, match in (((3, 2), {'held': 47}, 'but 47 are there'),
-                            ((2**26 + 1,), {'size': 10}, 'above the bound'),
-                            ((2**26 + 1,), {'size': 2**24}, 'above the bound'),
+                            ((2**24 + 1,), {'size': 10}, 'above the bound'),
+                            ((2**24 + 1,), {'size': 2**22}, 'above the bound'),
                             ((-1, 2), {'held': 99}, 'negative'),
                             ((2**62, 0), {'size': 99}, 'larger than any array')):
     one_line(lambda: guard.sized(shape, 8, **how), match)
-  assert guard.sized((2**26 + 1,), 1, size=2**25)  # four values for each byte of a file
+  assert guard.sized((2**24 + 1,), 1, size=2**23)  # four values for each byte of a file
