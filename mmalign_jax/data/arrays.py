@@ -15,13 +15,12 @@ from collections.abc import Collection
 import numpy as np
 
 from mmalign_jax.data import columns, files, sequences
-from mmalign_jax.data.formats import annotated, guard, numpy_files
+from mmalign_jax.data.formats import guard
+from mmalign_jax.data.opened import Opened
 from mmalign_jax.data.reading import Reading
 from mmalign_jax.digits import beyond_float64, needs_float64
 
-FORMATS = ('.npy', *columns.FORMATS, *files.STORES)
 MOST_LAYERS = 1000
-_IDS = ('id', 'ids', annotated.NAMES)  # keys by which rows are known
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,59 +30,6 @@ class Features:
   names: tuple[str, ...]
   layers: tuple[np.ndarray, ...]
   notes: tuple[str, ...] = ()
-
-
-class Opened:
-  """Files, each read once; `used`: the options that had something to act on."""
-
-  def __init__(self, reading: Reading | None = None):
-    self.reading = reading or Reading()
-    self.used: set[str] = set()
-    self._held: dict[pathlib.Path, columns.Table | files.Store] = {}
-
-  def at(self, path: pathlib.Path) -> columns.Table | files.Store:
-    """The table or the arrays of a file."""
-    if path not in self._held:
-      suffix = guard.kind(path)
-      if suffix in columns.FORMATS:
-        made = columns.open_table(path, self.reading)
-        self.used |= set(columns.read_by(path))
-      elif suffix == '.npy':
-        made = numpy_files.npy(path)
-      elif suffix in files.STORES:
-        made = files.STORES[suffix](path)
-      else:
-        raise ValueError(f'unknown format {guard.kind(path)!r}; known: {", ".join(FORMATS)}')
-      self._held[path] = made
-    return self._held[path]
-
-  def column(self, path: pathlib.Path, name: str) -> np.ndarray | None:
-    """The column or key `name` of a file, as it is there; None where it has none."""
-    source = self.at(path)
-    if isinstance(source, columns.Table):
-      j = source.place(name)
-      return None if j is None else source.text(j)
-    key = next((key for key in (name, f'obs:{name}') if key and key in source.keys), None)
-    return None if key is None else source.read(key)
-
-  def ids(self, path: pathlib.Path) -> np.ndarray | None:
-    """What a file says its rows are called: the first index column, or an array of ids."""
-    source = self.at(path)
-    if isinstance(source, columns.Table):
-      return source.text(source.index[0]) if source.index else None
-    key = next((key for key in _IDS if key in source.keys), None)
-    return None if key is None else source.read(key)
-
-  def refuse_unread(self, dashes: str = '--') -> None:
-    """Raises ValueError for options without effect on the files opened so far."""
-    self.reading.refuse_unread(self.used, dashes)
-    columns.refuse_unknown([source for source in self._held.values()
-                            if isinstance(source, columns.Table)], self.reading.index, dashes)
-
-  def names(self, path: pathlib.Path) -> tuple[str, ...]:
-    """Columns or keys of a file."""
-    source = self.at(path)
-    return tuple(filter(None, source.names if isinstance(source, columns.Table) else source.keys))
 
 
 def read(spec: str, argument: str = 'x', layers: str = 'auto', pool: str = '') -> Features:
@@ -188,8 +134,10 @@ def parts(spec: str) -> tuple[pathlib.Path, str | None]:
     path = pathlib.Path(spec[:end]).expanduser()
     if path.is_file():
       return path, spec[end + 1:] if end < len(spec) else None
-  raise FileNotFoundError('a folder; a file is needed' if pathlib.Path(spec).expanduser().is_dir()
-                          else 'no such file')
+  whole = pathlib.Path(spec).expanduser()
+  raise FileNotFoundError('a folder; a file is needed' if whole.is_dir() else
+                          'a pipe or a device; a file is needed' if whole.exists() else
+                          'no such file')
 
 
 def _of_table(spec: str, table: columns.Table, key: str | None,

@@ -10,7 +10,8 @@ import pathlib
 import numpy as np
 
 from mmalign_jax.data import arrays, files, gaps, rows
-from mmalign_jax.data.arrays import Features, Opened
+from mmalign_jax.data.arrays import Features
+from mmalign_jax.data.opened import Opened
 from mmalign_jax.data.reading import Reading
 
 

@@ -26,7 +26,7 @@ import numpy as np
 from mmalign_jax import grouped
 from mmalign_jax.information import nulls as nulls_
 from mmalign_jax.information import quantise as cells_
-from mmalign_jax.information import surrogate
+from mmalign_jax.information.bias import bias_of
 from mmalign_jax.information.broja import broja, broja_many
 from mmalign_jax.information.decomposition import ATOMS
 from mmalign_jax.information.surrogate import Sample, Shares
@@ -38,9 +38,6 @@ PRESENT, CHANCE, UNDECIDED = (
 NULLS = {  # the permutations under which an atom vanishes
     'redundancy': ('x1', 'x2'), 'unique_1': ('x1|x2',), 'unique_2': ('x2|x1',),
     'synergy': ('x1|x2', 'x2|x1')}
-BIAS_DRAWS = 100
-STEP = 0.9          # of the shares, to see how the correction moves with the plug-in value
-WIDEST = 2.0        # factor by which an interval is widened for it
 TIE = 1e-6          # nats: nulls are solved to 1e-5, in part to rounding
 _CHUNK = 25         # tables a call: one compilation for all
 
@@ -111,7 +108,7 @@ def estimate(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, *, null: int = 200,
   p = sample.table()
   raw = broja(p)
   many = lambda made: solved(made, workers)
-  bias, widening, shares = _bias(sample, many, rng, bool(bootstrap))
+  bias, widening, shares = bias_of(sample, many, rng, bool(bootstrap))
   value = raw.atoms() - bias
   intervals = [None] * 4
   if bootstrap:
@@ -191,52 +188,7 @@ def check_size(n: int, shape: Sequence[int]) -> None:
                      f'classes: at least {needed} are needed')
 
 
-# -- bias ------------------------------------------------------------------------------------------
-
-
-def _bias(sample: Sample, many, rng, widen: bool):
-  """Bias [4] of the plug-in atoms, how an interval is widened if asked for, and the shares of the
-  model."""
-  chance = nulls_.chance(sample, BIAS_DRAWS, rng('labels'))
-  weight = nulls_.above_chance(sample, chance)
-  if not weight:
-    return many(chance).mean(axis=0), lambda spread: np.ones(4), None
-  shares = surrogate.fitted(sample, rng('model')).times(weight)
-  at = lambda shares, draws: _expected(sample, shares, many, [
-      surrogate.noise(sample, draws, rng(f'draws {k}')) for k in range(2)])
-  mean, truth = at(shares, BIAS_DRAWS)
-  bias = _exactly_none(sample, mean - truth, shares, many, rng)
-  if not widen:
-    return bias, None, shares
-  near, near_truth = at(shares.times(STEP), BIAS_DRAWS // 2)
-  moved = at(shares, BIAS_DRAWS // 2)[0] - near
-  def widening(spread):  # d value / d plug-in, where the step moved the plug-in enough to tell
-    enough = np.abs(moved) > spread / 2
-    slope = (truth - near_truth) / np.where(enough, moved, 1)
-    return np.where(enough, np.clip(slope, 1, WIDEST), 1)
-  return bias, widening, shares
-
-
-def _exactly_none(sample: Sample, bias: np.ndarray, shares: Shares, many, rng) -> np.ndarray:
-  """The bias [4] of a model, but that of redundancy from permutations where a side tells nothing.
-
-  They keep the other side as it is, where the model's has the luck of the sample in it, so that of
-  noise a little too much seems shared. The informations keep the bias of the model.
-  """
-  least = int(np.argmin(shares.clear))
-  if shares.clear[least] == 1 or sample.groups is not None:
-    return bias
-  kind = ('x1', 'x2')[least]
-  made, _ = nulls_.permuted(sample, kind, BIAS_DRAWS, rng(f'no {kind}'))
-  off = (many(made)[:, 0].mean() - bias[0]) * (1 - shares.clear[least])
-  return bias + off * np.array([1, -1, -1, 1])
-
-
-def _expected(sample: Sample, shares: Shares, many, noises):
-  """Mean plug-in atoms [4] of data drawn from a model, and the model's own."""
-  model = surrogate.population(sample, shares)
-  made = many(np.concatenate([model[None], surrogate.drawn(sample, model, *noises)]))
-  return made[1:].mean(axis=0), made[0]
+# -- intervals -------------------------------------------------------------------------------------
 
 
 def _few(sample: Sample) -> float:

@@ -29,3 +29,22 @@ def row_blocks(function: Callable[..., chex.ArrayTree], z: chex.Array, *,
   join = lambda leaf: jnp.concatenate(
       [leaf[:-1].reshape(-1, *leaf.shape[2:]), leaf[-1, size - last:]])
   return jax.tree.map(join, made)
+
+
+def settled(function: Callable[[chex.Array], tuple], leaves: tuple, needed: chex.Array,
+            size: int) -> tuple:
+  """Leaves [N, ...] after function(index [B]) -> leaves [B, ...] of the rows that are `needed`.
+
+  B is `size`, at most N, a block at a time; the last repeats rows that are not needed.
+  """
+  n = needed.shape[0]
+  size = min(n, size)
+  order = jnp.argsort(~needed, stable=True).astype(jnp.int32)  # those that are come first
+  number = jnp.sum(needed)
+  def block(state):
+    start, leaves = state
+    index = jax.lax.dynamic_slice(order, (jnp.minimum(start, n - size),), (size,))
+    made = function(index)
+    return start + size, tuple(leaf.at[index].set(one) for leaf, one in zip(leaves, made))
+  return jax.lax.while_loop(lambda state: state[0] < number, block,
+                            (jnp.zeros_like(number), leaves))[1]

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax.similarity import exact, item_neighbors
+from mmalign_jax.similarity.blocks import settled
 from mmalign_jax.similarity.exact import METRICS
 from mmalign_jax.similarity.preprocess import normalize, power
 
@@ -148,24 +149,8 @@ def _nearest(p: chex.Array, k: int, metric: str, with_self: bool) -> Found:
 
   found = near[:, :k], candidates[:, :k], clear
   for how, rows in ((among_candidates, 128), (among_all, 64)):
-    found = _settled(how, found, min(n, rows))
+    found = settled(how, found, ~found[-1], rows)
   return found[:2]
-
-
-def _settled(how, found: tuple, count: int) -> tuple:
-  """near, lists and sure [N, ...] after `how`(index [count]) of those that are not sure, a
-  block of `count` at a time."""
-  sure = found[-1]
-  n = sure.shape[0]
-  order = jnp.argsort(sure, stable=True).astype(jnp.int32)  # those that are not come first
-  number = jnp.sum(~sure)
-  def block(state):
-    start, found = state
-    index = jax.lax.dynamic_slice(order, (jnp.minimum(start, n - count),), (count,))
-    new = how(index)
-    return start + count, tuple(leaf.at[index].set(one) for leaf, one in zip(found, new))
-  return jax.lax.while_loop(lambda state: state[0] < number, block,
-                            (jnp.zeros_like(number), found))[1]
 
 
 def _candidates(p: chex.Array, kept: int, metric: str, with_self: bool):

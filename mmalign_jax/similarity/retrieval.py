@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax.similarity import exact
-from mmalign_jax.similarity.blocks import row_blocks
+from mmalign_jax.similarity.blocks import row_blocks, settled
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.wide import wide
 
@@ -115,21 +115,15 @@ def _own(near: chex.Array, index: chex.Array, x: Side, y: Side, tolerance: chex.
 def _settled(x: Side, y: Side, before: chex.Array, needed: chex.Array) -> chex.Array:
   """before [N] i32, by float64 for the queries that are `needed` [N]."""
   n, features = y.z.shape
-  count = min(n, _ROWS)
-  order = jnp.argsort(~needed, stable=True).astype(jnp.int32)  # those that are needed come first
-  number = jnp.sum(needed)
   every = jnp.arange(n)[None]
-  def block(state):
-    start, before = state
-    index = jax.lax.dynamic_slice(order, (jnp.minimum(start, n - count),), (count,))
+  def exactly(index):
     near, error = exact.nearness_to_all(x.z[index], y.z, 'cosine')
     tolerance = exact.slack(near, 'cosine', 1, features) + error
     own, place, other = _own(near, index, x, y, tolerance)
     tolerance = jnp.maximum(tolerance, exact.slack(own, 'cosine', 1, features))
     ahead = (near > own + tolerance) | ((near >= own - tolerance) & (every < place))
-    return start + count, before.at[index].set(jnp.sum(ahead & other, axis=1, dtype=jnp.int32))
-  return jax.lax.while_loop(lambda state: state[0] < number, block,
-                            (jnp.zeros_like(number), before))[1]
+    return (jnp.sum(ahead & other, axis=1, dtype=jnp.int32),)
+  return settled(exactly, (before,), needed, _ROWS)[0]
 
 
 def found_xy(x: Side, y: Side) -> chex.Array:

@@ -123,7 +123,7 @@ def _foreign(part: folder.Arrays, n_cells: int) -> str:
     if name not in part:
       return f'no {name!r}'
   cell = part['cell']
-  if cell.ndim != 1 or cell.dtype.kind not in 'iu' or not np.isin(cell, np.arange(n_cells)).all():
+  if cell.ndim != 1 or cell.dtype.kind not in 'iu' or ((cell < 0) | (cell >= n_cells)).any():
     return f'other cells than 0..{n_cells - 1}'
   for name in _VARIABLES:
     value = part.get(name, cell)

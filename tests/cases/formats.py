@@ -18,7 +18,7 @@ import scipy.sparse
 
 import written
 from cases.table import Row
-from mmalign_jax.data import arrays
+from mmalign_jax.data import arrays, opened
 from mmalign_jax.data.reading import Reading
 
 Z = np.random.default_rng(0).normal(size=(6, 3))
@@ -44,7 +44,7 @@ def pair(folder: pathlib.Path, x: np.ndarray, y: np.ndarray, **options):
   np.save(folder / 'x.npy', x)
   np.save(folder / 'y.npy', y)
   return arrays.read_sides({'X': f'{folder}/x.npy', 'Y': f'{folder}/y.npy'},
-                           arrays.Opened(Reading(**options)))
+                           opened.Opened(Reading(**options)))
 
 
 def undecided(folder: pathlib.Path, x, y, match: str) -> None:

@@ -191,6 +191,12 @@ def ties_to_the_lower_index(_):
     np.testing.assert_array_equal(np.asarray(found).T, expected)
 
 
+def all_equal(_):
+  for metric in neighbors.METRICS:
+    lists = np.asarray(neighbors.search(np.full((7, 3), 0.3), k=2, metric=metric).lists.T)
+    np.testing.assert_array_equal(lists, [[1, 2], [0, 2], *[[0, 1]] * 5])
+
+
 def ranks_of_a_grid(_):
   grid = 0.1 * np.stack(np.meshgrid(np.arange(6), np.arange(5)), axis=-1).reshape(-1, 2)
   y = rows_of(0, 30, 4)
@@ -226,5 +232,6 @@ ROWS = [
     Row(7, 'equal distances, scaled copies', equal_distances),
     Row(7, 'neighbours in a grid, one-hot rows', ties_to_the_lower_index),
     Row(7, 'ranks of a grid of tenths', ranks_of_a_grid),
+    Row(7, 'all rows equal: no sample is its own neighbour', all_equal),
     Row('3', 'a measure takes its own settings', own_settings),
 ]

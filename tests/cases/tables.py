@@ -12,7 +12,7 @@ import pytest
 
 from cases.table import Row
 from mmalign_jax import cli
-from mmalign_jax.data import arrays, labels, samples
+from mmalign_jax.data import arrays, labels, opened, samples
 from mmalign_jax.data.paired import load_paired
 from mmalign_jax.data.reading import Reading
 
@@ -33,7 +33,7 @@ def table(folder: pathlib.Path, text: str | bytes, name='x.csv', coding='utf-8')
 
 
 def features(spec: str, **reading) -> np.ndarray:
-  return arrays.read_sides({'X': spec}, arrays.Opened(Reading(**reading)))['X'].layers[0]
+  return arrays.read_sides({'X': spec}, opened.Opened(Reading(**reading)))['X'].layers[0]
 
 
 def reads(text, expected=Z, note='', name='x.csv', coding='utf-8', **reading):
