@@ -26,7 +26,7 @@ setup(
     ],
     extras_require={
         'test': ['pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6.100', 'ruff>=0.9',
-                 'cvxpy>=1.5', 'clarabel>=0.9', 'librosa>=0.10', 'anndata>=0.11', 'mudata>=0.3'],
+                 'cvxpy>=1.5', 'clarabel>=0.9', 'anndata>=0.11', 'mudata>=0.3'],
         'bio': ['anndata>=0.11', 'mudata>=0.3'],
         'bench': ['torch>=2.5', 'cvxpy>=1.5', 'clarabel>=0.9', 'dit>=2.3'],
         'cuda12': ['jax[cuda12]>=0.10,<0.13'],

@@ -11,7 +11,6 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # a worker has it from the pr
                  'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1'}
 # Two test processes on two cores: threads of LAPACK that wait for each other take minutes.
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
-os.environ.setdefault('NUMBA_DISABLE_JIT', '1')  # librosa's few frames: compiling takes a minute
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
