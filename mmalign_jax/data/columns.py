@@ -98,7 +98,7 @@ def _text(made: delimited.Text, j: int) -> np.ndarray:
   if made.mark == ',' and all(delimited.is_number(c, ',') or delimited.is_missing(c)
                               for c in cells):
     cells = [cell.replace(',', '.') for cell in cells]
-  return delimited.as_text(cells, f'column {j}')
+  return guard.texts(cells, f'column {j}')
 
 
 def _numbers(made: delimited.Text, path: pathlib.Path, columns: Sequence[int]) -> np.ndarray:

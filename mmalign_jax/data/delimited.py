@@ -12,9 +12,7 @@ import dataclasses
 import io
 import pathlib
 import re
-from collections.abc import Sequence
 
-import numpy as np
 
 from mmalign_jax.data.formats import guard
 from mmalign_jax.data.reading import SEPARATORS, Reading
@@ -25,7 +23,6 @@ NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?', re.ASCII)
 _COMMA_NUMBER = re.compile(r'[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?', re.ASCII)
 _GROUPED = re.compile(r'[+-]?[1-9]\d{0,2}(,\d{3})+', re.ASCII)
 _CANDIDATES = (',', ';', '\t', '|')
-_MOST_TEXT = 2**27    # characters that a column of text may take, each padded to the longest
 _SAMPLED = 50        # lines that are looked at to find the separator
 _SAMPLED_CELLS = 2000
 _NAMES = {mark: name for name, mark in SEPARATORS.items()}
@@ -85,7 +82,7 @@ def read(path: pathlib.Path, reading: Reading) -> Text:
 
 def _decoded(path: pathlib.Path) -> str:
   """The text of a file in UTF-8, or in UTF-16 with its mark."""
-  with guard.opened(path) as file:
+  with guard.opened(path, guard.TEXT) as file:
     raw = file.read()
   coding = 'utf-16' if raw[:2] in (b'\xff\xfe', b'\xfe\xff') else 'utf-8-sig'
   try:
@@ -210,12 +207,3 @@ def has_header(rows: Rows, mark: str = '.') -> bool | None:
   rising = all(map(str.isdigit, counted)) and sorted(set(map(int, counted))) == [
       int(cell) for cell in counted]
   return None if rising and len(counted) > 2 else False
-
-
-def as_text(cells: Sequence[str], where: str) -> np.ndarray:
-  """Text [N]; an array pads all to the longest, so that one of them may not be too long."""
-  longest = max(map(len, cells), default=0)
-  if longest * len(cells) > _MOST_TEXT:
-    raise ValueError(f'{where}: text of up to {longest} characters in {len(cells)} rows is no '
-                     'label or id')
-  return np.array(cells, np.str_)

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mmalign_jax.data import delimited
 from mmalign_jax.data.formats import guard
 
 Read = tuple[tuple[str, ...], int, Callable[[int], np.ndarray],
@@ -22,9 +21,13 @@ def read(path: pathlib.Path) -> Read:
     OSError, ValueError: it cannot be read, or claims more than a packed file may hold.
   """
   import pyarrow.parquet  # slow to import, and seldom needed
-  size = path.stat().st_size
+  types, size = pyarrow.types, path.stat().st_size
   with guard.reading(path), guard.opened(path) as file:
     parts = pyarrow.parquet.ParquetFile(file)
+    texts = types.is_string, types.is_large_string, types.is_binary, types.is_large_binary
+    repeated = [field.name for field in parts.schema_arrow  # a million times one long text
+                if any(one_of(field.type) for one_of in texts)]
+    parts = pyarrow.parquet.ParquetFile(file, read_dictionary=repeated)
     schema, meta = parts.schema_arrow, parts.metadata
     guard.sized((meta.num_rows, len(schema)), 8, size=size)
     packed = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
@@ -48,9 +51,17 @@ def _text(column, where: str) -> np.ndarray:
   if pyarrow.types.is_dictionary(kind):
     kind = kind.value_type
   if pyarrow.types.is_nested(kind) or pyarrow.types.is_binary(kind):
-    raise ValueError(f'{where}: {column.type} is no label or id')
-  return delimited.as_text(['' if value is None or value != value else str(value)
-                  for value in column.to_pylist()], where)
+    raise ValueError(f'{where}: {kind} is no label or id')
+  return guard.texts(['' if value is None or value != value else str(value)
+                      for chunk in column.chunks for value in _values(chunk)], where)
+
+
+def _values(chunk) -> list:
+  """Of a chunk; a text that occurs again is the same object."""
+  if not hasattr(chunk, 'dictionary'):
+    return chunk.to_pylist()
+  known = chunk.dictionary.to_pylist()
+  return [None if i is None else known[i] for i in chunk.indices.to_pylist()]
 
 
 def _numbers(column, where: str, size: int) -> np.ndarray:
@@ -66,7 +77,7 @@ def _numbers(column, where: str, size: int) -> np.ndarray:
   elif not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
             or types.is_null(kind)):
     what = ' (a date)' if types.is_temporal(kind) else ''
-    raise ValueError(f'{where}: not numbers but {column.type}{what}; --index={where.split()[-1]} '
+    raise ValueError(f'{where}: not numbers but {kind}{what}; --index={where.split()[-1]} '
                      'leaves it out')
   if types.is_null(kind):
     return np.full(len(column), np.nan)

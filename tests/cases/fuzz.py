@@ -1,16 +1,18 @@
 """What malformed inputs (benchmarks/fuzz.py) have found, each in its smallest form."""
 
 import contextlib
+import gzip
 import io
 import json
 import os
 import pathlib
 
 import numpy as np
+import pytest
 
 from cases.table import Row
 from mmalign_jax import cli
-from mmalign_jax.data import arrays
+from mmalign_jax.data import arrays, opened
 from mmalign_jax.information import quantise
 from mmalign_jax.training import loop, study
 
@@ -125,7 +127,58 @@ def _damaged_in_a_merge(folder: pathlib.Path) -> None:
   assert 'cells are missing' in said and 'is damaged' in said and 'version' not in said
 
 
+def _one_text_a_million_times(folder: pathlib.Path) -> None:
+  """Each was unpacked: a small file took gigabytes."""
+  import pyarrow
+  import pyarrow.parquet
+  for kind in (pyarrow.string(), pyarrow.large_string()):
+    column = pyarrow.array(['x' * 4000] * 100_000, kind)
+    pyarrow.parquet.write_table(pyarrow.table({'a': column}), folder / 'd.parquet')
+    del column
+    pool = pyarrow.default_memory_pool()
+    before = pool.bytes_allocated()
+    table = opened.Opened().at(folder / 'd.parquet')
+    assert pool.bytes_allocated() - before < 2**24
+    with pytest.raises(ValueError, match='4000 characters in 100000 rows is no label'):
+      table.text(0)
+    assert 'not numbers but' in _error(f'{folder}/d.parquet')
+
+
+def _fill_text(folder: pathlib.Path) -> None:
+  """Texts that were never written were all made, from one in the file."""
+  import h5py
+  with h5py.File(folder / 'd.h5', 'w') as file:
+    file.create_dataset('s', (2**20,), h5py.string_dtype(), fillvalue='x' * 1000, chunks=True)
+    file['t'] = np.array(['x' * 1000] + ['y'] * 2**18, h5py.string_dtype())
+  for key in 'st':
+    with pytest.raises(ValueError, match='of up to 1000 characters in .* rows is no label'):
+      opened.Opened().column(folder / 'd.h5', key)
+
+
+def _long_category(folder: pathlib.Path) -> None:
+  """One long category of many samples was padded to as many texts."""
+  anndata = pytest.importorskip('anndata')
+  import pandas
+  codes = pandas.Categorical.from_codes(np.zeros(2**17, int), ['x' * 2000])
+  anndata.AnnData(np.ones((2**17, 1), np.float32),
+                  pandas.DataFrame({'c': codes}, index=list(map(str, range(2**17))))
+                  ).write_h5ad(folder / 'd.h5ad')
+  with pytest.raises(ValueError, match='of up to 2000 characters in 131072 rows is no label'):
+    opened.Opened().column(folder / 'd.h5ad', 'c')
+
+
+def _packed_table(folder: pathlib.Path) -> None:
+  """A table takes some thirty times its text: 300 kB that unpacked to 200 MB took gigabytes."""
+  with gzip.open(folder / 'd.csv.gz', 'wb', 1) as file:
+    file.write(b'a,b\n' + b'1.5,2.5\n' * 2**21 + b'1\n')
+  assert 'more than 16777216 bytes, the bound for a .gz file' in _error(f'{folder}/d.csv.gz')
+
+
 ROWS = [
+    Row('found', 'a small .gz of a large table', _packed_table),
+    Row('found', 'one long text in a million rows of parquet', _one_text_a_million_times),
+    Row('found', 'long texts of HDF5 that were never written', _fill_text),
+    Row('found', 'a long category', _long_category),
     Row('found', 'a pipe among the files of a folder', _pipe_in_a_folder),
     *(Row('found', f'merge of a chunk with {what}', _foreign(change)) for what, change in (
         ('cells out of range', lambda a: {'cell': a['cell'] + 100}),

@@ -108,7 +108,7 @@ def _dense(value, size: int) -> np.ndarray:
   if all(isinstance(v, (int, float, np.number)) for v in value[~missing]):
     return np.where(missing, np.nan, value).astype(np.float64) if missing.any() else np.array(
         value.tolist())
-  return np.array(['' if gone else str(v) for v, gone in zip(value, missing)], np.str_)
+  return guard.texts(['' if gone else str(v) for v, gone in zip(value, missing)], 'a column')
 
 
 def _order(file, place: str, size: int) -> np.ndarray:

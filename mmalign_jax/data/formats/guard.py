@@ -14,15 +14,17 @@ import os
 import pathlib
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
 
 VALUES = 2**24    # values that any packed array may have: 128 MiB as float64
 PER_BYTE = 4      # ... or so many for each byte of its file, where that is more
-TEXT = 2**28      # bytes that any .gz file may unpack to: 0.25 GiB
-TEXT_PER_BYTE = 10
+GZIP = 2**28      # bytes that any .gz file may unpack to: 256 MiB
+TEXT = 2**24      # ... a table, each cell of which takes many times its characters
+GZIP_PER_BYTE = 10
+LABELS = 2**27   # characters that a column of text may take, each padded to the longest
 _DEFLATE = 1032   # deflate packs no better than this
 _BLOCK = 2**20
 _LISTED = 20      # names in an error message
@@ -56,6 +58,23 @@ def kind(path: pathlib.Path) -> str:
 def most(size: int) -> int:
   """Values that a packed array in a file of `size` bytes may have."""
   return max(VALUES, PER_BYTE * size)
+
+
+def texts(cells: Sequence[str], where: str) -> np.ndarray:
+  """Text [N]; an array pads all to the longest, so that one of them may not be too long.
+
+  Raises:
+    ValueError: more than `LABELS` characters.
+  """
+  padded(max(map(len, cells), default=0), len(cells), where)
+  return np.array(cells, np.str_)
+
+
+def padded(longest: int, count: int, where: str) -> None:
+  """Raises ValueError where `count` texts of up to `longest` characters are too many."""
+  if longest * count > LABELS:
+    raise ValueError(f'{where}: text of up to {longest} characters in {count} rows is no label or '
+                     'id')
 
 
 def sized(shape: Iterable[int], itemsize: int, *, held: int | None = None, size: int = 0) -> int:
@@ -109,12 +128,12 @@ def inflated(blocks: Iterable[bytes], bound: int, wbits: int = zlib.MAX_WBITS) -
 
 
 @contextlib.contextmanager
-def opened(path: pathlib.Path) -> Iterator[BinaryIO]:
+def opened(path: pathlib.Path, most_bytes: int = GZIP) -> Iterator[BinaryIO]:
   """A file to read from any place; of a .gz file, in memory, what it unpacks to.
 
   Raises:
-    ValueError: it is no file, or unpacks to more than TEXT bytes and more than TEXT_PER_BYTE times
-      its size.
+    ValueError: it is no file, or unpacks to more than `most_bytes` and more than GZIP_PER_BYTE
+      times its size.
     OSError, EOFError, zlib.error: missing or damaged.
   """
   if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait without end
@@ -123,7 +142,7 @@ def opened(path: pathlib.Path) -> Iterator[BinaryIO]:
     with open(path, 'rb') as file:
       yield file
     return
-  bound, memory = max(TEXT, TEXT_PER_BYTE * path.stat().st_size), io.BytesIO()
+  bound, memory = max(most_bytes, GZIP_PER_BYTE * path.stat().st_size), io.BytesIO()
   with gzip.open(path) as packed:
     while block := packed.read(_BLOCK):
       if memory.tell() + len(block) > bound:

@@ -189,7 +189,8 @@ def _check_chunks(dataset, filters: list[int], chunk: int, size: int) -> None:
 
 
 def _check_texts(dataset, size: int) -> None:
-  """No text claims more bytes than its file has: HDF5 would take memory for it first.
+  """No text claims more bytes than its file has, nor all together too many, each padded to the
+  longest: HDF5 would take memory for them first.
 
   What lies in memory, within a header, or is packed in another way than gzip, is not checked.
   """
@@ -198,6 +199,10 @@ def _check_texts(dataset, size: int) -> None:
   kind = dataset.id.get_type()
   if not (isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()):
     return
+  longest = 0
+  if plan.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
+    longest = len(dataset.fillvalue or b'')
+    guard.padded(longest, dataset.size, dataset.name)
   if dataset.file.driver == 'fileobj':
     return
   if plan.get_layout() == h5py.h5d.CHUNKED:
@@ -213,6 +218,8 @@ def _check_texts(dataset, size: int) -> None:
     lengths = np.frombuffer(block[:len(block) // _TEXT * _TEXT], '<u4')[::_TEXT // 4]
     if len(lengths) and int(lengths.max()) > size:
       raise ValueError(f'damaged: a text of {lengths.max()} bytes in a file of {size}')
+    longest = max(longest, int(lengths.max(initial=0)))
+    guard.padded(longest, dataset.size, dataset.name)
 
 
 def _unpacked(chunk: tuple[int, bytes], filters: list[int], count: int) -> bytes:
@@ -235,7 +242,8 @@ def values(dataset, size: int) -> np.ndarray:
   import h5py
   checked(dataset, size)
   if h5py.check_string_dtype(dataset.dtype):
-    return np.asarray(dataset.asstr()[()]).astype(np.str_)
+    found = np.asarray(dataset.asstr()[()])
+    return guard.texts(found.ravel().tolist(), dataset.name).reshape(found.shape)
   if dataset.dtype.kind == 'O':
     raise ValueError('it holds references or objects; save numbers or plain strings')
   if dataset.dtype.kind == 'V':
