@@ -48,7 +48,8 @@ def jax_point(contender: str, rows: int, block_size: int | None):
   import jax
   import jax.numpy as jnp
 
-  from mmalign_jax import losses, streaming
+  from mmalign_jax import losses
+  from mmalign_jax.losses import streaming
   loss = losses.info_nce if contender == 'plain' else functools.partial(
       streaming.streaming_info_nce, block_size=block_size or streaming.BLOCK_SIZE)
   both = jax.value_and_grad(
@@ -177,7 +178,7 @@ def environment() -> dict[str, object]:
 
 def draw(found: list[dict], device: str, path: pathlib.Path) -> None:
   """Two panels against the size of the batch: seconds and gigabytes."""
-  from mmalign_jax.analysis import style
+  from mmalign_jax.reports import style
   looks = {'streaming': ('mmalign_jax, streaming', style.BLUE, 'o-'),
            'plain': ('mmalign_jax, plain', style.ORANGE, 's--'),
            'torch': ('PyTorch, as in CLIP training', '#444444', '^:')}

@@ -31,9 +31,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import encoders, losses, rng
+from mmalign_jax import losses, rng
+from mmalign_jax.encoders import sides
 from mmalign_jax.data.sources import SOURCES
-from mmalign_jax.training import alone, emergence, emergence_run, parallel
+from mmalign_jax.runs import devices as parallel
+from mmalign_jax.studies.emergence import plan, run as emergence_run
+from mmalign_jax.training import alone
 from mmalign_jax.training.step import descend, optimizer
 from mmalign_jax.types import TrainState
 
@@ -47,12 +50,12 @@ except ImportError:
 
 TARGETS = {'loop': 6.0, 'vmap': 1.5}
 RATE, DECAY, CLIP = 1e-2, 1e-3, 8.0
-PLAN = emergence.from_settings({})
+PLAN = plan.from_settings({})
 SEED, TRANSFORM = 0, 5
 
 
-def unit_of(depth: int, epochs: int, transform: int = TRANSFORM) -> emergence.Unit:
-  return emergence.Unit(2, depth, transform, SEED, epochs, RATE, DECAY)
+def unit_of(depth: int, epochs: int, transform: int = TRANSFORM) -> plan.Unit:
+  return plan.Unit(2, depth, transform, SEED, epochs, RATE, DECAY)
 
 
 def samples(depth: int, epochs: int):
@@ -71,8 +74,8 @@ def samples(depth: int, epochs: int):
   order = np.concatenate([np.asarray(rng.permute(
       jax.random.fold_in(key, e), jnp.arange(steps * spec.batch_size), n)).reshape(steps, -1)
       for e in range(epochs)])
-  params = encoders.init(
-      rng.stream(jnp.uint32(SEED), 'init_2'), (encoders.Side(spec, 4),), 12)['side_1']['params']
+  params = sides.init(
+      rng.stream(jnp.uint32(SEED), 'init_2'), (sides.Side(spec, 4),), 12)['side_1']['params']
   return np.array(x[0]), np.array(y), order, params
 
 
@@ -80,7 +83,7 @@ def samples(depth: int, epochs: int):
 
 
 class Encoder(torch.nn.Module):
-  """mmalign_jax.encoders.MLP and its head: x [B, 12] -> logits [B, 4]."""
+  """mmalign_jax.encoders.sides.MLP and its head: x [B, 12] -> logits [B, 4]."""
 
   def __init__(self, depth: int):
     super().__init__()
@@ -173,7 +176,7 @@ def masked_program(epochs: int):
 
   def one(params, x, y, order, depth):
     state = TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
-    hyper = dataclasses.replace(jax.tree.map(jnp.float32, emergence.Hyper()),
+    hyper = dataclasses.replace(jax.tree.map(jnp.float32, plan.Hyper()),
                                 learning_rate=RATE, weight_decay=DECAY)
 
     def step(state, batch):
@@ -219,7 +222,7 @@ def check(depth: int) -> float:
   """Largest difference between contenders: of gradients, and of parameters after 20 steps."""
   x, y, order, params = samples(depth, 1)
   few = (x, y, order[:20], params)
-  module = encoders.Side(dataclasses.replace(PLAN.spec, depth=depth), 4)
+  module = sides.Side(dataclasses.replace(PLAN.spec, depth=depth), 4)
   batch = order[0]
   g = jax.grad(lambda p: jnp.mean(losses.cross_entropy(
       module.apply({'params': p}, x[batch]).prediction, jnp.asarray(y[0][batch]))))(params)

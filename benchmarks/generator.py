@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import Hyper, Spec, exact, synthetic
-from mmalign_jax.data import joint
+from mmalign_jax.generators import joint
 from mmalign_jax.information import ATOMS
-from mmalign_jax.training.parallel import cores
+from mmalign_jax.runs.devices import cores
 
 MI_1 = (.36687, .36687, .49350, .49350, .71508, .71508, .97171, .97171, 1.15884)
 MI_2 = (.47334, .61882, .60760, .77167, .73337, .88669, .88055, 1.15884, 1.15884)

@@ -13,11 +13,11 @@ import time
 
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # small matrices, many of them
 
-from mmalign_jax.analysis import information_report  # noqa: E402
-from mmalign_jax.analysis.information_samples import Plan, answer  # noqa: E402
-from mmalign_jax.cli import decompose, decompose_request  # noqa: E402
+from mmalign_jax.cli.decompose import report  # noqa: E402
+from mmalign_jax.information.samples import Plan, answer  # noqa: E402
+from mmalign_jax.cli.decompose import command, request  # noqa: E402
 from mmalign_jax.information import ATOMS  # noqa: E402
-from mmalign_jax.training.parallel import cores  # noqa: E402
+from mmalign_jax.runs.devices import cores  # noqa: E402
 
 MARKS = {'present': '**{}**', 'undecided at this n': '{} ?', 'not distinguishable from chance': '0'}
 
@@ -28,17 +28,17 @@ def main() -> None:
   parser.add_argument('views', nargs='+')
   parser.add_argument('--units', default='nats', choices=('nats', 'bits'))
   args = parser.parse_args()
-  asked = decompose_request.parse([f'--data={args.folder}', *(
+  asked = request.parse([f'--data={args.folder}', *(
       f'--x{k + 1}={view}' for k, view in enumerate(args.views))])
-  sides, label, groups = decompose.read_data(asked, [])
+  sides, label, groups = command.read_data(asked, [])
   print(f'| pair, n, cells | {" | ".join(ATOMS)} | I(X1;Y), I(X2;Y), I(X1,X2;Y) | by a classifier, '
         'at least | s |')
   print('|---' * 8 + '|')
-  for question in decompose.questions(sides, label, groups):
+  for question in command.questions(sides, label, groups):
     start = time.perf_counter()
     entry = answer(question, Plan(workers=cores()))
     seconds = time.perf_counter() - start
-    entry = information_report.in_bits(entry) if args.units == 'bits' else entry
+    entry = report.in_bits(entry) if args.units == 'bits' else entry
     atoms = [MARKS[entry[atom]['verdict']].format(f'{entry[atom]["value"]:.3f}') for atom in ATOMS]
     checks = entry['cross_check'].values()
     print(f'| {question.name_1}, {question.name_2}, {entry["n"]}, {entry["cells"][0]} x '

@@ -29,7 +29,7 @@ import numpy as np
 
 from mmalign_jax import objective, rng
 from mmalign_jax.data.sources import SOURCES
-from mmalign_jax.training import parallel
+from mmalign_jax.runs import devices
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.training.sweep import (
     batch_rows, chunk_size, grid, make_tables, run_cell, run_sweep)
@@ -84,7 +84,7 @@ def at(tree: PyTree, r) -> PyTree:
 
 
 class Side(nn.Module):
-  """mmalign_jax.encoders.Side in PyTorch."""
+  """mmalign_jax.encoders.sides.Side in PyTorch."""
 
   def __init__(self, spec: Spec, x_width: int, n_outputs: int):
     super().__init__()
@@ -187,7 +187,7 @@ def torch_vmap(p: Problem, size: int, threads: int) -> None:
 
 def ours(p: Problem, chunk: int | None = None, workers: int | None = None) -> None:
   """run_sweep; without `chunk` and `workers` with the settings that a study picks."""
-  plan = parallel.plan()
+  plan = devices.plan()
   workers = workers or plan.workers
   size = chunk or chunk_size(p.spec, p.tables, len(p.hypers.lam), workers, best=plan.chunk)
   run_sweep(p.spec, p.hypers, tables=p.tables, chunk=-(-size // plan.multiple) * plan.multiple,
@@ -206,7 +206,7 @@ def jax_steps(p: Problem, step, cells: range) -> None:
 def contenders(p: Problem, n_torch: int) -> dict[str, tuple]:
   """{name: (function, cells it trains)}; the first letter of a baseline is its group."""
   n, few = len(p.hypers.lam), range(n_torch)
-  threads = sorted({1, parallel.cores()}) if DEVICE == 'cpu' else [1]
+  threads = sorted({1, devices.cores()}) if DEVICE == 'cpu' else [1]
   scan = jax.jit(functools.partial(run_cell, spec=p.spec))
   step = jax.jit(lambda state, hyper, data, i: train_step(
       state, hyper, at(data, i), spec=p.spec, n_outputs=p.n_outputs)[0])
@@ -291,8 +291,8 @@ def environment() -> dict[str, object]:
   info = pathlib.Path('/proc/cpuinfo')
   model = re.search(r'model name\s*: (.*)', info.read_text()) if info.exists() else None
   return dict(
-      device=f'cpu-{parallel.cores()}-cores' if DEVICE == 'cpu' else
-      jax.devices()[0].device_kind.lower().replace(' ', '-'), cores=parallel.cores(),
+      device=f'cpu-{devices.cores()}-cores' if DEVICE == 'cpu' else
+      jax.devices()[0].device_kind.lower().replace(' ', '-'), cores=devices.cores(),
       cpu=model[1] if model else 'unknown', load=os.getloadavg()[0],
       jax=jax.__version__, torch=torch.__version__, numpy=np.__version__, python=sys.version[:7])
 

@@ -6,8 +6,8 @@ run of the same), or data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1][,
 """
 
 from ml_collections import ConfigDict
-from mmalign_jax.data.reading import PAIRED
-from mmalign_jax.training.study import defaults
+from mmalign_jax.data.files.reading import PAIRED
+from mmalign_jax.studies.strength.plan import defaults
 
 KEYS = ('data', 'x1', 'x2', 'y', 'group', 'id', 'task', *PAIRED)
 

@@ -6,7 +6,7 @@ atoms; per_encoder: one strength for each encoder. Any value can be overridden b
 """
 
 from ml_collections import ConfigDict
-from mmalign_jax.training.study import defaults
+from mmalign_jax.studies.strength.plan import defaults
 
 
 def get_config(arg: str = '') -> ConfigDict:

@@ -1,14 +1,16 @@
 """Runs a study: python launch/sweep.py --config=configs/strength.py:quick --workdir=DIR"""
 
+import importlib
 import pathlib
 import threading
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mmalign_jax import cli, studies
+from mmalign_jax import cli
+from mmalign_jax.studies import registry
 from mmalign_jax.cli import preset
-from mmalign_jax.training import shards
+from mmalign_jax.runs import shards
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file('config', None, 'Study to run, as configs/strength.py[:ARGUMENT].')
@@ -25,20 +27,26 @@ def main(_) -> None:
       raise ValueError(f'--{flag} is missing; for example {__doc__.partition(": ")[2]}')
   shard = shards.parse(FLAGS.shard)
   settings, folder = FLAGS.config.to_dict(), pathlib.Path(FLAGS.workdir)
-  kind = studies.kind_of(settings)
-  if kind.launcher != 'sweep':
-    raise ValueError(f'this configuration is trained by launch/{kind.launcher}.py')
-  loading = threading.Timer(2, studies.load_analysis, (kind,))  # while XLA compiles, Python is idle
+  study = registry.study_of(settings)
+  if study.LAUNCHER != 'sweep':
+    raise ValueError(f'this configuration is run by launch/{study.LAUNCHER}.py')
+  loading = threading.Timer(2, load_libraries)  # while XLA compiles, Python is idle
   loading.daemon = True
   loading.start()
-  plan = studies.module(kind.plan).from_settings(settings, preset=preset.names(FLAGS['config']))
+  plan = study.from_settings(settings, preset=preset.names(FLAGS['config']))
   print(*plan.notes, sep='\n', end='\n' if plan.notes else '')
-  dataset = studies.module(kind.run).run(plan, folder, shard=shard)
+  dataset = study.run(plan, folder, shard=shard)
   if dataset is None:
     print(f'shard {FLAGS.shard} is done; the shards that are missing finish the study in {folder}, '
           'or mmalign merge DIR... joins folders')
     return
-  print(studies.answer(kind, plan, dataset, folder, figures=FLAGS.figures))
+  print(registry.answer(study, plan, dataset, folder, figures=FLAGS.figures))
+
+
+def load_libraries() -> None:
+  """What an answer needs, and is slow to import."""
+  for name in ('xarray', 'matplotlib.figure', 'scipy.stats'):
+    importlib.import_module(name)
 
 
 def parse(argv: list[str]) -> list[str]:

@@ -5,10 +5,10 @@ import pathlib
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mmalign_jax import cli, studies
+from mmalign_jax import cli
+from mmalign_jax.studies import registry
 from mmalign_jax.cli import preset
-from mmalign_jax.data.avmnist import load_avmnist
-from mmalign_jax.training import parallel, processes, trainer
+from mmalign_jax.runs import devices
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file('config', None, 'What to train, as configs/avmnist.py[:ARGUMENT].')
@@ -28,19 +28,15 @@ def main(_) -> None:
   for flag in ('config', 'workdir'):
     if FLAGS[flag].value is None:
       raise ValueError(f'--{flag} is missing; for example {__doc__.partition(": ")[2]}')
-  parallel.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.timeout)
+  devices.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.timeout)
   settings = FLAGS.config.to_dict()
-  kind = studies.kind_of(settings)
-  if kind.launcher != 'train':
-    raise ValueError(f'this configuration is run by launch/{kind.launcher}.py')
-  plan = studies.module(kind.plan).from_settings(settings, preset=preset.names(FLAGS['config']))
-  data = processes.together(lambda: load_avmnist(
-      FLAGS.data_dir, prepared_dir=FLAGS.prepared_dir, **vars(plan.knobs)))
-  if parallel.leads():
-    print(*data.notes, sep='\n', end='\n' if data.notes else '')
-  dataset = trainer.train(plan, data, FLAGS.workdir)
-  if parallel.leads():
-    print(studies.answer(kind, plan, dataset, pathlib.Path(FLAGS.workdir), figures=FLAGS.figures))
+  study = registry.study_of(settings)
+  if study.LAUNCHER != 'train':
+    raise ValueError(f'this configuration is run by launch/{study.LAUNCHER}.py')
+  plan = study.from_settings(settings, preset=preset.names(FLAGS['config']))
+  dataset = study.run(plan, FLAGS.workdir, data_dir=FLAGS.data_dir, prepared_dir=FLAGS.prepared_dir)
+  if devices.leads():
+    print(registry.answer(study, plan, dataset, pathlib.Path(FLAGS.workdir), figures=FLAGS.figures))
 
 
 def parse(argv: list[str]) -> list[str]:

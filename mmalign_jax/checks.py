@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mmalign_jax import encoders, losses, settings, similarity
+from mmalign_jax import losses, settings, similarity
+from mmalign_jax.encoders import sides
 from mmalign_jax.data import sources
 from mmalign_jax.settings import Rule, choice, of_range, whole
 from mmalign_jax.types import (
@@ -19,10 +20,10 @@ _MOST = {'depth': 1000, 'width': 2**16, 'projection_width': 2**16, 'batch_size':
          'steps': 10**9, 'max_train': 2**24, 'neighbors': 2**20, 'n_align': 2**20}
 SEED = whole(0, settings.MOST_SEED, strict=True)
 STATIC: dict[str, Rule] = {
-    'generator': choice(lambda: sources.SOURCES), 'encoder': choice(lambda: encoders.ENCODERS),
-    'encoder_1': choice(lambda: encoders.ENCODERS, blank=True),
-    'encoder_2': choice(lambda: encoders.ENCODERS, blank=True),
-    'projection': choice(lambda: encoders.PROJECTIONS), 'task': choice(lambda: losses.TASKS),
+    'generator': choice(lambda: sources.SOURCES), 'encoder': choice(lambda: sides.ENCODERS),
+    'encoder_1': choice(lambda: sides.ENCODERS, blank=True),
+    'encoder_2': choice(lambda: sides.ENCODERS, blank=True),
+    'projection': choice(lambda: sides.PROJECTIONS), 'task': choice(lambda: losses.TASKS),
     'loss': choice(lambda: losses.LOSSES), 'transform': choice(lambda: ('one', 'both')),
     'compute_dtype': choice(lambda: COMPUTE_DTYPES), 'learnable_temperature': settings.truth(),
     'min_temperature': settings.number(0, above=True, single=True),

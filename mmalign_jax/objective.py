@@ -8,7 +8,8 @@ from flax import struct
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax import encoders, losses
+from mmalign_jax import losses
+from mmalign_jax.encoders import sides
 from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec
 
 
@@ -27,15 +28,15 @@ class Metrics:
   param_norm: chex.Array | None = None
 
 
-def sides(spec: Spec, n_outputs: int) -> tuple[encoders.Side, encoders.Side]:
+def modules(spec: Spec, n_outputs: int) -> tuple[sides.Side, sides.Side]:
   """The two modules of a Spec; n_outputs is C, or 1 for regression."""
-  return encoders.Side(spec.of_side(1), n_outputs), encoders.Side(spec.of_side(2), n_outputs)
+  return sides.Side(spec.of_side(1), n_outputs), sides.Side(spec.of_side(2), n_outputs)
 
 
 def init(key: Key, hyper: Hyper, x1_shape: Shape, x2_shape: Shape, *, spec: Spec,
          n_outputs: int) -> PyTree:
   """Parameters of both sides, and of the temperature where it is learnt; shapes of one sample."""
-  params = encoders.init(key, sides(spec, n_outputs), x1_shape, x2_shape)
+  params = sides.init(key, modules(spec, n_outputs), x1_shape, x2_shape)
   if spec.learnable_temperature:
     params[LOG_TEMPERATURE] = jnp.log(jnp.asarray(hyper.temperature, jnp.float32))
   return params
@@ -65,7 +66,7 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric
   are over the real samples of the batch; with axis_name, a device whose part has fewer of them
   weighs less, so that the mean over devices is that over the real samples of all.
   """
-  module_1, module_2 = sides(spec, n_outputs)
+  module_1, module_2 = modules(spec, n_outputs)
   out_1 = module_1.apply(params['side_1'], batch.x1)
   out_2 = module_2.apply(params['side_2'], batch.x2)
   if out_1.z.shape != out_2.z.shape:

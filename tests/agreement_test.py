@@ -6,7 +6,7 @@ import pytest
 
 from mmalign_jax import rng, similarity
 from mmalign_jax.similarity import knn, neighbors
-from mmalign_jax.training import agreement
+from mmalign_jax.studies.emergence import agreement
 
 N, P = 40, 30
 

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from mmalign_jax import encoders, losses, rng
+from mmalign_jax import losses, rng
+from mmalign_jax.encoders import sides
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.training import alone
 from mmalign_jax.training.sweep import make_tables
@@ -46,8 +47,8 @@ def plain_loop(h, tables, protocol):
       tables, h, rng.stream(h.seed, 'data'), spec.max_train + protocol.n_validation)
   rows = draws.row_2 if protocol.side == 2 else draws.row_1
   table = (tables.x2 if protocol.side == 2 else tables.x1)[int(h.transform_depth)]
-  module = encoders.Side(spec, 4)
-  params = encoders.init(rng.stream(h.seed, f'init_{protocol.side}'), (module,), 12)['side_1']
+  module = sides.Side(spec, 4)
+  params = sides.init(rng.stream(h.seed, f'init_{protocol.side}'), (module,), 12)['side_1']
   tx = optax.chain(optax.clip_by_global_norm(spec.clip_norm),
                    optax.adamw(float(h.learning_rate), weight_decay=float(h.weight_decay)))
   state = tx.init(params)
@@ -113,15 +114,15 @@ def test_the_best_epoch_is_the_first_of_the_best(tables):
   test = source.test(tables, h, 2)
   counted = alone.occurrences(test, draws.row_2[40:], draws.y[40:])
   params = jax.tree.map(lambda v: v[1], found.params)
-  again = held(params, counted, module=encoders.Side(SPEC, 4))
+  again = held(params, counted, module=sides.Side(SPEC, 4))
   np.testing.assert_allclose(again, np.max(found.validation[1]), atol=1e-6)
 
 
 def test_counted_samples_give_the_accuracy_of_the_samples(tables):
-  h, source, module = hyper(4), SOURCES['bits'], encoders.Side(SPEC, 4)
+  h, source, module = hyper(4), SOURCES['bits'], sides.Side(SPEC, 4)
   draws = source.draw(tables, h, jax.random.key(5), 500)
   test = source.test(tables, h, 1)
-  params = encoders.init(jax.random.key(0), (module,), 12)['side_1']
+  params = sides.init(jax.random.key(0), (module,), 12)['side_1']
   counted = alone.occurrences(test, draws.row_1, draws.y)
   np.testing.assert_allclose(counted.target.sum(), 1, atol=1e-5)
   x, _ = source.inputs(tables, h, draws.row_1, draws.row_2)
@@ -151,8 +152,8 @@ def test_layers_of_both_sides_are_of_the_same_pairs():
   np.testing.assert_array_equal(x1[:, :8], x2[:, :8])  # the shared bits
   for side, x in ((1, x1), (2, x2)):
     protocol = alone.Protocol(spec, side, 1, 24)
-    params = encoders.init(jax.random.key(1), (encoders.Side(spec, 4),), 12)['side_1']
+    params = sides.init(jax.random.key(1), (sides.Side(spec, 4),), 12)['side_1']
     found = alone.compiled_layers(protocol)(jax.tree.map(lambda v: v[None], params), h, same)
     assert found.shape == (1, 2, 50, 12)
-    own = encoders.Side(spec, 4).apply(params, x).layers
+    own = sides.Side(spec, 4).apply(params, x).layers
     np.testing.assert_allclose(found[0], np.stack(own), atol=1e-5)

@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 import scipy.io
 
-from mmalign_jax.data import arrays, paired
+from mmalign_jax.data.files import features, views
 
 Z = np.random.default_rng(0).normal(size=(6, 3))
 
@@ -38,7 +38,7 @@ def npy(path: pathlib.Path, array) -> str:
 def fails(match: str, spec: str, error=ValueError) -> None:
   """Reading raises `error` in one line that names argument and value, and matches."""
   with pytest.raises(error, match=match) as info:
-    arrays.read(spec, 'X')
+    features.read(spec, 'X')
   assert '\n' not in str(info.value) and str(info.value).startswith(f'X={spec!r}: ')
 
 
@@ -50,7 +50,7 @@ def test_stores_need_a_key_only_to_choose(tmp_path, suffix):
   one = write(tmp_path / f'one{suffix}', z=Z)
   two = write(tmp_path / f'two{suffix}', z=Z, other=Z + 1)
   for spec, expected in ((one, Z), (f'{one}:z', Z), (f'{two}:other', Z + 1)):
-    found = arrays.read(spec)
+    found = features.read(spec)
     np.testing.assert_array_equal(found.layers, [expected])
     assert found.layers[0].dtype == np.float64 and found.where == spec
   fails("which array\\? add :KEY; it has '(other|z)', '(other|z)'", two)
@@ -60,16 +60,16 @@ def test_stores_need_a_key_only_to_choose(tmp_path, suffix):
 
 def test_keys_of_groups_in_hdf5(tmp_path):
   path = write(tmp_path / 'z.h5', **{'encoder/2': Z, 'encoder/10': Z + 1, 'y': Z + 2})
-  assert arrays.read(f'{path}:encoder/*').names == ('encoder/2', 'encoder/10')
-  np.testing.assert_array_equal(arrays.read(f'{path}:encoder/10').layers, [Z + 1])
+  assert features.read(f'{path}:encoder/*').names == ('encoder/2', 'encoder/10')
+  np.testing.assert_array_equal(features.read(f'{path}:encoder/10').layers, [Z + 1])
 
 
 def test_npy_and_csv(tmp_path):
-  np.testing.assert_array_equal(arrays.read(npy(tmp_path / 'z.npy', Z)).layers, [Z])
+  np.testing.assert_array_equal(features.read(npy(tmp_path / 'z.npy', Z)).layers, [Z])
   path = tmp_path / 'z.csv'
   for header in ('', 'a,b,c\n'):
     path.write_text(header + '\n'.join(','.join(map(repr, row)) for row in Z.tolist()) + '\n')
-    found = arrays.read(str(path))
+    found = features.read(str(path))
     np.testing.assert_array_equal(found.layers, [Z])
     read_as = 'a header' if header else 'data: no header'
     assert found.notes == (f'z.csv: first line read as {read_as}; 6 rows',)
@@ -82,7 +82,7 @@ def test_npy_and_csv(tmp_path):
 def test_types(tmp_path, dtype, expected):
   z = (4 * Z).astype(dtype)
   path = write(tmp_path / 'z.safetensors', z=z)
-  found = arrays.read(path).layers[0]
+  found = features.read(path).layers[0]
   assert found.dtype == expected
   np.testing.assert_array_equal(found, z.astype(expected))
 
@@ -90,7 +90,7 @@ def test_types(tmp_path, dtype, expected):
 def test_paired_data_reads_safetensors_too(tmp_path):
   path = write(tmp_path / 'd.safetensors', x1=np.tile(Z, (10, 1)).astype(ml_dtypes.bfloat16),
                x2=np.tile(Z, (10, 1)), y=np.arange(60) % 2)
-  assert paired.load_paired(path).x1_train.shape == (45, 3)
+  assert views.load_paired(path).x1_train.shape == (45, 3)
 
 
 @pytest.mark.parametrize('name', ['a:b.npy', 'a:b/c.npy', 'z.npy:1', '0:1.npy'])
@@ -100,11 +100,11 @@ def test_paths_with_colons(tmp_path, name):
   with open(path, 'wb') as file:
     np.save(file, Z)
   if path.suffix == '.npy':
-    np.testing.assert_array_equal(arrays.read(str(path)).layers, [Z])
+    np.testing.assert_array_equal(features.read(str(path)).layers, [Z])
   else:  # a file of that very name comes before an index
     fails("unknown format '.npy:1'", str(path))
   store = write(tmp_path / 'a:b.npz', **{'k:1': Z})
-  np.testing.assert_array_equal(arrays.read(f'{store}:k:1').layers, [Z])
+  np.testing.assert_array_equal(features.read(f'{store}:k:1').layers, [Z])
 
 
 # -- layers ----------------------------------------------------------------------------------------
@@ -113,16 +113,16 @@ def test_paths_with_colons(tmp_path, name):
 def test_three_dimensions_are_layers(tmp_path):
   stack = np.stack([Z, Z + 1, Z + 2])
   path = npy(tmp_path / 'z.npy', stack)
-  found = arrays.read(path, layers='first')
+  found = features.read(path, layers='first')
   assert found.names == ('0', '1', '2')
   np.testing.assert_array_equal(found.layers, stack)
   for index, at in ((1, 1), (-1, 2)):
-    found = arrays.read(f'{path}:{index}')
+    found = features.read(f'{path}:{index}')
     assert found.names == (str(at),)
     np.testing.assert_array_equal(found.layers, stack[[at]])
   store = write(tmp_path / 'z.npz', z=stack, y=Z)
-  assert arrays.read(f'{store}:z', layers='first').names == ('z:0', 'z:1', 'z:2')
-  np.testing.assert_array_equal(arrays.read(f'{store}:z:2').layers, stack[[2]])
+  assert features.read(f'{store}:z', layers='first').names == ('z:0', 'z:1', 'z:2')
+  np.testing.assert_array_equal(features.read(f'{store}:z:2').layers, stack[[2]])
   fails("index '3' of 3 layers; 0..2 is needed", f'{path}:3')
   fails("index 'last' of 3 layers", f'{path}:last')
   fails("index '0' of shape \\(6, 3\\)", f'{store}:y:0')
@@ -131,12 +131,12 @@ def test_three_dimensions_are_layers(tmp_path):
 def test_a_pattern_names_layers_in_natural_order(tmp_path):
   layers = {f'layer{i}': Z[:, :1 + i % 3] + i for i in (10, 2, 0, 1)}
   path = write(tmp_path / 'z.npz', **layers, labels=np.arange(6), **{'w[0]': Z})
-  found = arrays.read(f'{path}:layer*')
+  found = features.read(f'{path}:layer*')
   assert found.names == ('layer0', 'layer1', 'layer2', 'layer10')
   for name, z in zip(found.names, found.layers):
     np.testing.assert_array_equal(z, layers[name])
-  assert arrays.read(f'{path}:layer?').names == ('layer0', 'layer1', 'layer2')
-  assert arrays.read(f'{path}:w[0]').names == ('w[0]',)  # a key before a pattern
+  assert features.read(f'{path}:layer?').names == ('layer0', 'layer1', 'layer2')
+  assert features.read(f'{path}:w[0]').names == ('w[0]',)  # a key before a pattern
   fails("'labels': one-dimensional, shape \\(6,\\)", f'{path}:la*')
   fails("no key 'lay_\\*'", f'{path}:lay_*')
   uneven = write(tmp_path / 'u.npz', a0=Z, a1=Z[:5])

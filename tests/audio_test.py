@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from librosa_values import BANDS, FILE, LENGTHS, clip_of
 
-from mmalign_jax.data import audio, spectra
+from mmalign_jax.data.avmnist import wav as audio, spectra
 
 # -- files ---------------------------------------------------------------------------------------
 

@@ -9,8 +9,8 @@ import digit_files
 import numpy as np
 import pytest
 
-from mmalign_jax.data import audio, avmnist_sources, idx, pairing, spectra
-from mmalign_jax.data.avmnist import AVMNIST, load_avmnist
+from mmalign_jax.data.avmnist import wav, originals, idx, knobs, spectra
+from mmalign_jax.data.avmnist.load import AVMNIST, load_avmnist
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 REAL = ROOT / '../shared/data'
@@ -55,8 +55,8 @@ def test_shapes_and_units(clean):
 
 
 def test_every_pair_is_what_the_files_hold(clean, source):
-  paths = avmnist_sources.source_paths(str(source))
-  clips = audio.read_recordings(paths['recordings'])
+  paths = originals.source_paths(str(source))
+  clips = wav.read_recordings(paths['recordings'])
   where = {name: row for row, name in enumerate(clips.name)}
   features = np.stack([spectra.mfcc(clip) for clip in clips.clips])
   units = {}
@@ -80,7 +80,7 @@ def test_every_pair_is_what_the_files_hold(clean, source):
 
 
 def test_the_set_is_prepared_once_and_read_back(clean, source, cache, monkeypatch):
-  monkeypatch.setattr(avmnist_sources, 'paired', lambda *_: pytest.fail('prepared again'))
+  monkeypatch.setattr(originals, 'paired', lambda *_: pytest.fail('prepared again'))
   again = load_avmnist(str(source), prepared_dir=str(cache))
   assert same(clean, again) and again.fingerprint == clean.fingerprint
 
@@ -97,13 +97,13 @@ def test_the_same_seed_gives_the_same_set_anywhere(clean, source, tmp_path, monk
 
 
 def test_another_process_prepares_the_same_set(clean, source, tmp_path, monkeypatch):
-  paired, others = avmnist_sources.paired, []
+  paired, others = originals.paired, []
   def interrupted(*args):
     if not others:
       others.append(None)
       others.append(load_avmnist(source, prepared_dir=tmp_path))
     return paired(*args)
-  monkeypatch.setattr(avmnist_sources, 'paired', interrupted)
+  monkeypatch.setattr(originals, 'paired', interrupted)
   assert same(load_avmnist(source, prepared_dir=tmp_path), clean) and same(others[1], clean)
   assert not list(tmp_path.glob('avmnist/*/incomplete*'))
 
@@ -145,9 +145,9 @@ def test_all_knobs_at_once(clean, source, cache):
 
 
 def test_noise_is_in_the_clip_that_is_heard(source):
-  clips = audio.read_recordings(source / 'fsdd/recordings')
-  got = avmnist_sources.recording_features(clips, pairing.Knobs(audio_snr_db=4.0, seed=9))
-  noisy = audio.add_noise(clips.clips[17], 4.0, pairing.noise_rng(9, str(clips.name[17])))
+  clips = wav.read_recordings(source / 'fsdd/recordings')
+  got = originals.recording_features(clips, knobs.Knobs(audio_snr_db=4.0, seed=9))
+  noisy = wav.add_noise(clips.clips[17], 4.0, knobs.noise_rng(9, str(clips.name[17])))
   np.testing.assert_array_equal(got[17], spectra.mfcc(noisy))
   assert not np.allclose(got[17], spectra.mfcc(clips.clips[17]), atol=1)
 
@@ -167,7 +167,7 @@ def test_resampling_is_said_once(tmp_path):
 
 
 def test_the_builder(source, tmp_path):
-  from mmalign_jax.data.avmnist_builder import Avmnist, AvmnistConfig
+  from mmalign_jax.data.avmnist.builder import Avmnist, AvmnistConfig
   builder = Avmnist(data_dir=tmp_path, config=AvmnistConfig(name='mine', source=str(source)))
   builder.download_and_prepare()
   assert builder.info.splits['train'].num_examples == 60
@@ -178,8 +178,8 @@ def test_the_builder(source, tmp_path):
 
 
 def test_downloads_are_read_as_they_are(clean, source, tmp_path):
-  from mmalign_jax.data import avmnist_builder
-  paths = avmnist_sources.source_paths(str(source))
+  from mmalign_jax.data.avmnist import builder as avmnist_builder
+  paths = originals.source_paths(str(source))
   with zipfile.ZipFile(tmp_path / 'fsdd', 'w') as archive:
     for path in paths['recordings'].iterdir():
       archive.write(path, f'free-spoken-digit-dataset-1.0.10/recordings/{path.name}')

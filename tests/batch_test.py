@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmalign_jax.information import batch_coupling, batch_nets, solver
-from mmalign_jax.information.batch import BatchSpec, _atom, _runs, _versions, batch
-from mmalign_jax.information.batch_run import Cuts, discriminate, run
+from mmalign_jax.information import solver
+from mmalign_jax.information.neural import coupling, nets as batch_nets
+from mmalign_jax.information.neural.estimate import BatchSpec, _atom, _runs, _versions, batch
+from mmalign_jax.information.neural.training import Cuts, discriminate, run
 from mmalign_jax.information.broja import broja
 from mmalign_jax.information.decomposition import ATOMS
 
@@ -49,15 +50,15 @@ def posteriors(seed: int, m: int = 32, n_classes: int = 3):
                for _ in range(2))
 
 
-def nets(seed: int, n_classes: int = 3) -> batch_coupling.Pair:
-  return batch_coupling.init(jax.random.key(seed), n_classes, 8, 1, 4)
+def nets(seed: int, n_classes: int = 3) -> coupling.Pair:
+  return coupling.init(jax.random.key(seed), n_classes, 8, 1, 4)
 
 
 def informed(pair, log_p1, log_p2, sweeps: int):
-  return batch_coupling.information(batch_coupling.coupled(pair, log_p1, log_p2, sweeps))
+  return coupling.information(coupling.coupled(pair, log_p1, log_p2, sweeps))
 
 
-scored = jax.jit(lambda *given: batch_coupling.score(*given)[0], static_argnums=4)
+scored = jax.jit(lambda *given: coupling.score(*given)[0], static_argnums=4)
 slope = jax.jit(jax.grad(informed), static_argnums=3)
 
 
@@ -185,9 +186,9 @@ def test_versions_trained_side_by_side_are_those_trained_alone():
 @pytest.mark.parametrize('size', [1.0, 30.0])
 @pytest.mark.parametrize('sweeps', [1, 10])
 def test_the_marginals_of_q_are_exact(sweeps, size):
-  m1, m2 = batch_coupling.marginals(*posteriors(0))
+  m1, m2 = coupling.marginals(*posteriors(0))
   log_a = size * jax.random.normal(KEY, (3, 32, 32))
-  q = np.asarray(batch_coupling.couple(log_a, m1, m2, sweeps))
+  q = np.asarray(coupling.couple(log_a, m1, m2, sweeps))
   assert (q >= 0).all()
   np.testing.assert_allclose(q.sum(axis=1), m1, atol=2e-8)
   np.testing.assert_allclose(q.sum(axis=0), m2, atol=2e-8)
@@ -195,7 +196,7 @@ def test_the_marginals_of_q_are_exact(sweeps, size):
 
 def test_class_totals_are_made_equal():
   half, most = jnp.log(jnp.array([[0.5, 0.5]] * 2)), jnp.log(jnp.array([[0.8, 0.2], [0.6, 0.4]]))
-  m1, m2 = batch_coupling.marginals(half, most)  # totals (.5, .5) and (.7, .3): both (.6, .4)
+  m1, m2 = coupling.marginals(half, most)  # totals (.5, .5) and (.7, .3): both (.6, .4)
   np.testing.assert_allclose(m1, [[0.3, 0.2]] * 2, atol=1e-6)
   np.testing.assert_allclose(m2, [[0.8 / 2 * 6 / 7, 0.1 * 4 / 3], [0.3 * 6 / 7, 0.2 * 4 / 3]],
                              atol=1e-6)
@@ -206,8 +207,8 @@ def test_no_net_is_better_than_the_exact_optimum():
     sides = [jnp.asarray(p, jnp.float64) for p in posteriors(1)]
     pair = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), nets(0))
     neural, exact = jax.jit(functools.partial(
-        batch_coupling.against_exact, size=16, sweeps=10))(pair, *sides)
-    couple = jax.jit(functools.partial(batch_coupling.coupled, sweeps=10))
+        coupling.against_exact, size=16, sweeps=10))(pair, *sides)
+    couple = jax.jit(functools.partial(coupling.coupled, sweeps=10))
     tables = [couple(pair, *(side[rows] for side in sides)) for rows in (slice(16), slice(16, 32))]
   assert neural.shape == exact.shape == (2,) and (neural > exact).all()
   for value, q in zip(exact, tables):
@@ -232,7 +233,7 @@ def test_a_score_by_labels_is_that_of_the_exact_multipliers():
       loss, lambda pairs: (loss(pairs, 0),), (pair,), steps=400, checks=10, learning_rate=1e-2,
       weight_decay=0.0)[0])(nets(1))
   y = jax.random.categorical(KEY, sides[0])
-  m1, m2 = batch_coupling.marginals(*sides)
+  m1, m2 = coupling.marginals(*sides)
   score = scored(trained, *sides, y, 10)
   with jax.enable_x64(True):
     m1, m2 = (np.asarray(m, np.float64) for m in (m1, m2))
@@ -254,7 +255,7 @@ def test_gradients_are_finite_for_sharp_kernels_and_certain_labels(size):
 
 
 def test_the_information_of_no_numbers_is_none():
-  assert np.isnan(batch_coupling.information(jnp.full((2, 2, 2), jnp.nan)))
+  assert np.isnan(coupling.information(jnp.full((2, 2, 2), jnp.nan)))
 
 
 # -- nets ------------------------------------------------------------------------------------------

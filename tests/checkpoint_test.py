@@ -13,7 +13,7 @@ import numpy as np
 import optax
 import pytest
 
-from mmalign_jax.training.checkpoint import Checkpoints
+from mmalign_jax.runs.checkpoints.checkpoints import Checkpoints
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CONFIG = {'lam': 0.5, 'width': 12}

@@ -10,8 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from mmalign_jax import studies
-from mmalign_jax.training import emergence, study, train_plan
+from mmalign_jax.studies import registry
+from mmalign_jax.studies.emergence import plan as emergence
+from mmalign_jax.studies.strength import plan as study
+from mmalign_jax.studies.train import plan as train_plan
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'tests'))
@@ -31,15 +33,15 @@ def load(path):
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
 def test_tiny_runs_two_steps_and_answers(path, tmp_path):
   settings = load(path).get_config('tiny').to_dict()
-  kind = studies.kind_of(settings)
+  study_ = registry.study_of(settings)
   short, similarity, said = {
       'strength': (dict(steps=2), 'cka', 'no verdict'),
       'emergence': (dict(epochs_1=1, epochs_2=1, depth=(1,), n_train=256), 'debiased_linear_cka',
                     'maximum alignment with U')}[settings.get('study', 'strength')]
-  plan = studies.module(kind.plan).from_settings(settings | short)
-  dataset = studies.module(kind.run).run(plan, tmp_path, progress=False)
+  plan = study_.from_settings(settings | short)
+  dataset = study_.run(plan, tmp_path, progress=False)
   assert np.isfinite(dataset['accuracy_1']).all() and np.isfinite(dataset[similarity]).all()
-  text = studies.answer(kind, plan, dataset, tmp_path, figures=False)
+  text = registry.answer(study_, plan, dataset, tmp_path, figures=False)
   assert said in text and (tmp_path / 'summary.json').exists()
 
 
@@ -82,7 +84,7 @@ def test_variants_of_the_digits(variant):
 def test_an_unknown_kind_of_study_lists_the_known_ones():
   known = "study 'strenght' is unknown; known: emergence, strength, train"
   with pytest.raises(ValueError, match=known):
-    studies.kind_of({'study': 'strenght'})
+    registry.study_of({'study': 'strenght'})
 
 
 @pytest.mark.parametrize('variant, shape, epochs', [

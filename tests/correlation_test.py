@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 import xarray as xr
 
-from mmalign_jax.analysis import correlation
+from mmalign_jax.reports import statistics
+from mmalign_jax.studies.emergence import correlation
 
 DIMS = ('unique', 'transform_depth', 'depth', 'seed')
 
@@ -27,21 +28,21 @@ def test_correlations_are_scipys(kind, reference):
   random = np.random.default_rng(0)
   x = random.standard_normal((3, 4, 10)).round(1)  # with ties
   y = random.standard_normal((3, 4, 10)).round(1) + x
-  found = correlation.KINDS[kind](x, y)
+  found = statistics.KINDS[kind](x, y)
   for i in np.ndindex(3, 4):
     np.testing.assert_allclose(found[i], reference(x[i], y[i])[0], atol=1e-12)
 
 
 @pytest.mark.parametrize('kind', ['spearman', 'pearson'])
 def test_no_trend_where_a_side_is_constant(kind):
-  correlate = correlation.KINDS[kind]
+  correlate = statistics.KINDS[kind]
   assert correlate(np.full(5, 0.1), np.arange(5)) == 0
   assert correlate(np.full(5, 0.3) + 1e-17, np.arange(5)) == 0
   np.testing.assert_allclose(correlate(1e-9 * np.arange(5), np.arange(5)), 1)  # small, not constant
 
 
 def test_a_score_that_is_not_finite_gives_no_correlation():
-  assert np.isnan(correlation.spearman([1, 2, np.nan], [1, 2, 3]))
+  assert np.isnan(statistics.spearman([1, 2, np.nan], [1, 2, 3]))
 
 
 def test_by_series_is_over_depth_for_every_transform_and_seed():
@@ -69,12 +70,12 @@ def test_a_distance_counts_negatively():
 def test_medians_cover_the_truth():
   random, hits = np.random.default_rng(2), 0
   for trial in range(200):
-    found = correlation.median(random.standard_normal(20), n_boot=400, seed=trial)
+    found = statistics.median(random.standard_normal(20), n_boot=400, seed=trial)
     hits += found.interval[0] <= 0 <= found.interval[1]
   assert 0.9 <= hits / 200 <= 1
-  assert correlation.median(np.array([1.0, 3.0])).interval is None
-  assert correlation.median(np.array([1.0, np.nan, 3.0])).value == 2
-  assert np.isnan(correlation.median(np.array([np.nan])).value)
+  assert statistics.median(np.array([1.0, 3.0])).interval is None
+  assert statistics.median(np.array([1.0, np.nan, 3.0])).value == 2
+  assert np.isnan(statistics.median(np.array([np.nan])).value)
 
 
 def test_the_largest_is_judged_by_a_null_of_the_largest():

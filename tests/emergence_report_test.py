@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from mmalign_jax.analysis import emergence_figures, emergence_report, published
+from mmalign_jax.studies.emergence import figures, report, published
 
 DIMS = ('unique', 'transform_depth', 'depth', 'seed')
 NAME = 'debiased_linear_cka'
@@ -41,7 +41,7 @@ def study(offset=0.0, seeds=3, trend=1.0, noise=0.005, **configuration):
 
 @pytest.fixture(scope='module')
 def summary():
-  return emergence_report.summarise(study(), resamples=200)
+  return report.summarise(study(), resamples=200)
 
 
 def rows(summary, quantity):
@@ -66,27 +66,27 @@ def test_contract_of_the_summary(summary):
 def test_agreement_can_be_had_and_missed(summary):
   assert all(r['agrees'] for r in rows(summary, 'maximum alignment'))
   assert len(rows(summary, 'maximum alignment')) == 8  # none is published at U = 8
-  off = emergence_report.summarise(study(offset=-0.15), resamples=200)
+  off = report.summarise(study(offset=-0.15), resamples=200)
   assert not any(r['agrees'] for r in rows(off, 'maximum alignment'))
-  flat = emergence_report.summarise(study(trend=0, seeds=10), resamples=200)
+  flat = report.summarise(study(trend=0, seeds=10), resamples=200)
   theirs = rows(flat, 'alignment / depth')  # published .93 at U = 0, .00 at U = 7
   assert theirs[0]['agrees'] is False and theirs[7]['agrees'] is True
-  lone = emergence_report.summarise(study(seeds=1), resamples=200)
+  lone = report.summarise(study(seeds=1), resamples=200)
   assert lone['max_alignment'][0]['interval'] is None  # one seed has no interval of its own
 
 
 def test_a_wide_interval_is_no_agreement():
-  assert emergence_report._row('q', 0, 0.1, 0.0, (-0.9, 0.9))['agrees'] is None
-  assert emergence_report._row('q', 0, 0.1, 0.0, (-0.2, 0.2))['agrees'] is True
-  assert emergence_report._row('q', 0, 2.0, 0.0, (-0.9, 0.9))['agrees'] is False
-  assert emergence_report._row('q', 0, 0.1, 0.1, None)['agrees'] is None
+  assert report._row('q', 0, 0.1, 0.0, (-0.9, 0.9))['agrees'] is None
+  assert report._row('q', 0, 0.1, 0.0, (-0.2, 0.2))['agrees'] is True
+  assert report._row('q', 0, 2.0, 0.0, (-0.9, 0.9))['agrees'] is False
+  assert report._row('q', 0, 0.1, 0.1, None)['agrees'] is None
 
 
 @pytest.mark.parametrize('other', [
     dict(generator='atoms'), dict(transform='both'), dict(level=3), dict(untransformed_depth=[2]),
     dict(n_train=2048), dict(epochs_2=100), dict(depth=[1, 4, 8])])
 def test_other_data_are_not_set_beside_the_paper(other):
-  assert emergence_report.summarise(study(**other), resamples=50)['published'] == []
+  assert report.summarise(study(**other), resamples=50)['published'] == []
 
 
 def test_training_says_whether_it_still_rose(summary):
@@ -97,7 +97,7 @@ def test_training_says_whether_it_still_rose(summary):
 
 
 def test_text_names_the_claims(summary):
-  text = emergence_report.text(summary)
+  text = report.text(summary)
   assert 'agrees?' in text and 'maximum alignment with U: Spearman' in text
   assert '(at most -0.8 at 5 of 5)' in text and 'above chance (p <= 0.05): U=0 100 %' in text
   assert max(map(len, text.splitlines())) < 240
@@ -105,13 +105,13 @@ def test_text_names_the_claims(summary):
 
 def test_writes_summary_and_the_four_figures(tmp_path):
   data = study(seeds=2)
-  text = emergence_report.write(data, tmp_path, resamples=50)
+  text = report.write(data, tmp_path, resamples=50)
   assert text and json.loads((tmp_path / 'summary.json').read_text())['measure'] == NAME
   for name in ('fig4', 'fig6', 'fig7', 'fig9'):
     assert (tmp_path / 'figures' / f'{name}.png').stat().st_size > 10_000
     assert (tmp_path / 'figures' / f'{name}.svg').exists()
   summary = json.loads((tmp_path / 'summary.json').read_text())
-  axis = emergence_figures.unique_figure(data, summary).axes[0]
+  axis = figures.unique_figure(data, summary).axes[0]
   drawn = {line.get_label(): line.get_ydata() for line in axis.get_lines()}
   np.testing.assert_allclose(drawn['published'], published.MAX_ALIGNMENT[1])
   assert len(drawn['best over depths']) == 9

@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from mmalign_jax import cli, studies
-from mmalign_jax.training import emergence, emergence_run, folder, parallel
+from mmalign_jax import cli
+from mmalign_jax.studies import registry
+from mmalign_jax.runs import folder, devices as parallel
+from mmalign_jax.studies.emergence import plan as emergence, run as emergence_run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = dict(
@@ -108,7 +110,7 @@ def test_another_measure_needs_no_training(whole, tmp_path):
   assert {p: p.stat().st_mtime_ns for p in (tmp_path / 'encoders').iterdir()} == before
   assert 'procrustes_calibrated' in again and 'mutual_knn' not in again
   xr.testing.assert_identical(again['debiased_linear_cka'], dataset['debiased_linear_cka'])
-  answer = studies.answer(studies.STUDIES['emergence'], build(), again, tmp_path, figures=False)
+  answer = registry.answer(registry.STUDIES['emergence'], build(), again, tmp_path, figures=False)
   assert 'procrustes:' in answer
 
 
@@ -121,7 +123,7 @@ def test_both_sides_transformed_and_several_untransformed_depths(tmp_path):
   assert not np.allclose(accuracy[:, 0], accuracy[:, 1])  # side 1 has transforms of its own
   np.testing.assert_allclose(dataset['mi_1'], np.log(2), atol=1e-5)
   np.testing.assert_allclose(dataset['mi_2'], np.log(2), atol=1e-5)
-  assert studies.answer(studies.STUDIES['emergence'], build(), dataset, tmp_path, figures=False)
+  assert registry.answer(registry.STUDIES['emergence'], build(), dataset, tmp_path, figures=False)
 
 
 @pytest.mark.parametrize('settings, message', [
@@ -221,7 +223,7 @@ def test_merge_refuses_other_configurations_and_other_tunings(shards, tmp_path, 
 
 @pytest.mark.parametrize('text', ['0/2', '3/2', '1', 'a/b', '1/0', '1/2/3', '-1/2'])
 def test_a_shard_is_i_of_n(text):
-  from mmalign_jax.training.shards import parse
+  from mmalign_jax.runs.shards import parse
   with pytest.raises(ValueError, match='must be i/n with 1 <= i <= n'):
     parse(text)
 

@@ -5,19 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmalign_jax import encoders
+from mmalign_jax.encoders import sides
 from mmalign_jax.types import Spec
 
 B, D = 6, 7
-initialise = jax.jit(encoders.init, static_argnums=(1, 2, 3))
+initialise = jax.jit(sides.init, static_argnums=(1, 2, 3))
 SPECS = [Spec(depth=3, width=5, projection=projection, projection_width=4, task=task)
-         for projection in encoders.PROJECTIONS for task in ('cross_entropy', 'l1')]
+         for projection in sides.PROJECTIONS for task in ('cross_entropy', 'l1')]
 NAMES = [f'{spec.projection}-{spec.task}' for spec in SPECS]
 
 
 def made(spec: Spec, n_outputs: int = 3, seed: int = 0):
   """(side, its parameters, x [B, D])."""
-  side = encoders.Side(spec, n_outputs)
+  side = sides.Side(spec, n_outputs)
   params = initialise(jax.random.key(seed), (side, side), D, D + 2)
   x = np.random.default_rng(seed).normal(size=(B, D)).astype(np.float32)
   return side, params['side_1'], x
@@ -93,7 +93,7 @@ def test_a_side_treats_samples_independently():
 
 
 def test_an_unknown_encoder_lists_the_known_ones():
-  side = encoders.Side(Spec(encoder='resnet'), 3)
+  side = sides.Side(Spec(encoder='resnet'), 3)
   with pytest.raises(ValueError, match="'resnet'.*mlp"):
     side.init(jax.random.key(0), jnp.zeros((2, D)))
 
@@ -102,13 +102,13 @@ def test_an_unknown_encoder_lists_the_known_ones():
 
 
 def test_unit_norm_of_a_hand_worked_row():
-  np.testing.assert_allclose(encoders.unit_norm(jnp.array([[3.0, 4.0]])), [[0.6, 0.8]], atol=1e-6)
+  np.testing.assert_allclose(sides.unit_norm(jnp.array([[3.0, 4.0]])), [[0.6, 0.8]], atol=1e-6)
 
 
 def test_a_zero_row_stays_zero_with_a_finite_gradient():
   z = jnp.array([[0.0, 0.0], [1.0, -1.0]])
-  np.testing.assert_allclose(encoders.unit_norm(z)[0], [0, 0])
-  grad = jax.grad(lambda z: encoders.unit_norm(z).sum())(z)
+  np.testing.assert_allclose(sides.unit_norm(z)[0], [0, 0])
+  grad = jax.grad(lambda z: sides.unit_norm(z).sum())(z)
   assert np.isfinite(grad).all()
 
 
@@ -127,7 +127,7 @@ def leaves(params) -> list[tuple[str, np.ndarray, int]]:
 
 
 def initial(seed: int, **settings):
-  modules = (encoders.Side(Spec(width=32, projection='mlp', **settings), 10),) * 2
+  modules = (sides.Side(Spec(width=32, projection='mlp', **settings), 10),) * 2
   return initialise(jax.random.key(seed), modules, 20, 50)
 
 

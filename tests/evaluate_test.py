@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mmalign_jax import encoders, objective, types
+from mmalign_jax import objective, types
+from mmalign_jax.encoders import sides
 from mmalign_jax.data.sources import SOURCES, ArrayTables
 from mmalign_jax.training import evaluate, sweep
 from mmalign_jax.types import Hyper, Spec
@@ -59,8 +60,8 @@ def test_exact_scores_equal_those_of_many_samples(generator, values):
   n, source, tables = 200_000, SOURCES[generator], generated(generator)
   hyper = Hyper(flipped=0.1, mismatched=0.2, **values)
   spec, n_outputs = Spec(generator=generator, depth=1), source.n_outputs(tables)
-  module, _ = objective.sides(spec, n_outputs)
-  params = encoders.init(jax.random.key(2), (module, module), 12, 12)
+  module, _ = objective.modules(spec, n_outputs)
+  params = sides.init(jax.random.key(2), (module, module), 12, 12)
   params = jax.tree.map(lambda p: 3 * p, params)
   draws = jax.jit(source.draw, static_argnums=3)(tables, hyper, jax.random.key(1), n)
   y = np.asarray(draws.y)

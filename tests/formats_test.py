@@ -13,20 +13,20 @@ import scipy.io
 import scipy.sparse
 
 import written
-from mmalign_jax.data import arrays, files
-from mmalign_jax.data.formats import guard
+from mmalign_jax.data.files import features, stores
+from mmalign_jax.data.files.formats import guard
 
 Z = np.random.default_rng(0).normal(size=(6, 3))
 SPARSE = scipy.sparse.random(6, 5, 0.4, 'csr', random_state=0)
 
 
 def read(spec) -> np.ndarray:
-  layer, = arrays.read(str(spec), 'X').layers
+  layer, = features.read(str(spec), 'X').layers
   return layer
 
 
-def store(path: pathlib.Path) -> files.Store:
-  return files.STORES[path.suffix](path)
+def store(path: pathlib.Path) -> stores.Store:
+  return stores.STORES[path.suffix](path)
 
 
 def one_line(call, match: str) -> None:
@@ -87,7 +87,7 @@ def test_sparse_groups_of_hdf5_are_one_key(tmp_path):
   assert set(store(path).keys) == {'plain', 'in/csc', 'matrix'}
   np.testing.assert_array_equal(read(f'{path}:plain'), SPARSE.toarray())
   np.testing.assert_array_equal(read(f'{path}:in/csc'), SPARSE.toarray().T)
-  found = arrays.read(f'{path}:matrix', 'X')
+  found = features.read(f'{path}:matrix', 'X')
   np.testing.assert_array_equal(found.layers[0], SPARSE.toarray())
   assert any('barcodes are the samples' in note for note in found.notes)
 
@@ -105,7 +105,7 @@ def test_short_floats_of_safetensors_keep_every_value(tmp_path, dtype):
 
 def test_npy_cannot_name_short_floats(tmp_path):
   np.save(tmp_path / 'b.npy', Z.astype(ml_dtypes.bfloat16))
-  found = arrays.read(str(tmp_path / 'b.npy'), 'X')
+  found = features.read(str(tmp_path / 'b.npy'), 'X')
   np.testing.assert_array_equal(found.layers[0], Z.astype(ml_dtypes.bfloat16).astype(np.float32))
   assert found.notes == ('dtype V2 read as bfloat16, which .npy files cannot name',)
   for dtype in (ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2):
@@ -129,7 +129,7 @@ def test_long_doubles_are_rounded_aloud_or_refused(tmp_path):
   if np.dtype(np.longdouble).itemsize == 8:
     pytest.skip('longdouble is float64 here')
   np.save(tmp_path / 'z.npy', np.longdouble([[1, 2], [3, 4]]) / 3)
-  found = arrays.read(str(tmp_path / 'z.npy'), 'X')
+  found = features.read(str(tmp_path / 'z.npy'), 'X')
   np.testing.assert_array_equal(found.layers[0], np.array([[1, 2], [3, 4]]) / 3)
   assert 'rounded to float64' in found.notes[0]
   np.save(tmp_path / 'z.npy', np.full((2, 2), np.longdouble('1e400')))

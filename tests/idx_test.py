@@ -6,7 +6,7 @@ import digit_files
 import numpy as np
 import pytest
 
-from mmalign_jax.data import idx
+from mmalign_jax.data.avmnist import idx
 
 IMAGES, LABELS = digit_files.images(np.arange(7), 0), np.arange(7)
 

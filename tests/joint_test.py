@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmalign_jax import Hyper, Spec, exact, synthetic
-from mmalign_jax.data import joint
+from mmalign_jax.generators import joint
 from mmalign_jax.information import discrete
 
 BITS, ATOMS = (synthetic.GENERATORS[name] for name in ('bits', 'atoms'))

@@ -14,8 +14,8 @@ import pytest
 import xarray as xr
 
 from mmalign_jax import cli
-from mmalign_jax.training import study, writers
-from mmalign_jax.training.loop import run_study
+from mmalign_jax.studies.strength import plan as study, chunks as writers
+from mmalign_jax.studies.strength.run import run_study
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = dict(redundancy=(0, 8), lam=(0.0, 1.0), seed=(0, 1), steps=3, depth=1, batch_size=16,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmalign_jax import cli, similarity
-from mmalign_jax.cli import request
+from mmalign_jax.cli.measure import request
 
 CLIP = pathlib.Path(__file__).resolve().parents[1] / '../shared/data/clip_features'
 N = 24

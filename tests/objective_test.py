@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmalign_jax import objective
-from mmalign_jax.encoders import PROJECTIONS
+from mmalign_jax.encoders.sides import PROJECTIONS
 from mmalign_jax.types import SCHEDULES, Batch, Hyper, Spec
 
 B, D1, D2, CLASSES = 16, 6, 4, 3

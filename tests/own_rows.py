@@ -10,10 +10,12 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
-from mmalign_jax import encoders, information, losses, similarity, studies
-from mmalign_jax.data import synthetic
+from mmalign_jax import information, losses, similarity
+from mmalign_jax.encoders import sides
+from mmalign_jax.studies import registry
+from mmalign_jax.generators import synthetic
 from mmalign_jax.data.sources import SOURCES
-from mmalign_jax.training import study
+from mmalign_jax.studies.strength import plan, study as strength
 from mmalign_jax.types import Range
 
 BITS = synthetic.GENERATORS['bits']
@@ -54,16 +56,15 @@ synthetic.GENERATORS['own'] = synthetic.Generator(  # at most three shared bits,
     {'redundancy': ('bits of my own', 'bits')}, {'redundancy': 2},
     lambda u: {'redundancy': 3 - u * 3 // 8, 'flipped': u / 16})
 SOURCES['own_source'] = dataclasses.replace(SOURCES['atoms'], settings=('unique_1', 'n_train'))
-encoders.ENCODERS['looked'] = lambda spec, name: Looked(spec.width, name=name)
-encoders.ENCODERS['started'] = lambda spec, name: Started(name=name)
-encoders.PROJECTIONS['dense'] = lambda spec, name: nn.Dense(spec.projection_width, name=name)
+sides.ENCODERS['looked'] = lambda spec, name: Looked(spec.width, name=name)
+sides.ENCODERS['started'] = lambda spec, name: Started(name=name)
+sides.PROJECTIONS['dense'] = lambda spec, name: nn.Dense(spec.projection_width, name=name)
 losses.LOSSES['apart'] = apart
 losses.TASKS['brier'] = brier
 similarity.MEASURES['own_cka'] = similarity.MEASURES['linear_cka']
 information.METHODS['own_imin'] = information.imin
-studies.STUDIES['own_study'] = studies.Kind(
-    'own_rows', 'training.loop', 'analysis.report', 'analysis.figures')
-defaults, from_settings = study.defaults, study.from_settings  # of the kind of study
+registry.STUDIES['own_study'] = strength
+defaults, from_settings = plan.defaults, plan.from_settings  # of the kind of study
 
 
 def get_config() -> ConfigDict:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from mmalign_jax.data import delimited, splits
-from mmalign_jax.data.paired import load_paired
+from mmalign_jax.data.files import delimited, splits
+from mmalign_jax.data.files.views import load_paired
 
 ROWS = 60
 REAL = pathlib.Path(__file__).resolve().parents[1] / '../shared/data'

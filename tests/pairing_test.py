@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mmalign_jax.data import pairing
-from mmalign_jax.data.pairing import Knobs
+from mmalign_jax.data.avmnist import knobs as pairing
+from mmalign_jax.data.avmnist.knobs import Knobs
 
 LABELS = np.random.default_rng(0).integers(0, 10, 3000)
 DIGITS = np.repeat(np.arange(10), 7)[np.random.default_rng(1).permutation(70)]

@@ -9,26 +9,27 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmalign_jax import encoders, objective
-from mmalign_jax.perception import audio, layers, vision
+from mmalign_jax import objective
+from mmalign_jax.encoders import sides
+from mmalign_jax.encoders import audio, layers, vision
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.types import Batch, Frames, Hyper, Spec
 
 B, CLASSES, T = 4, 3, 6
 IMAGES, FRAMES = ('lenet', 'vit'), ('audio_cnn1d', 'audio_cnn2d', 'transformer', 'gru')
-NAMES = sorted(encoders.ENCODERS)
+NAMES = sorted(sides.ENCODERS)
 SHAPES = {'mlp': (3, 3), **dict.fromkeys(IMAGES, (8, 8, 1)), **dict.fromkeys(FRAMES, (T, 5))}
 FAST = {'xla_backend_optimization_level': 0}  # to compile
 fast = functools.partial(jax.jit, compiler_options=FAST)
-initialise = fast(encoders.init, static_argnums=(1, 2))
+initialise = fast(sides.init, static_argnums=(1, 2))
 
 
 @functools.lru_cache
 def made(name: str, seed: int = 0, **settings):
   """(side, its parameters, x [B, ...])."""
   spec = Spec(encoder=name, depth=2, projection_width=5, **{'width': 4} | settings)
-  side = encoders.Side(spec, CLASSES)
-  plain = encoders.Side(dataclasses.replace(spec, compute_dtype='float32'), CLASSES)
+  side = sides.Side(spec, CLASSES)
+  plain = sides.Side(dataclasses.replace(spec, compute_dtype='float32'), CLASSES)
   params = initialise(jax.random.key(seed), (plain,), SHAPES[name])['side_1']
   return side, params, jnp.asarray(normal(B, *SHAPES[name]))
 
@@ -104,7 +105,7 @@ def test_bfloat16_is_near_float32_and_outputs_stay_float32(name):
   side, params, x = made(name, width=16, compute_dtype='bfloat16')
   exact = compiled(name, width=16)(params, x)
   coarse = compiled(name, width=16, compute_dtype='bfloat16')(params, x)
-  own = jax.eval_shape(lambda key: encoders.init(key, (side,), SHAPES[name]), jax.random.key(0))
+  own = jax.eval_shape(lambda key: sides.init(key, (side,), SHAPES[name]), jax.random.key(0))
   chex.assert_trees_all_equal_shapes_and_dtypes(own['side_1'], params)
   assert {v.dtype for v in jax.tree.leaves(coarse)} == {np.dtype('float32')}
   error = max(np.abs(a - b).max() / np.abs(b).max()
@@ -230,7 +231,7 @@ def test_other_positions_than_were_learnt_are_refused(name, shape, message):
 
 @pytest.mark.parametrize('name', ['vit', 'transformer'])
 def test_a_width_that_the_heads_do_not_share_is_refused(name):
-  side = encoders.Side(Spec(encoder=name, width=5), CLASSES)
+  side = sides.Side(Spec(encoder=name, width=5), CLASSES)
   with pytest.raises(ValueError, match='width=5 must be divisible by the 2 heads'):
     jax.eval_shape(side.init, jax.random.key(0), np.zeros((1, *SHAPES[name])))
 
@@ -330,7 +331,7 @@ def test_patches_are_squares_of_the_image():
 
 def test_a_side_follows_the_common_setting_where_it_has_none():
   spec = Spec(depth=2, width=4, encoder='lenet', encoder_2='gru', width_2=6, depth_1=3)
-  one, two = (module.spec for module in objective.sides(spec, CLASSES))
+  one, two = (module.spec for module in objective.modules(spec, CLASSES))
   assert (one.encoder, one.depth, one.width) == ('lenet', 3, 4)
   assert (two.encoder, two.depth, two.width) == ('gru', 2, 6)
   assert one.of_side(2) == one and Spec().of_side(1) == Spec()

@@ -54,10 +54,13 @@ def test_a_shard_of_it_is_merged(swept, tmp_path):
 @pytest.fixture
 def own(monkeypatch):
   """own_rows in this process, taken out again."""
-  from mmalign_jax import encoders, information, losses, similarity, studies
-  from mmalign_jax.data import sources, synthetic
+  from mmalign_jax import information, losses, similarity
+  from mmalign_jax.encoders import sides
+  from mmalign_jax.studies import registry as studies
+  from mmalign_jax.data import sources
+  from mmalign_jax.generators import synthetic
   kept = [(registry, dict(registry)) for registry in (
-      synthetic.GENERATORS, encoders.ENCODERS, encoders.PROJECTIONS, losses.LOSSES, losses.TASKS,
+      synthetic.GENERATORS, sides.ENCODERS, sides.PROJECTIONS, losses.LOSSES, losses.TASKS,
       similarity.MEASURES, information.METHODS, studies.STUDIES, sources.SOURCES._own)]
   yield
   for registry, rows in kept:
@@ -90,7 +93,7 @@ def test_rows_of_ones_own_in_the_other_commands(own, tmp_path, capsys):
 
 def test_what_rows_of_ones_own_do_not_read_is_refused(own, capsys):
   assert main('generator', '--name=own') == 0
-  from mmalign_jax.training import study
+  from mmalign_jax.studies.strength import plan as study
   base = dict(generator='own', redundancy=(1,), encoder_1='looked', encoder_2='started',
               loss='apart')
   for extra, why in ((dict(temperature=(0.2,)), "loss 'apart' takes no temperature"),
@@ -106,12 +109,12 @@ def test_what_rows_of_ones_own_do_not_read_is_refused(own, capsys):
 
 def test_the_emergence_study_of_rows_of_ones_own(own, tmp_path):
   assert main('generator', '--name=own') == 0
-  from mmalign_jax.training import emergence, emergence_run
+  from mmalign_jax.studies.emergence import plan as emergence, run
   plan = emergence.from_settings(dict(
       generator='own', encoder='looked', unique=(0, 8), transform_depth=(0,), depth=(1,), seed=(0,),
       n_train=64, n_validation=32, batch_size=32, epochs_1=1, epochs_2=1, learning_rate=(5e-3,),
       weight_decay=(0.,), n_align=24, measures=('own_cka',), permutations=5, resamples=20))
-  dataset = emergence_run.run_emergence(plan, tmp_path, progress=False)
+  dataset = run.run_emergence(plan, tmp_path, progress=False)
   assert np.isfinite(dataset['own_cka']).all() and np.isfinite(dataset['accuracy_2']).all()
   assert (dataset['mi_2'].isel(unique=1) < dataset['mi_2'].isel(unique=0)).all()  # flipped, too
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from mmalign_jax.data import arrays, pooling, sequences
-from mmalign_jax.data.paired import load_paired
+from mmalign_jax.data.files import features, pooling, steps as sequences
+from mmalign_jax.data.files.views import load_paired
 
 G = np.random.default_rng(0)
 STEPS = G.normal(size=(6, 4, 3))  # [samples, steps, features]
@@ -131,11 +131,11 @@ def test_files_with_lengths_beside(tmp_path):
   np.save(tmp_path / 'a_length.npy', LENGTH)
   expected = [s.mean(axis=0) for s in (STEPS[i, :n] for i, n in enumerate(LENGTH))]
   for spec in ('d.npz:a', 'd.npz:b', 'd.npz:a*', 'one.npz', 'a.npy'):
-    found = arrays.read(f'{tmp_path}/{spec}', 'X', pool='mean')
+    found = features.read(f'{tmp_path}/{spec}', 'X', pool='mean')
     np.testing.assert_allclose(found.layers, [expected], rtol=1e-12)
     assert len(found.notes) == 1 and '1 to 4' in found.notes[0]
-    one_line(lambda: arrays.read(f'{tmp_path}/{spec}', 'X'), 'say how to pool')
-  one_line(lambda: arrays.read(f'{tmp_path}/a.npy:0', 'X'), 'an index picks a layer, but')
+    one_line(lambda: features.read(f'{tmp_path}/{spec}', 'X'), 'say how to pool')
+  one_line(lambda: features.read(f'{tmp_path}/a.npy:0', 'X'), 'an index picks a layer, but')
 
 
 def test_paired_data_pools_too(tmp_path):

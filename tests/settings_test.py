@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from mmalign_jax import checks, settings
-from mmalign_jax.training import emergence, study, train_plan
+from mmalign_jax.studies.emergence import plan as emergence
+from mmalign_jax.studies.strength import plan as study
+from mmalign_jax.studies.train import plan as train_plan
 
 PLANS = {'strength': study, 'emergence': emergence, 'train': train_plan}
 FIELDS = [(kind, name) for kind, plan in PLANS.items() for name in plan.defaults()]

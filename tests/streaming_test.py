@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mmalign_jax import losses, objective, streaming
+from mmalign_jax import losses, objective
+from mmalign_jax.losses import streaming
 from mmalign_jax.types import Batch, Hyper, Spec
 
 B, K = 13, 5

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from mmalign_jax.training import study
+from mmalign_jax.studies.strength import plan
 
 
 def build(**settings):
-  return study.from_settings(settings)
+  return plan.from_settings(settings)
 
 
 def test_dimensions_are_settings_then_strengths_then_seed():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mmalign_jax.data import exact, synthetic
+from mmalign_jax.generators import exact, synthetic
 from mmalign_jax.types import Hyper, Spec
 
 LN2 = np.log(2)

@@ -16,8 +16,9 @@ import jax
 import numpy as np
 
 from mmalign_jax import cli
-from mmalign_jax.data.avmnist import AVMNIST
-from mmalign_jax.training import parallel, pipeline, train_plan, trainer
+from mmalign_jax.data.avmnist.load import AVMNIST
+from mmalign_jax.runs import devices
+from mmalign_jax.studies.train import pipeline, plan as train_plan, run as trainer
 
 SMALL = dict(encoder_1='mlp', encoder_2='mlp', depth_1=1, depth_2=1, width_1=6, width_2=6,
              projection_width=4, lam=(0.0, 1.0), seed=(0,), epochs=2, batch_size=16, n_align=24,
@@ -46,8 +47,8 @@ def one_step(loss: str, learnable: bool, lam=(0.0, 0.7)):
   spec = plan.bound(data)
   batch = next(pipeline.batches(data, batch_size=16, seed=1))
   make = lambda axis_name: trainer.ensemble_step(spec, 3, axis_name)
-  hypers = parallel.replicated(jax.tree.map(jax.numpy.asarray, plan.hypers))
-  return parallel.replicated(trainer.initial(plan, data, spec)), hypers, batch, make
+  hypers = devices.replicated(jax.tree.map(jax.numpy.asarray, plan.hypers))
+  return devices.replicated(trainer.initial(plan, data, spec)), hypers, batch, make
 
 
 def steps(path: str) -> None:
@@ -65,14 +66,14 @@ def steps(path: str) -> None:
       state, hypers, batch, make = one_step(loss, learnable)
       half = 16 // jax.process_count()
       own = slice(jax.process_index() * half, (jax.process_index() + 1) * half)
-      pmapped, twin = parallel.data_parallel(make(parallel.AXIS)), parallel.sharded(make(None))
+      pmapped, twin = devices.data_parallel(make(devices.AXIS)), devices.sharded(make(None))
       valid = {'whole': np.ones(16, bool), 'ragged': real} if learnable else {'whole': None}
       valid = {'ragged': real} if two else valid
       for kind, mask in valid.items():
         given = batch.replace(valid=mask)
         if jax.device_count() > 1:
           part = jax.tree.map(lambda v: v[own], given)
-          run(pmapped, parallel.split(part), f'{loss}/{kind}/{learnable}/pmap')
+          run(pmapped, devices.split(part), f'{loss}/{kind}/{learnable}/pmap')
         # One device by jit has no collective at all: the others are held against it.
         if jax.process_count() == 1 and (learnable or jax.device_count() == 1):
           run(twin, given, f'{loss}/{kind}/{learnable}/jit')
@@ -93,19 +94,19 @@ def limit(kind: int, most: int) -> None:
 
 def train(folder: str, *overrides: str) -> None:
   settings = SMALL | {k: ast.literal_eval(v) for k, v in (o.split('=') for o in overrides)}
-  real, count = parallel.split, [0]
+  real, count = devices.split, [0]
   def split(batch):
     count[0] += 1
     for name, happens in HAPPENS.items():
       if count[0] == int(os.environ.get(name, '0')):  # of this process alone
         happens()
     return real(batch)
-  parallel.split = split
+  devices.split = split
   trainer.train(train_plan.from_settings(settings), made(), folder, progress=False)
 
 
 if __name__ == '__main__':
   jax.config.update('jax_disable_most_optimizations', True)
   if 'TRAIN_PROCESS' in os.environ:
-    parallel.connect(os.environ['TRAIN_COORDINATOR'], 2, int(os.environ['TRAIN_PROCESS']))
+    devices.connect(os.environ['TRAIN_COORDINATOR'], 2, int(os.environ['TRAIN_PROCESS']))
   cli.leave(cli.guard(lambda: {'train': train, 'step': steps}[sys.argv[1]](*sys.argv[2:])))

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from mmalign_jax.training import judge, parallel, pipeline, train_log, train_plan, trainer
-from mmalign_jax.training.checkpoint import Checkpoints
+from mmalign_jax.runs import devices as parallel
+from mmalign_jax.studies.train import judge, pipeline, log as train_log, plan as train_plan, run
+from mmalign_jax.runs.checkpoints.checkpoints import Checkpoints
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from trainer_data import SMALL, made, one_step  # noqa: E402
@@ -46,7 +47,7 @@ def end(process, status=0):
 def final(folder):
   """Leaves of the newest checkpoint."""
   plan, data = train_plan.from_settings(SMALL), made()
-  like = jax.eval_shape(lambda: trainer.initial(plan, data, plan.bound(data)))
+  like = jax.eval_shape(lambda: run.initial(plan, data, plan.bound(data)))
   configuration = json.loads((folder / 'checkpoints/config.json').read_text())
   with Checkpoints(folder / 'checkpoints', configuration) as kept:
     return kept.restore(like)
@@ -180,7 +181,7 @@ def test_a_recording_in_many_pairs_is_one_observation():
 def test_a_ragged_end_of_the_test_set_counts_once(monkeypatch):
   plan, data = train_plan.from_settings(SMALL), made()
   spec = plan.bound(data)
-  params = trainer.initial(plan, data, spec).params
+  params = run.initial(plan, data, spec).params
   whole = judge.accuracies(params, data, spec=spec, n_outputs=3)
   monkeypatch.setattr(judge, 'CHUNK', 15)  # 40 = 15 + 15 + 10
   parts = judge.accuracies(params, data, spec=spec, n_outputs=3)
@@ -284,7 +285,7 @@ def test_what_is_not_finite_stops_without_a_checkpoint(monkeypatch, tmp_path):
   plan, data = train_plan.from_settings(SMALL | dict(epochs=1)), made()
 
   def spoilt(change):
-    real = trainer.ensemble_step
+    real = run.ensemble_step
     def make(*arguments):
       step = real(*arguments)
       return lambda state, *rest: change(*step(state, *rest))
@@ -296,10 +297,10 @@ def test_what_is_not_finite_stops_without_a_checkpoint(monkeypatch, tmp_path):
   for name, change, message in (('a', bad_gradient, r'grad_norm=inf at step 1 \(lam=1, seed=0\)'),
                                 ('b', bad_state, r'a parameter is not finite at step \d')):
     with monkeypatch.context() as patch:
-      patch.setattr(trainer, 'ensemble_step', spoilt(change))
+      patch.setattr(run, 'ensemble_step', spoilt(change))
       patch.setitem(plan.run, 'checkpoint_every', 1)
       with pytest.raises(FloatingPointError, match=message):
-        trainer.train(plan, data, tmp_path / name, progress=False)
+        run.train(plan, data, tmp_path / name, progress=False)
     assert not [p for p in (tmp_path / name / 'checkpoints').iterdir() if p.name.isdigit()]
 
 
@@ -325,4 +326,4 @@ def test_processes_that_do_not_come_together_end_in_a_line(process, message):
 def test_a_checkpoint_of_another_configuration_is_refused(undisturbed):
   plan = train_plan.from_settings(SMALL | dict(learning_rate=0.5))
   with pytest.raises(ValueError, match='another configuration .*learning_rate: 0.003 there, 0.5'):
-    trainer.train(plan, made(), undisturbed[0], progress=False)
+    run.train(plan, made(), undisturbed[0], progress=False)

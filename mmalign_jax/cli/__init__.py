@@ -1,6 +1,7 @@
 """The `mmalign` command: studies, shards, tables, measures, decompositions; errors in one line.
 
   mmalign sweep --config=configs/strength.py:quick --workdir=DIR
+  mmalign train --config=configs/avmnist.py:tiny --data_dir=DATA --workdir=DIR
   mmalign merge DIR DIR... [--workdir=DIR]
   mmalign generator --name=bits --redundancy=4 --level=0 [--json]
   mmalign measure X.npy Y.npy [--measures=linear_cka,mutual_knn|all] [--null=200] [--json]
@@ -24,7 +25,7 @@ import warnings
 
 from mmalign_jax.cli import register
 from mmalign_jax.cli.sweep import flag_error, with_known_configs
-from mmalign_jax.training import damage
+from mmalign_jax.runs import damage
 
 __all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 'main', 'printable',
            'with_known_configs']
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
   if name not in COMMANDS:
     return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
   return guard(lambda: COMMANDS[name](rest),
-               stopped={'sweep': SAFE, 'merge': MERGING}.get(name, STOPPED))
+               stopped={'sweep': SAFE, 'train': SAFE, 'merge': MERGING}.get(name, STOPPED))
 
 
 def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
@@ -156,4 +157,4 @@ def _command(name: str) -> Callable[[list[str]], None]:
 
 
 COMMANDS = {name: _command(name)
-            for name in ('sweep', 'merge', 'generator', 'measure', 'decompose')}
+            for name in ('sweep', 'train', 'merge', 'generator', 'measure', 'decompose')}

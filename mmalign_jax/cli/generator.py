@@ -7,7 +7,7 @@ import numpy as np
 
 from mmalign_jax import checks
 from mmalign_jax.cli import Parser
-from mmalign_jax.data import exact, joint, synthetic
+from mmalign_jax.generators import exact, joint, synthetic
 from mmalign_jax.information import ATOMS
 from mmalign_jax.types import Hyper, Spec, lookup, traced_fields
 

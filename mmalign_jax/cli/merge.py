@@ -2,9 +2,9 @@
 
 import pathlib
 
-from mmalign_jax import studies
+from mmalign_jax.studies import registry
 from mmalign_jax.cli import Parser
-from mmalign_jax.training.damage import at_the_end
+from mmalign_jax.runs.damage import at_the_end
 
 
 def run(argv: list[str]) -> None:
@@ -18,5 +18,5 @@ def run(argv: list[str]) -> None:
   asked = parser.parse_args(argv)
   out = asked.workdir or pathlib.Path(asked.folders[0]).resolve().parent / 'merged'
   with at_the_end():
-    answer = studies.merge(asked.folders, out, figures=not asked.nofigures)
+    answer = registry.merge(asked.folders, out, figures=not asked.nofigures)
   print(answer)

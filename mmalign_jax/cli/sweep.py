@@ -1,21 +1,21 @@
-"""mmalign sweep: a study, run by launch/sweep.py."""
+"""mmalign sweep, mmalign train: a study, run by launch/sweep.py or launch/train.py."""
 
 import pathlib
 import runpy
 import sys
 
-from mmalign_jax.training.damage import note
+from mmalign_jax.runs.damage import note
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
 # Where launch/ and configs/ lie: inside the package once installed, beside it in a checkout.
 HOME = _PACKAGE if (_PACKAGE / 'launch').is_dir() else _PACKAGE.parent
 
 
-def run(argv: list[str]) -> None:
-  """Runs the launch/sweep.py of the package, never one of the folder that one stands in."""
-  sys.argv = ['mmalign sweep', *argv]
+def run(argv: list[str], name: str = 'sweep') -> None:
+  """Runs launch/NAME.py of the package, never one of the folder that one stands in."""
+  sys.argv = [f'mmalign {name}', *argv]
   try:
-    runpy.run_path(str(HOME / 'launch' / 'sweep.py'), run_name='__main__')
+    runpy.run_path(str(HOME / 'launch' / f'{name}.py'), run_name='__main__')
   except SystemExit as stop:
     if stop.code:
       sys.exit(stop.code)

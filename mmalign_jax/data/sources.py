@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax import rng
-from mmalign_jax.data import exact, synthetic
-from mmalign_jax.data.synthetic import GENERATORS, Generator
+from mmalign_jax.generators import exact, synthetic
+from mmalign_jax.generators.synthetic import GENERATORS, Generator
 from mmalign_jax.types import Draws, Hyper, Key, PyTree, Range, Spec, Test
 
 

@@ -1,7 +1,7 @@
 """What is shared, what is unique, what only appears together: decompositions of information."""
 
 from mmalign_jax.information import counts, cross_check, discrete, nearest, quantise
-from mmalign_jax.information.batch import BatchEstimate, BatchSpec, batch
+from mmalign_jax.information.neural.estimate import BatchEstimate, BatchSpec, batch
 from mmalign_jax.information.broja import broja
 from mmalign_jax.information.classifier import held_out
 from mmalign_jax.information.decomposition import ATOMS, Decomposition

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from mmalign_jax.digits import doubles
+from mmalign_jax.precision import doubles
 from mmalign_jax.information.classifier import held_out
 from mmalign_jax.information.nearest import ksg, ross
 from mmalign_jax.information.quantise import COMPONENTS

@@ -11,7 +11,7 @@ import warnings
 import chex
 import numpy as np
 
-from mmalign_jax.digits import doubles
+from mmalign_jax.precision import doubles
 
 _SAME = 1 + 1e-10  # distances as close as this are ties: the tree rounds their squares
 _REPEATED = 0.1    # share of samples with an equal one from which `ksg` warns

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from mmalign_jax.digits import doubles
+from mmalign_jax.precision import doubles
 
 SAMPLES_PER_ENTRY = 1   # of the table x1 x x2 x y, on average: what the corrections still bear
 SAMPLES_PER_CELL = 5    # of either side or of the label: below this nothing can be said

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax.digits import beyond_float64, needs_float64, shifted
+from mmalign_jax.precision import beyond_float64, needs_float64, shifted
 from mmalign_jax.similarity.wide import is_long, wide
 
 # What a measure may not notice. 'orthogonal': x -> x Q of one side; 'scaling': x -> c x, c > 0;

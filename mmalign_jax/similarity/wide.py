@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax.digits import needs_float64
+from mmalign_jax.precision import needs_float64
 
 
 def wide(function: Callable, *, state: bool = False) -> Callable:

@@ -15,7 +15,8 @@ from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import encoders, losses, rng
+from mmalign_jax import losses, rng
+from mmalign_jax.encoders import sides
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.training.evaluate import Score, score
 from mmalign_jax.training.step import descend, optimizer
@@ -66,13 +67,13 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
   """
   spec, side = protocol.spec, protocol.side
   source = lookup(SOURCES, spec.generator, 'generator')
-  module = encoders.Side(spec.of_side(side), source.n_outputs(tables))
+  module = sides.Side(spec.of_side(side), source.n_outputs(tables))
   test = source.test(tables, hyper, side)
   draws = source.draw(
       tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train + protocol.n_validation)
   rows = draws.row_1 if side == 1 else draws.row_2
   held_out = occurrences(test, rows[spec.max_train:], draws.y[spec.max_train:])
-  params = encoders.init(
+  params = sides.init(
       rng.stream(hyper.seed, f'init_{side}'), (module,), test.x.shape[1:])['side_1']
   order = rng.stream(hyper.seed, f'order_{side}')
   n_batches = spec.max_train // spec.batch_size
@@ -102,7 +103,7 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
 
 
 def step(state: TrainState, hyper: Hyper, x: chex.Array, y: chex.Array, *,
-         module: encoders.Side, spec: Spec) -> TrainState:
+         module: sides.Side, spec: Spec) -> TrainState:
   """One AdamW step on the task loss of x [B, D], y [B]."""
   task = losses.task_of(spec.task)
   grads = jax.grad(lambda p: jnp.mean(task(module.apply(p, x).prediction, y)))(state.params)
@@ -116,7 +117,7 @@ def occurrences(test: Test, rows: chex.Array, y: chex.Array) -> Test:
   return test.replace(target=shares)
 
 
-def validate(params: PyTree, held_out: Test, *, module: encoders.Side) -> chex.Array:
+def validate(params: PyTree, held_out: Test, *, module: sides.Side) -> chex.Array:
   """Accuracy [] on the samples that `occurrences` counted; -1 where a parameter is not finite."""
   guess = jnp.argmax(module.apply(params, held_out.x).prediction, axis=1)
   hit = jax.nn.one_hot(guess, held_out.target.shape[1]) * held_out.target
@@ -136,7 +137,7 @@ def layers(params: PyTree, hyper: Hyper, tables: PyTree, *, protocol: Protocol) 
   spec, side = protocol.spec, protocol.side
   source = lookup(SOURCES, spec.generator, 'generator')
   x = source.pairs(tables, hyper, rng.stream(hyper.seed, 'test'), spec.n_align)[side - 1]
-  module = encoders.Side(spec.of_side(side), source.n_outputs(tables))
+  module = sides.Side(spec.of_side(side), source.n_outputs(tables))
   return jnp.stack(module.apply(params, x).layers)
 
 

@@ -7,7 +7,7 @@ from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 
 from mmalign_jax import losses, objective
-from mmalign_jax.data.exact import entropy
+from mmalign_jax.generators.exact import entropy
 from mmalign_jax.data.sources import Source
 from mmalign_jax.similarity import debiased_linear_cka, mutual_knn
 from mmalign_jax.types import Hyper, Key, PyTree, Spec, Test
@@ -43,7 +43,7 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
 
   diverged is set, and every score NaN, where a parameter is not finite.
   """
-  modules = objective.sides(spec, source.n_outputs(tables))
+  modules = objective.modules(spec, source.n_outputs(tables))
   scores = [
       score(modules[i].apply(params[f'side_{i + 1}'], test.x).prediction, test, spec=spec)
       for i, test in enumerate(source.test(tables, hyper, side) for side in (1, 2))]

@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import encoders, objective, rng
+from mmalign_jax import objective, rng
+from mmalign_jax.encoders import sides
 from mmalign_jax.checks import check, check_field
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.settings import check_cells
@@ -109,7 +110,7 @@ def fits(spec: Spec, shapes: tuple, label: str, n_outputs: int) -> None:
   def trace():
     params = jax.eval_shape(lambda key: objective.init(
         key, hyper, *shapes, spec=spec, n_outputs=n_outputs), jax.random.key(0))
-    batch = Batch(*(encoders.example(shape) for shape in shapes),
+    batch = Batch(*(sides.example(shape) for shape in shapes),
                   jax.ShapeDtypeStruct((2,), label))
     jax.eval_shape(lambda p, b: objective.objective(
         p, hyper, b, jnp.float32(0), spec=spec, n_outputs=n_outputs), params, batch)
@@ -240,14 +241,14 @@ def cell_bytes(spec: Spec, tables: PyTree) -> int:
            for side in (1, 2)]
   inputs = max(math.prod(x.shape[1:]) for x in tests)
   wide = max(_layer_floats(side, x.shape[1:]) for side, x in zip(
-      objective.sides(spec, source.n_outputs(tables)), tests))
+      objective.modules(spec, source.n_outputs(tables)), tests))
   layers = 3 * (wide + spec.projection_width)
   train = spec.batch_size * (4 * spec.batch_size + 4 * layers + 2 * inputs)
   test = 2 * max(x.shape[0] for x in tests) * (layers + inputs) + 4 * spec.n_align ** 2
   return 4 * (max(train, test) + 4 * spec.max_train)
 
 
-def _layer_floats(side: encoders.Side, shape: tuple[int, ...]) -> int:
+def _layer_floats(side: sides.Side, shape: tuple[int, ...]) -> int:
   """Numbers in all layers of a side for one sample."""
-  out, _ = jax.eval_shape(side.init_with_output, jax.random.key(0), encoders.example(shape))
+  out, _ = jax.eval_shape(side.init_with_output, jax.random.key(0), sides.example(shape))
   return sum(math.prod(layer.shape[1:]) for layer in out.layers)

@@ -20,14 +20,20 @@ import xarray as xr
 from cases.table import Row
 import digit_files
 import emergence_report_test
-from mmalign_jax import checks, studies
-from mmalign_jax.analysis import (
-    emergence_figures, emergence_report, figures, published, report, train_report)
+from mmalign_jax import checks
+from mmalign_jax.studies import registry
+from mmalign_jax.studies.emergence import (
+    figures as emergence_figures, report as emergence_report, published)
+from mmalign_jax.studies.strength import figures, report
+from mmalign_jax.studies.train import report as train_report
 from mmalign_jax.cli import sweep
-from mmalign_jax.data import avmnist
-from mmalign_jax.training import (
-    damage, emergence as emergence_plan, emergence_data, folder as files_of, loop, step, study,
-    train_log, writers)
+from mmalign_jax.data.avmnist import load as avmnist
+from mmalign_jax.runs import damage, folder as files_of
+from mmalign_jax.runs.dataset import write_dataset
+from mmalign_jax.studies.emergence import plan as emergence_plan, dataset as emergence_data
+from mmalign_jax.studies.strength import run as loop, plan
+from mmalign_jax.studies.train import log
+from mmalign_jax.training import step
 from mmalign_jax.types import Batch, Hyper, Spec
 
 # -- a learnable temperature -----------------------------------------------------------------------
@@ -264,7 +270,7 @@ TRAINED: dict[str, xr.Dataset] = {}  # the undisturbed results: made once
 
 
 def run(folder: pathlib.Path, **rest) -> xr.Dataset | None:
-  return loop.run_study(study.from_settings(STUDY), folder, progress=False, **rest)
+  return loop.run_study(plan.from_settings(STUDY), folder, progress=False, **rest)
 
 
 def begun(folder: pathlib.Path) -> tuple[pathlib.Path, list[pathlib.Path], xr.Dataset]:
@@ -379,7 +385,7 @@ def merged_from_older(change_config):
         if not change_config:
           rewritten(shard / 'chunks' / path.name, mi_1=None)
     before = contents(folder / '1'), contents(folder / '2')
-    text = said(lambda: studies.merge([folder / '1', folder / '2'], folder / 'out', figures=False))
+    text = said(lambda: registry.merge([folder / '1', folder / '2'], folder / 'out', figures=False))
     assert 'of another version, without' in text
     assert (contents(folder / '1'), contents(folder / '2')) == before
     found = xr.open_zarr(folder / 'out' / 'results.zarr').load()
@@ -398,7 +404,7 @@ def merge_of_damaged(folder: pathlib.Path):
   files[0].write_bytes(files[0].read_bytes()[:-40])
   before = contents(place)
   with pytest.raises(ValueError, match='1 of 4 cells are missing .*redundancy=0, lam=0, seed=0'):
-    said(lambda: studies.merge([place], folder / 'out', figures=False))
+    said(lambda: registry.merge([place], folder / 'out', figures=False))
   assert contents(place) == before and not (folder / 'out').exists()
 
 
@@ -416,8 +422,8 @@ def merge_killed(at):
     with pytest.MonkeyPatch.context() as patch:
       patch.setattr(files_of, 'write_whole', write)
       with pytest.raises(KeyboardInterrupt):
-        studies.merge([place], folder / 'out', figures=False)
-    studies.merge([place], folder / 'out', figures=False)
+        registry.merge([place], folder / 'out', figures=False)
+    registry.merge([place], folder / 'out', figures=False)
     xr.testing.assert_identical(xr.open_zarr(folder / 'out' / 'results.zarr').load(), whole)
   return check
 
@@ -454,16 +460,16 @@ def encoder_of_another_tuning(folder: pathlib.Path):
 def results_between_two_moves(folder: pathlib.Path):
   """Killed after the old results had been moved away: they come back where new ones fail."""
   data, path = xr.Dataset({'a': ('x', [1.0, 2.0])}), folder / 'results.zarr'
-  writers.write_dataset(data, path)
+  write_dataset(data, path)
   path.rename(folder / 'results.zarr.old')
   with pytest.MonkeyPatch.context() as patch:
     def full(*_, **__):
       raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     patch.setattr(xr.Dataset, 'to_zarr', full)
     with pytest.raises(OSError, match='No space left on device; what it is made of is safe'):
-      writers.write_dataset(data + 1, path)
+      write_dataset(data + 1, path)
   xr.testing.assert_identical(xr.open_zarr(path).load(), data)
-  writers.write_dataset(data + 1, path)
+  write_dataset(data + 1, path)
   xr.testing.assert_identical(xr.open_zarr(path).load(), data + 1)
   assert [p.name for p in folder.iterdir()] == ['results.zarr']
 
@@ -473,7 +479,7 @@ def log_with_a_damaged_line(folder: pathlib.Path):
   path = folder / 'metrics.jsonl'
   path.write_bytes(b'{"step": 1}\n{"st\xff": 2}\n{"step": 3}\n{"step": 4')
   before = path.read_bytes()
-  assert 'line 2' in said(lambda: train_log.TrainLog(folder, ['a'], 3, tensorboard=False).close())
+  assert 'line 2' in said(lambda: log.TrainLog(folder, ['a'], 3, tensorboard=False).close())
   assert [json.loads(line)['step'] for line in path.read_text().splitlines()] == [1, 3]
   assert (folder / 'metrics.jsonl.damaged').read_bytes() == before
 
@@ -499,8 +505,8 @@ def prepared_set(folder: pathlib.Path):
   with contextlib.redirect_stderr(io.StringIO()):
     before = load()
     with pytest.MonkeyPatch.context() as patch:
-      from mmalign_jax.data import avmnist_builder  # slow to import
-      patch.setattr(avmnist_builder, 'read_back', refuse)
+      from mmalign_jax.data.avmnist import builder  # slow to import
+      patch.setattr(builder, 'read_back', refuse)
       with pytest.raises(OSError, match='cannot be read now .Too many open files.; nothing was ch'):
         load()
     np.testing.assert_array_equal(load().image_train, before.image_train)

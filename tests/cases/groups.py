@@ -8,8 +8,8 @@ import numpy as np
 from scipy import stats
 
 from cases.table import Row
-from mmalign_jax.analysis.optimum import optimum
-from mmalign_jax.analysis.similarity_scores import Plan, obstacle
+from mmalign_jax.studies.strength.optimum import optimum
+from mmalign_jax.similarity.scores import Plan, obstacle
 from mmalign_jax.similarity import (
     MEASURES, calibrate, median_rank_xy, median_rank_yx, mutual_knn, recall_xy, recall_yx)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cases.table import Row
-from mmalign_jax.analysis.information_samples import Label, Plan, Question, answer
+from mmalign_jax.information.samples import Label, Plan, Question, answer
 from mmalign_jax.information import ATOMS, broja, estimate, quantise
 
 CHEAP = Plan(cells={'a': 3, 'b': 3}, null=0, bootstrap=0)

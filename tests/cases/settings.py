@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 
 from cases.table import Row
-from mmalign_jax import rng, similarity, studies
+from mmalign_jax import rng, similarity
+from mmalign_jax.studies import registry
 from mmalign_jax.data.sources import SOURCES, ArrayTables
-from mmalign_jax.training import emergence, study, train_plan
+from mmalign_jax.studies.emergence import plan as emergence
+from mmalign_jax.studies.strength import plan as strength
+from mmalign_jax.studies.train import plan as train
 from mmalign_jax.types import Hyper
 
-PLANS = {'strength': study, 'emergence': emergence, 'train': train_plan}
+PLANS = {'strength': strength, 'emergence': emergence, 'train': train}
 
 
 # -- 11: pairs of a given split --------------------------------------------------------------------
@@ -76,7 +79,7 @@ def refused(kind: str, given: dict[str, Any], words: str, folder: pathlib.Path) 
 
 def recorded(folder: pathlib.Path) -> None:
   """What is not read does not stay in the record."""
-  made = study.from_settings(dict(projection='none', unique_1=(0.0,), data=''))
+  made = strength.from_settings(dict(projection='none', unique_1=(0.0,), data=''))
   assert not {'unique_1', 'data', 'projection_width', 'transform'} & set(made.settings)
 
 
@@ -91,20 +94,20 @@ def given_split(folder: pathlib.Path) -> None:
 
 def known_study(folder: pathlib.Path) -> None:
   settings = {'study': 'strength', 'lam': (0.0, 1.0)}
-  made = studies.module(studies.kind_of(settings).plan).from_settings(settings)
+  made = registry.study_of(settings).from_settings(settings)
   assert made.n_cells == 2
 
 
 def old_folder(folder: pathlib.Path) -> None:
   """A folder of before, whose record holds what nothing read, is continued."""
-  from mmalign_jax.training import writers
-  old = study.from_settings(dict(lam_1=(0.0, 1.0), lam_2=(0.0,))).settings
+  from mmalign_jax.studies.strength import chunks
+  old = strength.from_settings(dict(lam_1=(0.0, 1.0), lam_2=(0.0,))).settings
   old |= {'lam': (0.0, 0.5), 'unique_1': (0.0,), 'level': (0,), 'min_temperature': 0.01}
   (folder / 'config.json').write_text(json.dumps(old))
-  writers.Chunks(folder, study.from_settings(dict(lam_1=(0.0, 1.0), lam_2=(0.0,)))).close()
-  refused_there = study.from_settings(dict(lam_1=(0.0, 1.0), lam_2=(0.5,)))
+  chunks.Chunks(folder, strength.from_settings(dict(lam_1=(0.0, 1.0), lam_2=(0.0,)))).close()
+  refused_there = strength.from_settings(dict(lam_1=(0.0, 1.0), lam_2=(0.5,)))
   try:
-    writers.Chunks(folder, refused_there)
+    chunks.Chunks(folder, refused_there)
   except ValueError as error:
     assert 'lam_2: [0.0] there, [0.5] now' in str(error) and 'min_temp' not in str(error)
   else:

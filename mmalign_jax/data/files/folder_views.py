@@ -1,0 +1,193 @@
+"""Views of a folder whose files are .npy or tables: which files fit, and their rows joined."""
+
+import pathlib
+import re
+
+import numpy as np
+
+from mmalign_jax.data.files import stores, labels, rows
+from mmalign_jax.data.files.columns import FORMATS, Table, open_table, read_by
+from mmalign_jax.data.files.formats import guard
+from mmalign_jax.data.files.reading import Reading
+
+_KNOWN = ('.npy', *FORMATS)
+Families = dict[str, dict[str, pathlib.Path]]  # pattern -> {'': file} or {'train': .., 'test': ..}
+
+
+def from_folder(folder: pathlib.Path, asked: dict[str, str], reading: Reading,
+                id: str = '') -> stores.Raw:
+  """Views of a folder; labels from the file of y, else from the last column of both views.
+
+  Args:
+    folder: holds NAME.npy (or NAME_train.npy and NAME_test.npy), or csv files in whose names NAME
+      is one of the words between '-' and '_', with a word train... and test... for a given split.
+    asked: NAME of each role; '' for y and group takes a file of that very name, if there is one.
+    reading: how tables are read.
+    id: column of every file by which rows are joined, '' for rows in the same order.
+
+  Raises:
+    FileNotFoundError: no file for a role.
+    ValueError: several sets of files fit, or the labels of the two views differ.
+  """
+  names = {role: name or role for role, name in asked.items()}
+  found = {role: _families(folder, name, exact=not asked[role]) for role, name in names.items()}
+  found = {role: families for role, families in found.items() if families or asked[role]}
+  for role, families in found.items():
+    if not families:
+      known = sorted(p.name for p in folder.iterdir() if guard.kind(p) in _KNOWN)
+      raise FileNotFoundError(f'{folder}: no .npy file or table (or train and test pair) for '
+                              f'{role} {names[role]!r}; it has {stores.listing(known)}')
+  chosen = _choose(folder, found, () if asked['group'] else ('group',), reading)
+  notes, parts = [], {}
+  for part in sorted(chosen['x1'], reverse=True):  # train first
+    paths = {role: paths[part] for role, paths in chosen.items()}
+    arrays = _read_part(paths, notes, reading, id)
+    parts[part] = stores.settled({role: stores.beside_file(paths.get(role), array)
+                                 for role, array in arrays.items()}, reading, notes)
+  notes = tuple(dict.fromkeys(notes))
+  used = frozenset(name for paths in chosen.values() for path in paths.values()
+                   for name in read_by(path))
+  return stores.Raw(str(folder), {role: names[role] for role in parts[part]}, parts, notes, used)
+
+
+def _families(folder: pathlib.Path, name: str, exact: bool) -> Families:
+  """Files of a view by pattern, e.g. 'mfeat-{}.csv' or '{}_*0.csv' ({} the name, * the part)."""
+  found = {}
+  for path in sorted(folder.iterdir()):
+    kind = guard.kind(path)
+    stem = path.name[:-len(kind) - 3 * path.name.lower().endswith('.gz')] if kind else ''
+    pattern, part = _pattern(stem, name)
+    if kind in _KNOWN and (
+        pattern in ('{}', '{}_*') or '{}' in pattern and kind in FORMATS and not exact):
+      found.setdefault(pattern + kind, {})[part] = path
+  return {pattern: paths for pattern, paths in found.items()
+          if set(paths) in ({''}, {'train', 'test'})}
+
+
+def _pattern(stem: str, name: str) -> tuple[str, str]:
+  """('{}_*0', 'train') for 'text_train0' and 'text'; no {} where the name is not in the stem."""
+  pattern = re.sub(rf'(^|[-_]){re.escape(name)}(?=$|[-_])', r'\1{}', stem, count=1)
+  part = re.search(r'(?:^|(?<=[-_]))(train|test)', pattern)
+  if not part:
+    return pattern, ''
+  return pattern[:part.start()] + '*' + pattern[part.end():], part[0]
+
+
+def _choose(folder: pathlib.Path, found: dict[str, Families],
+            optional: tuple[str, ...], reading: Reading) -> dict[str, dict[str, pathlib.Path]]:
+  """Files of every role, all in one piece or all split: the one set that every view has."""
+  x1, x2 = found['x1'], found['x2']
+  pairs = [(p, p) for p in x1 if p in x2]
+  if not pairs and len(x1) == len(x2) == 1:
+    pairs = [(*x1, *x2)]
+  needed = [role for role in ('y', 'group') if role in found and role not in optional]
+  pairs = [(p, q) for p, q in pairs if ('*' in p) == ('*' in q)
+           and all(_fitting(found[role], p) for role in needed)]
+  for name in ('{}_*.npy', '{}.npy'):  # files of the very name need no guess
+    pairs = [(name, name)] if (name, name) in pairs else pairs
+  for name in ('{}' + kind for kind in FORMATS):
+    if (name, name) in pairs:
+      pairs = [(p, q) for p, q in pairs if p == name or '*' in p]
+  if len(pairs) > 1 and 'y' not in found:
+    pairs = [(p, q) for p, q in pairs
+             if all(_has_label(path, reading) for path in (*x1[p].values(), *x2[q].values()))]
+  if len(pairs) != 1:
+    raise ValueError(f'{folder}: {"more than one" if pairs else "no"} set of files fits all of '
+                     f'{", ".join(found)}; candidates: {_candidates(found)}')
+  (p, q), = pairs
+  more = {role: _fitting(found[role], p) for role in ('y', 'group') if role in found}
+  return {'x1': x1[p], 'x2': x2[q], **{role: paths for role, paths in more.items() if paths}}
+
+
+def _fitting(families: Families, pattern: str) -> dict[str, pathlib.Path]:
+  """Files of y or group for views of this pattern: split where they are; {} where unclear."""
+  fitting = {p: paths for p, paths in families.items() if ('*' in p) == ('*' in pattern)}
+  forms = (pattern, *(form + kind for kind in _KNOWN for form in ('{}_*', '{}')))
+  exact = [p for p in forms if p in fitting]
+  if exact or len(fitting) == 1:
+    return fitting[(exact or list(fitting))[0]]
+  return {}
+
+
+def _candidates(found: dict[str, Families]) -> str:
+  return '; '.join(f'{role} ' + ' + '.join(path.name for path in paths.values())
+                   for role, families in found.items() for paths in families.values())
+
+
+def _has_label(path: pathlib.Path, reading: Reading) -> bool:
+  """Whether the last column of a table can be a class label."""
+  if guard.kind(path) not in FORMATS:
+    return False
+  table = open_table(path, reading)
+  columns = table.features()
+  if not columns:
+    return False
+  label = labels.to_numbers(table.text(columns[-1]))
+  return len(np.unique(label)) <= max(labels.SHARE * len(label), 2) and labels.is_classes(label)
+
+
+def _read_part(paths: dict[str, pathlib.Path], notes: list[str], reading: Reading,
+               id: str) -> stores.Arrays:
+  """Arrays of one part by role; adds to `notes` what was assumed of each table."""
+  tables = {role: open_table(path, reading) for role, path in paths.items()
+            if guard.kind(path) in FORMATS}
+  notes.extend(note for table in tables.values() for note in table.notes)
+  arrays = {role: stores.npy(path) for role, path in paths.items() if guard.kind(path) == '.npy'}
+  shared = 'y' not in paths
+  for role, table in tables.items():
+    columns = [j for j in table.features() if table.names[j] != id]
+    if role in ('y', 'group') and len(columns) == 1:
+      arrays[role] = table.text(columns[0])
+    else:
+      arrays[role] = table.numbers(columns[:len(columns) - shared])
+  texts = {role: table.text([j for j in table.features() if table.names[j] != id][-1])
+           for role, table in tables.items() if shared and role in ('x1', 'x2')}
+  if id:
+    at, note = rows.joined({role: _ids(tables.get(role), paths[role], id) for role in paths}, id)
+    notes.append(note)
+    arrays = {role: array[at[role]] for role, array in arrays.items()}
+    texts = {role: text[at[role]] for role, text in texts.items()}
+  elif reading.index == 'auto':
+    _check_order(tables)
+  if shared:
+    arrays['y'] = _shared_label(texts, paths)
+  return arrays
+
+
+def _ids(table: Table | None, path: pathlib.Path, id: str) -> np.ndarray:
+  """Ids of the rows of a table as text."""
+  j = None if table is None else table.place(id)
+  if j is None:
+    raise ValueError(f'{path}: no column {id!r} for id')
+  return rows.as_ids(table.text(j), f'{path}: id {id!r}')
+
+
+def _check_order(tables: dict[str, Table]) -> None:
+  """Refuses tables whose index columns name the same rows in another order."""
+  known = [(table.path.name, table.text(table.index[0])) for table in tables.values()
+           if table.index]
+  for name, ids in known[1:]:
+    if rows.order_differs(known[0][1], ids):
+      raise ValueError(f'{known[0][0]} and {name} name the same rows in another order; id=NAME '
+                       'joins them (id=index by the index of each); if row i of both is the same '
+                       'sample nonetheless, index names the columns to leave out')
+
+
+def _shared_label(texts: dict[str, np.ndarray], paths: dict[str, pathlib.Path]) -> np.ndarray:
+  """The last column, on which both views must agree sample by sample."""
+  name_1, name_2 = paths['x1'].name, paths['x2'].name
+  if len(texts) < 2:
+    raise FileNotFoundError(f'{paths["x1"].parent}: no file for y, and the last column of '
+                            f'{name_1} and {name_2} holds it only if both are tables')
+  one, two = texts['x1'], texts['x2']
+  if len(one) != len(two):
+    raise ValueError(f'{name_1} has {len(one)} rows, {name_2} has {len(two)}')
+  numbers = labels.to_numbers(one), labels.to_numbers(two)
+  differ = one != two
+  if 'U' not in (numbers[0].dtype.kind, numbers[1].dtype.kind):
+    differ &= numbers[0] != numbers[1]
+  if differ.any():
+    i = differ.argmax()
+    raise ValueError(f'{name_1} and {name_2}: labels (last column) differ first at row {i} (from '
+                     f'0): {one[i].item()!r} and {two[i].item()!r}; name a label file by y')
+  return one

@@ -1,0 +1,123 @@
+"""Named arrays from files with keys, whose formats are in `formats`, and the digits.
+
+Every format, those of `tables` too, becomes the same thing, a `Raw`: one array per role (x1, x2,
+y, perhaps group), in one piece or as a given train and test part. Nothing in a file is ever
+executed: pickled objects are refused. Values are not judged here; that is for `paired`.
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from mmalign_jax.data.files import steps as sequences
+from mmalign_jax.data.files.formats import annotated, hdf5, matlab, numpy_files, tensors
+from mmalign_jax.data.files.formats.guard import listing
+from mmalign_jax.data.files.formats.store import Store
+from mmalign_jax.data.files.reading import Reading
+
+Arrays = dict[str, np.ndarray]  # by role
+
+
+@dataclasses.dataclass(frozen=True)
+class Raw:
+  """Arrays as read. parts: {'': arrays} or {'train': arrays, 'test': arrays}, arrays by role;
+  names: what each role is called in `where`; notes: remarks for the user, one line each; used: the
+  options of tables that had something to act on."""
+  where: str
+  names: dict[str, str]
+  parts: dict[str, Arrays]
+  notes: tuple[str, ...] = ()
+  used: frozenset[str] = frozenset()
+
+
+def steps_of_file(path: pathlib.Path) -> sequences.Steps:
+  """What NAME_length.npy and NAME_mask.npy beside NAME.npy say of its steps."""
+  name = path.name.removesuffix('.gz').removesuffix('.npy')
+  beside = sequences.beside(name, {at.stem for at in path.parent.glob('*.npy')})
+  return sequences.Steps(name, **{ending: npy(path.with_name(f'{at}.npy'))
+                                  for ending, at in beside.items()})
+
+
+def beside_file(path: pathlib.Path | None, array: np.ndarray) -> sequences.Found:
+  """An array of a file, and what files beside an .npy file say of its steps."""
+  steps = steps_of_file(path) if path and path.suffix == '.npy' else sequences.Steps('')
+  return sequences.Found(str(path), {'': array}, {'': steps} if steps else {})
+
+
+# -- files with keys -----------------------------------------------------------------------------
+
+
+def digits() -> Store:
+  """The 1,797 8x8 digits that scikit-learn carries: views [1797, 32] left, right, top, bottom."""
+  from sklearn import datasets  # slow to import, and seldom needed
+  bunch = datasets.load_digits()
+  halves = {'left': np.s_[:, :, :4], 'right': np.s_[:, :, 4:],
+            'top': np.s_[:, :4], 'bottom': np.s_[:, 4:]}
+  arrays = {name: bunch.images[half].reshape(-1, 32) for name, half in halves.items()}
+  return Store('digits', (*arrays, 'y'), {**arrays, 'y': bunch.target}.__getitem__)
+
+
+def npy(path: pathlib.Path) -> np.ndarray:
+  """The array of an .npy file; one that holds pickled objects is refused."""
+  return numpy_files.npy(path).read('')
+
+
+STORES = {
+    '.npz': numpy_files.npz, '.h5': hdf5.h5, '.hdf5': hdf5.h5, '.mat': matlab.mat,
+    '.safetensors': tensors.safetensors, '.pt': tensors.torch, '.pth': tensors.torch,
+    '.h5ad': annotated.h5ad, '.h5mu': annotated.h5mu}
+
+
+def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
+  """The given split where x1, x2 and y all have one, else the arrays in one piece.
+
+  Args:
+    store: the keys of one file.
+    asked: key of each role x1, x2, y and group; '' for y is 'y', for group 'group' if it exists.
+    reading: its layers and pool say how a view of three axes is read.
+
+  Raises:
+    ValueError: a missing key, a damaged file or a pickled array.
+  """
+  names = {**asked, 'y': asked['y'] or 'y'}
+  def halves(role: str) -> list[str]:
+    return [f'{names[role]}_{part}' for part in ('train', 'test')]
+  split = all(key in store.keys for role in ('x1', 'x2', 'y') for key in halves(role))
+  keys = {role: dict(zip(('train', 'test'), halves(role))) if split else {'': name}
+          for role, name in names.items()}
+  if not asked['group']:  # the name 'group' needs no asking
+    keys['group'] = ({'train': 'group_train', 'test': 'group_test'} if split else {'': 'group'})
+    if not set(keys['group'].values()) <= set(store.keys):
+      del keys['group']
+    names['group'] = 'group'
+  for role, wanted in keys.items():
+    for key in wanted.values():
+      if key not in store.keys:
+        raise ValueError(f'{store.where}: no key {key!r} for {role} (a given split needs NAME_train'
+                         f' and NAME_test for x1, x2 and y); it has {listing(store.keys)}')
+  parts, notes = {}, []
+  for part in keys['x1']:
+    found = {role: find(store, wanted[part]) for role, wanted in keys.items()}
+    parts[part] = settled(found, reading, notes)
+  return Raw(store.where, {role: names[role] for role in keys}, parts,
+             tuple(dict.fromkeys((*store.remarks, *notes))))
+
+
+def find(store: Store, key: str) -> sequences.Found:
+  """The array of a key, and what the store says of its steps."""
+  steps = sequences.Steps(key, **{ending: store.read(at) for ending, at
+                                  in sequences.beside(key, store.keys).items()})
+  return sequences.Found(f'{store.where}: {key}', {key: store.read(key)},
+                         {key: steps} if steps else {})
+
+
+def settled(found: dict[str, sequences.Found], reading: Reading, notes: list[str]) -> Arrays:
+  """Arrays by role, the views among them pooled where they are sequences; adds to `notes`."""
+  arrays = {role: next(iter(side.arrays.values())) for role, side in found.items()}
+  views = sequences.one_each({role: found[role] for role in ('x1', 'x2')}, reading.layers,
+                             reading.pool, [len(np.ravel(arrays['y']))])
+  for role, side in views.items():
+    arrays[role], = side.arrays.values()
+    notes += side.notes
+  return arrays

@@ -1,0 +1,100 @@
+"""Exact information and Bayes accuracy of a generator, from its task bits alone.
+
+Every bit of a sample is fair and independent, so what one side knows of a task bit is a binary
+symmetric channel: flip probability 0 where the side sees it, 1/2 where it does not, and
+`hyper.flipped` where it sees a noisy copy. All information is in nats.
+"""
+
+import math
+
+import chex
+from flax import struct
+import jax.numpy as jnp
+from jax.scipy.special import xlogy
+
+from mmalign_jax.generators import synthetic
+from mmalign_jax.generators.synthetic import SHARED, Generator, Tables
+from mmalign_jax.types import Hyper, Test
+
+
+@struct.dataclass
+class Information:
+  """Scalars []: mutual informations in nats, Bayes accuracies in 0..1 (of X1, X2 and both),
+  and how many task bits are shared or private to a side (nominal, not information)."""
+  mi_joint: chex.Array
+  mi_1: chex.Array
+  mi_2: chex.Array
+  mi_1_2: chex.Array
+  bayes_accuracy_1: chex.Array
+  bayes_accuracy_2: chex.Array
+  bayes_accuracy: chex.Array
+  shared: chex.Array
+  unique_1: chex.Array
+  unique_2: chex.Array
+
+
+def information(generator: Generator, tables: Tables, hyper: Hyper) -> Information:
+  """Exact quantities of one setting; vmap over `hyper` for many.
+
+  I(X1;X2) and the joint terms depend on a pair only through the Hamming distance h of its shared
+  bits: given h, a pair is genuine with a known probability and its task bits are uniform.
+  """
+  masks, labels = generator.task(tables, hyper)
+  p_1, p_2 = (side_posterior(masks, labels, hyper, side) for side in (1, 2))
+  h = jnp.arange(SHARED + 1.0)
+  ways = jnp.array([math.comb(SHARED, k) for k in range(SHARED + 1)], jnp.float32)
+  unrelated = ways / 2**SHARED
+  genuine = (1 - hyper.mismatched) * ways * jnp.exp(
+      xlogy(h, hyper.flipped) + xlogy(SHARED - h, 1 - hyper.flipped))
+  p_h = genuine + hyper.mismatched * unrelated  # [9]
+  trust = jnp.where(p_h > 0, genuine / jnp.where(p_h > 0, p_h, 1), 0)[:, None, None]
+  p_joint = trust * labels[None] + (1 - trust) * p_1[None]  # [9, 2**T, C]
+  p_y = labels.mean(axis=0)
+  only_1, only_2 = synthetic.hidden_from(masks, 2), synthetic.hidden_from(masks, 1)
+  return Information(
+      mi_joint=entropy(p_y) - jnp.sum(p_h * entropy(p_joint).mean(axis=1)),
+      mi_1=entropy(p_y) - entropy(p_1).mean(),
+      mi_2=entropy(p_y) - entropy(p_2).mean(),
+      mi_1_2=jnp.sum(xlogy(p_h, p_h / unrelated)),
+      bayes_accuracy_1=p_1.max(axis=1).mean(),
+      bayes_accuracy_2=p_2.max(axis=1).mean(),
+      bayes_accuracy=jnp.sum(p_h * p_joint.max(axis=2).mean(axis=1)),
+      shared=jnp.sum(~only_1 & ~only_2), unique_1=jnp.sum(only_1 & ~only_2),
+      unique_2=jnp.sum(only_2 & ~only_1))
+
+
+def side_posterior(masks: chex.Array, labels: chex.Array, hyper: Hyper, side: int) -> chex.Array:
+  """p(y | what one side sees) for every value of the task bits: [2**T, C].
+
+  Args:
+    masks: [T] u32, labels: [2**T, C] of the generator's task.
+    side: 1 or 2; the corruptions (flipped, mismatched) act on side 2.
+  """
+  noisy = hyper.flipped if side == 2 else 0.0
+  flip = jnp.where(synthetic.hidden_from(masks, side), 0.5,
+                   jnp.where(synthetic.touches_shared(masks), noisy, 0.0))
+  value, place = jnp.arange(labels.shape[0]), jnp.arange(masks.shape[0])
+  differ = (value[:, None, None] ^ value[None, :, None]) >> place[None, None] & 1
+  flip = flip[None, None]
+  channel = jnp.prod(jnp.where(differ == 1, flip, 1 - flip), axis=-1)  # [2**T, 2**T]
+  posterior = jnp.dot(channel, labels, precision='highest')
+  if side == 2:
+    prior = labels.mean(axis=0, keepdims=True)
+    posterior = (1 - hyper.mismatched) * posterior + hyper.mismatched * prior
+  return posterior
+
+
+def test_set(generator: Generator, tables: Tables, hyper: Hyper, side: int) -> Test:
+  """All 4096 inputs of one side with their exact p(y | x): accuracy without sampling noise."""
+  masks, labels = generator.task(tables, hyper)
+  rows = jnp.arange(synthetic.ROWS)
+  x = synthetic.inputs(tables, hyper, rows, rows)[side - 1]
+  pattern = synthetic.task_pattern(synthetic.side_sample(rows, side), masks)
+  target = side_posterior(masks, labels, hyper, side)[pattern]
+  return Test(x, target, fold=jnp.zeros_like(rows), n_folds=1)
+
+
+def entropy(p: chex.Array) -> chex.Array:
+  """-sum p log p over the last axis, in nats; 0 log 0 = 0."""
+  return -jnp.sum(xlogy(p, p), axis=-1)
+

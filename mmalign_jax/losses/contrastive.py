@@ -1,0 +1,79 @@
+"""Contrastive losses of two sides: a value per example, in nats; the caller reduces.
+
+Reductions over the few features run with the batch as the last axis, which vectorises on a CPU.
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from mmalign_jax.losses.batch import ABSENT, gather, own_columns, where_valid
+
+
+
+
+def info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
+             axis_name: str | None = None, valid: chex.Array | None = None) -> chex.Array:
+  """Symmetric InfoNCE with in-batch negatives (van den Oord et al. 2018; Radford et al. 2021).
+
+  1/2 [ -log softmax_j(z1_i . z2_j / t) - log softmax_j(z2_i . z1_j / t) ] at j = i, where j runs
+  over the N samples of all devices. Gradients flow through the gathered embeddings, so the pmean
+  over axis_name of the gradients of each device's mean is the gradient of the mean over N.
+
+  Args:
+    z1, z2: [B, K] embeddings of the same samples, unit norm by convention (not enforced); those of
+      one device where axis_name is given.
+    temperature: [] positive.
+    axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread; None for
+      N = B.
+    valid: [B] bool, the samples that are real; None for all. The others are filling, as at the end
+      of an epoch: they are no negatives, and their values are 0.
+
+  Returns:
+    [B] nats; log N where all embeddings are equal.
+  """
+  chex.assert_rank([z1, z2], 2)
+  chex.assert_equal_shape([z1, z2])
+  scaled = z2 / temperature  # K values a row, where dividing the logits would touch B
+  logits = jnp.dot(z1, gather(scaled, axis_name).T, precision='highest')
+  others = logits if axis_name is None else jnp.dot(
+      gather(z1, axis_name), scaled.T, precision='highest')  # [N, B]
+  if valid is not None:
+    real = gather(valid, axis_name)
+    logits = jnp.where(real[None], logits, ABSENT)
+    others = jnp.where(real[:, None], others, ABSENT)
+  normalizer = jax.nn.logsumexp(logits, axis=1) + jax.nn.logsumexp(others, axis=0)
+  return where_valid(valid, 0.5 * normalizer - jnp.sum(z1.T * scaled.T, axis=0))
+
+
+def sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
+            bias: chex.Numeric = -10.0, axis_name: str | None = None,
+            valid: chex.Array | None = None) -> chex.Array:
+  """The sigmoid loss of SigLIP (Zhai et al. 2023): every pair is a yes-or-no question.
+
+  sum_j -log sigmoid(s_ij (z1_i . z2_j / t + bias)), s_ij = 1 at j = i and -1 elsewhere, where j
+  runs over the N samples of all devices. Its mean over i is the loss of the paper, whose start is
+  t = 0.1 and bias = -10.
+
+  Args:
+    z1, z2: [B, K] embeddings of the same samples, unit norm by convention (not enforced); those of
+      one device where axis_name is given.
+    temperature: [] positive.
+    bias: [] added to every logit; negative, as all but one of the N pairs are not partners.
+    axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread; None for
+      N = B.
+    valid: [B] bool, the samples that are real; None for all. The others are filling, as at the end
+      of an epoch: they are no negatives, and their values are 0.
+
+  Returns:
+    [B] nats, each a sum over N pairs.
+  """
+  chex.assert_rank([z1, z2], 2)
+  chex.assert_equal_shape([z1, z2])
+  others = gather(z2 / temperature, axis_name)
+  logits = jnp.dot(z1, others.T, precision='highest') + bias
+  partner = own_columns(len(z1), axis_name)[:, None] == jnp.arange(len(others))[None]
+  signed = jnp.where(partner, -logits, logits)
+  if valid is not None:
+    signed = jnp.where(gather(valid, axis_name)[None], signed, ABSENT)
+  return where_valid(valid, jnp.sum(jax.nn.softplus(signed), axis=1))

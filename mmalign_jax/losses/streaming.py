@@ -1,0 +1,274 @@
+"""Contrastive losses whose memory grows with the batch, not with its square.
+
+The logits of B pairs are a [B, B] matrix; here they exist only as stripes of at most `block_size`
+rows. The forward pass keeps sums over rows and columns, and the backward pass computes each stripe
+again (as in Dao et al. 2022 for attention, and Gao et al. 2021 for contrastive training). Both are
+exact: nothing is sampled or approximated. Derivatives are reverse mode only, and of first order.
+"""
+
+import functools
+
+import chex
+from flax import struct
+import jax
+from jax import lax
+import jax.numpy as jnp
+
+from mmalign_jax.losses.batch import ABSENT, gather, own_columns, where_valid
+
+BLOCK_SIZE = 256
+def streaming_info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
+                       block_size: int = BLOCK_SIZE, axis_name: str | None = None,
+                       valid: chex.Array | None = None) -> chex.Array:
+  """`contrastive.info_nce` without its matrix of logits: same values, same gradients.
+
+  Across devices only z2 travels. Each device sees its rows of the logits whole and its columns in
+  part; the partial sums of the columns are exchanged, N floats a device.
+
+  Args:
+    z1, z2: [B, K] embeddings of the same samples, of one device where axis_name is given.
+    temperature: [] positive.
+    block_size: rows of logits that exist at a time; memory beyond the embeddings is
+      O(block_size * N) for N samples on all devices.
+    axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread.
+    valid: [B] bool, the samples that are real; None for all. The others are filling, as at the end
+      of an epoch: they are no negatives, and their values are 0.
+
+  Returns:
+    [B] nats.
+
+  Raises:
+    ValueError: z1 and z2 are not two [B, K] of one shape, at least [1, 1], or block_size is not a
+      whole number of at least 1.
+  """
+  z1, z2 = _checked(z1, z2, block_size)
+  scaled = z2 / temperature
+  here = jnp.ones(len(z1), bool) if valid is None else valid
+  everywhere = None if valid is None else gather(valid, axis_name)
+  rows, columns = _exp_sums(z1, gather(scaled, axis_name), here, everywhere, block_size)
+  log_sums = _log(rows) + _log(_across_devices(columns, axis_name))
+  return where_valid(valid, 0.5 * log_sums - jnp.sum(z1 * scaled, axis=1))
+
+
+def streaming_sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
+                      bias: chex.Numeric = -10.0, block_size: int = BLOCK_SIZE,
+                      axis_name: str | None = None,
+                      valid: chex.Array | None = None) -> chex.Array:
+  """`contrastive.sigmoid` without its matrix of logits: same values, same gradients.
+
+  Args:
+    z1, z2: [B, K] embeddings of the same samples, of one device where axis_name is given.
+    temperature: [] positive.
+    bias: [] added to every logit.
+    block_size: rows of logits that exist at a time; memory beyond the embeddings is
+      O(block_size * N) for N samples on all devices.
+    axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread.
+    valid: [B] bool, the samples that are real; None for all. The others are filling, as at the end
+      of an epoch: they are no negatives, and their values are 0.
+
+  Returns:
+    [B] nats, each a sum over N pairs.
+
+  Raises:
+    ValueError: z1 and z2 are not two [B, K] of one shape, at least [1, 1], or block_size is not a
+      whole number of at least 1.
+  """
+  z1, z2 = _checked(z1, z2, block_size)
+  everywhere = None if valid is None else gather(valid, axis_name)
+  return where_valid(valid, _pair_sums(
+      z1, gather(z2 / temperature, axis_name), _varying(bias, z1),
+      own_columns(len(z1), axis_name), everywhere, block_size))
+
+
+def _checked(z1: chex.Array, z2: chex.Array, block_size: int) -> tuple[chex.Array, chex.Array]:
+  """Both embeddings in one dtype, float32 or wider, or a ValueError that names what is wrong."""
+  if isinstance(block_size, bool) or not isinstance(block_size, int) or block_size < 1:
+    raise ValueError(f'block_size={block_size!r} must be a whole number of at least 1')
+  for name, z in (('z1', z1), ('z2', z2)):
+    if jnp.ndim(z) != 2 or 0 in jnp.shape(z):
+      raise ValueError(f'{name} has shape {jnp.shape(z)}, not [B, K] with both at least 1')
+  if jnp.shape(z1) != jnp.shape(z2):
+    raise ValueError(f'z1 has shape {jnp.shape(z1)}, z2 {jnp.shape(z2)}; they must be equal')
+  dtype = jnp.result_type(z1, z2, jnp.float32)  # long sums in bfloat16 stop growing
+  return jnp.asarray(z1, dtype), jnp.asarray(z2, dtype)
+
+
+# -- stripes ---------------------------------------------------------------------------------------
+
+
+def _stripes(x: chex.Array, block_size: int) -> chex.Array:
+  """[M, ...] -> [S, T, ...], T at most block_size, the end filled with zeros.
+
+  The stripes are as equal as they can be, so fewer than S rows are filled, and none is all filling.
+  """
+  n_stripes = -(-len(x) // block_size)
+  rows = -(-len(x) // n_stripes)
+  filling = n_stripes * rows - len(x)
+  if filling:
+    x = jnp.pad(x, ((0, filling), *[(0, 0)] * (x.ndim - 1)))
+  return x.reshape(n_stripes, rows, *x.shape[1:])
+
+
+def _unstriped(x: chex.Array, n_rows: int) -> chex.Array:
+  """[S, T, ...] -> [M, ...], without the filling."""
+  return x.reshape(-1, *x.shape[2:])[:n_rows]
+
+
+def _varying(x: chex.Numeric, like: chex.Array) -> chex.Array:
+  """x in the dtype of like [M, K], varying over the axes of a shard_map over which like does.
+
+  A scan asks that of what it carries, and a custom gradient of its arguments. Both branches are x,
+  which compiles to nothing; the functions of JAX for this differ between its versions.
+  """
+  x = jnp.asarray(x, like.dtype)
+  return jnp.where(like[0, 0] == 0, x, x)
+
+
+_dot = functools.partial(jnp.dot, precision='highest')
+
+
+def _gradients(stripe_gradient, a: chex.Array, b: chex.Array, of_rows: tuple,
+               block_size: int) -> tuple[chex.Array, chex.Array, chex.Array]:
+  """Gradients to a [M, K], to b [N, K], and to a constant [] added to all of the logits a b^T.
+
+  stripe_gradient(logits [T, N], *of_rows [T]) -> [T, N] is the gradient to a stripe of logits.
+  """
+  def step(carry, stripe):
+    to_b, to_all = carry
+    rows, *rest = stripe
+    to_logits = stripe_gradient(_dot(rows, b.T), *rest)
+    return (to_b + _dot(to_logits.T, rows), to_all + jnp.sum(to_logits)), _dot(to_logits, b)
+
+  stripes = tuple(_stripes(x, block_size) for x in (a, *of_rows))
+  start = _varying(jnp.zeros(b.shape), a), _varying(0, a)
+  (to_b, to_all), to_a = lax.scan(step, start, stripes)
+  return _unstriped(to_a, len(a)), to_b, to_all
+
+
+# -- InfoNCE: log-sum-exp of the logits along both of their axes -----------------------------------
+
+
+@struct.dataclass
+class _Sum:
+  """A sum of exponentials, exp(top) * scaled.
+
+  top, the largest exponent, is a constant to derivatives. The logarithm is the same whatever it
+  is, so no gradient is lost; and weights exp(x - top) / scaled are precise where those from the
+  logarithm itself, exp(x - log_sum), carry its rounding, 1e-5 at logits of 100.
+  """
+  top: chex.Array
+  scaled: chex.Array
+
+
+def _log(s: _Sum) -> chex.Array:
+  return s.top + jnp.log(s.scaled)
+
+
+def _sum_exp(x: chex.Array, axis: int) -> _Sum:
+  top = jnp.max(x, axis=axis)
+  return _Sum(top=top, scaled=jnp.sum(jnp.exp(x - jnp.expand_dims(top, axis)), axis=axis))
+
+
+def _add(one: _Sum, two: _Sum) -> _Sum:
+  top = jnp.maximum(one.top, two.top)
+  return _Sum(top=top, scaled=one.scaled * jnp.exp(one.top - top)
+              + two.scaled * jnp.exp(two.top - top))
+
+
+def _across_devices(columns: _Sum, axis_name: str | None) -> _Sum:
+  """Sums of this device's rows over all columns [N] -> of all rows over its own columns [B]."""
+  if axis_name is None:
+    return columns
+  parts = jax.tree.map(lambda x: lax.all_to_all(
+      x.reshape(lax.axis_size(axis_name), -1), axis_name, 0, 0), columns)  # [P, B]
+  tops = lax.stop_gradient(parts.top)
+  top = jnp.max(tops, axis=0)
+  return _Sum(top=top, scaled=jnp.sum(parts.scaled * jnp.exp(tops - top[None]), axis=0))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _exp_sums(a: chex.Array, b: chex.Array, real_a: chex.Array, real_b: chex.Array | None,
+              block_size: int) -> tuple[_Sum, _Sum]:
+  """Sums of exp(a b^T) over its columns [M] and over its rows [N], from one pass over stripes.
+
+  Only the logits of real rows real_a [M] and of real columns real_b [N] count.
+  """
+  def step(columns, stripe):
+    rows, real = stripe
+    logits = _present(_dot(rows, b.T), None, real_b)
+    return _add(columns, _sum_exp(_present(logits, real, None), 0)), _sum_exp(logits, 1)
+
+  stripes = _stripes(a, block_size), _stripes(real_a, block_size)
+  nothing = _Sum(top=_varying(jnp.full(len(b), -jnp.inf), a),
+                 scaled=_varying(jnp.zeros(len(b)), a))
+  columns, rows = lax.scan(step, nothing, stripes)
+  return jax.tree.map(lambda x: _unstriped(x, len(a)), rows), columns
+
+
+def _present(logits: chex.Array, rows: chex.Array | None,
+             columns: chex.Array | None) -> chex.Array:
+  """logits [T, N], ABSENT outside the rows [T] and the columns [N]; None: all of them."""
+  rows, columns = (None if real is None else jnp.expand_dims(real, axis)
+                   for real, axis in ((rows, 1), (columns, 0)))
+  return where_valid(rows, where_valid(columns, logits, ABSENT), ABSENT)
+
+
+def _exp_sums_forward(a, b, real_a, real_b, block_size):
+  rows, columns = _exp_sums(a, b, real_a, real_b, block_size)
+  return (rows, columns), (a, b, real_a, real_b, rows.top, columns.top)
+
+
+def _exp_sums_backward(block_size, saved, cotangents):
+  a, b, real_a, real_b, row_tops, column_tops = saved
+  to_rows, to_columns = (c.scaled for c in cotangents)
+
+  def stripe_gradient(logits, tops, to_rows, real):
+    logits = _present(logits, real, real_b)
+    # Two exponentials an entry: one from the other would overflow at a low temperature.
+    return (to_rows[:, None] * jnp.exp(logits - tops[:, None])
+            + to_columns[None] * jnp.exp(logits - column_tops[None]))
+
+  to_a, to_b, _ = _gradients(stripe_gradient, a, b, (row_tops, to_rows, real_a), block_size)
+  return to_a, to_b, None, None
+
+
+_exp_sums.defvjp(_exp_sums_forward, _exp_sums_backward)
+
+
+# -- SigLIP: sums over the columns of the logits ---------------------------------------------------
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _pair_sums(a: chex.Array, b: chex.Array, bias: chex.Array, own: chex.Array,
+               real_b: chex.Array | None, block_size: int) -> chex.Array:
+  """Sum over real j of softplus(+-(a_i . b_j + bias)) [M]: minus where j = own_i, plus elsewhere.
+  """
+  def step(nothing, stripe):
+    rows, own = stripe
+    logits = _against(_dot(rows, b.T) + bias, own)
+    return nothing, jnp.sum(jax.nn.softplus(_present(logits, None, real_b)), axis=1)
+
+  _, sums = lax.scan(step, None, (_stripes(a, block_size), _stripes(own, block_size)))
+  return _unstriped(sums, len(a))
+
+
+def _against(x: chex.Array, own: chex.Array) -> chex.Array:
+  """x [T, N] with the sign turned in column own [T] of each row."""
+  return jnp.where(own[:, None] == jnp.arange(x.shape[1])[None], -x, x)
+
+
+def _pair_sums_forward(a, b, bias, own, real_b, block_size):
+  return _pair_sums(a, b, bias, own, real_b, block_size), (a, b, bias, own, real_b)
+
+
+def _pair_sums_backward(block_size, saved, cotangent):
+  a, b, bias, own, real_b = saved
+
+  def stripe_gradient(logits, own, cotangent):  # the cotangent of the filling is 0
+    slope = jax.nn.sigmoid(_present(_against(logits + bias, own), None, real_b))
+    return cotangent[:, None] * _against(slope, own)
+
+  return *_gradients(stripe_gradient, a, b, (own, cotangent), block_size), None, None
+
+
+_pair_sums.defvjp(_pair_sums_forward, _pair_sums_backward)

@@ -1,0 +1,69 @@
+"""Task losses of one side: a value per example; and TASKS, by name."""
+
+from collections.abc import Callable
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from mmalign_jax.types import lookup
+
+
+
+
+def cross_entropy(logits: chex.Array, y: chex.Array) -> chex.Array:
+  """-log softmax(logits)[y], or against a distribution over classes.
+
+  Args:
+    logits: [B, C].
+    y: [B] integer classes, or [B, C] probabilities.
+
+  Returns:
+    [B] nats.
+  """
+  chex.assert_rank(logits, 2)
+  target = jax.nn.one_hot(y, logits.shape[1], axis=0) if y.ndim == 1 else y.T
+  chex.assert_equal_shape([logits.T, target])
+  return -jnp.sum(target * jax.nn.log_softmax(logits.T, axis=0), axis=0)
+
+
+def l1(prediction: chex.Array, y: chex.Array) -> chex.Array:
+  """|prediction - y| [B], in the units of y [B]."""
+  chex.assert_rank([prediction, y], 1)
+  chex.assert_equal_shape([prediction, y])
+  return jnp.abs(prediction - y)
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+  """A row of TASKS: function(prediction, y [B]) -> [B]. A plain function stands for `Task` of it.
+
+  regression: prediction is [B] and y numbers, else logits [B, C] and classes. soft: for y it takes
+  probabilities [B, C] too. units: of its value.
+  """
+  function: Callable[[chex.Array, chex.Array], chex.Array]
+  regression: bool = False
+  soft: bool = False
+  units: str = 'nats'
+
+  def __call__(self, prediction: chex.Array, y: chex.Array) -> chex.Array:
+    return self.function(prediction, y)
+TASKS = {'cross_entropy': Task(cross_entropy, soft=True),
+         'l1': Task(l1, regression=True, units='label deviation')}
+
+
+def task_of(name: str) -> Task:
+  """The row `name` of TASKS."""
+  row = lookup(TASKS, name, 'task')
+  return row if isinstance(row, Task) else Task(row)
+
+
+def expected(name: str, prediction: chex.Array, target: chex.Array) -> chex.Array:
+  """The task loss [M] of predictions against labels [M], or its mean over p(y | x) [M, C]."""
+  task = task_of(name)
+  if task.soft or target.ndim == 1:
+    return task(prediction, target)
+  classes = jnp.arange(target.shape[1])
+  each = jax.vmap(lambda y: task(prediction, jnp.full(len(target), y)))(classes)  # [C, M]
+  return jnp.sum(each * target.T, axis=0)

@@ -1,0 +1,103 @@
+"""Intervals and correlations that every report uses, each written once."""
+
+import dataclasses
+
+import numpy as np
+from scipy import special
+
+LEVEL = 0.95
+_MIN_SERIES = 3  # values, below which a median has no interval
+
+
+def half_width(spread: np.ndarray, n: np.ndarray | int) -> np.ndarray:
+  """Half the 95 % interval of Student's t for a mean of n >= 2 values with standard deviation
+  `spread` (n - 1 below), of any shape; n = 1 counts as 2."""
+  n = np.asarray(n)
+  return special.stdtrit(np.maximum(n - 1, 1), (1 + LEVEL) / 2) * spread / np.sqrt(np.maximum(n, 1))
+
+
+def mean_band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Mean [L] over seeds [L, S] and the half width of its 95 % t interval."""
+  n = np.isfinite(values).sum(axis=1)
+  mean = np.nansum(values, axis=1) / np.maximum(n, 1)
+  spread = np.sqrt(np.nansum((values - mean[:, None]) ** 2, axis=1) / np.maximum(n - 1, 1))
+  half = half_width(spread, n)
+  return np.where(n, mean, np.nan), np.where(n > 1, half, 0)
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
+  """95 % t interval of the mean of `values` [n]; None below 3, or where one is not finite."""
+  n = len(values)
+  if n < 3 or not np.isfinite(values).all():
+    return None
+  half = half_width(values.std(ddof=1), n)
+  return float(values.mean() - half), float(values.mean() + half)
+
+
+def interval(values: np.ndarray, n: int, *, level: float = LEVEL, method: str = 'linear'):
+  """Expanded percentile interval of bootstrap `values` [B] over n units (Hesterberg 2015)."""
+  tail = special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - level) / 2))
+  low, high = np.quantile(values, [tail, 1 - tail], method=method)
+  return float(low), float(high)
+
+
+@dataclasses.dataclass(frozen=True)
+class Median:
+  """Median over series, its 95 % interval (None below 3 series), and the values [n] themselves."""
+  value: float
+  interval: tuple[float, float] | None
+  values: np.ndarray
+
+
+def median(values: np.ndarray, *, n_boot: int = 2000, seed: int = 0) -> Median:
+  """Median of `values` [n] over series, resampled n_boot times (expanded percentile interval).
+
+  Series of one seed share the untransformed encoder, so they are not quite independent.
+  """
+  values = np.asarray(values, float)
+  values = values[np.isfinite(values)]
+  if not len(values):
+    return Median(float('nan'), None, values)
+  if len(values) < _MIN_SERIES:
+    return Median(float(np.median(values)), None, values)
+  drawn = np.random.default_rng(seed).integers(len(values), size=(n_boot, len(values)))
+  return Median(float(np.median(values)),
+                interval(np.median(values[drawn], axis=1), len(values)), values)
+
+
+def within_one(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+  """An interval of a correlation, cut to -1..1."""
+  return interval and (max(interval[0], -1.0), min(interval[1], 1.0))
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+  """Rank correlation of x [..., n] and y [..., n] over the last axis, ties by mean rank: [...].
+
+  0 where either is constant: no trend to speak of. NaN where an entry is not finite.
+  """
+  x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
+  finite = (np.isfinite(x) & np.isfinite(y)).all(axis=-1)
+  return np.where(finite, pearson(ranks(x), ranks(y)), np.nan)
+
+
+def ranks(x: np.ndarray) -> np.ndarray:
+  """Ranks from 1 of x [..., n] along the last axis, equal entries by their mean rank: [..., n].
+
+  For the few points of a trend: n * n comparisons. (scipy.stats takes a second to import.)
+  """
+  below = (x[..., None, :] < x[..., :, None]).sum(axis=-1)
+  alike = (x[..., None, :] == x[..., :, None]).sum(axis=-1)
+  return below + (alike + 1) / 2
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+  """Linear correlation of x [..., n] and y [..., n] over the last axis: [...]; 0 where constant."""
+  x, y = (np.asarray(v, float) for v in (x, y))
+  x, y = (v - v.mean(axis=-1, keepdims=True) for v in (x, y))
+  size = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
+  # what rounding leaves of a constant is no trend
+  some = size > 1e-12 * np.maximum(1, np.abs(x).max(axis=-1) * np.abs(y).max(axis=-1))
+  return np.where(some | ~np.isfinite(size), (x * y).sum(axis=-1) / np.where(some, size, 1), 0.0)
+
+
+KINDS = {'spearman': spearman, 'pearson': pearson}

@@ -1,0 +1,43 @@
+"""Answers as text, and as JSON."""
+
+from collections.abc import Container, Sequence
+import json
+import math
+import pathlib
+from typing import Any
+
+from mmalign_jax.runs import folder
+
+
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str]], *,
+            left: Container[int] = ()) -> str:
+  """Rows under their heads, columns of equal width: to the right, those of `left` to the left."""
+  widths = [max(map(len, column)) for column in zip(head, *rows)]
+  put = lambda row: '  '.join(cell.ljust(w) if i in left else cell.rjust(w)
+                              for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+  return '\n'.join(map(put, (head, *rows)))
+
+
+def number(value: float, form: str = '+.2f', end: str = '') -> str:
+  """A number as `form` says, with its unit `end`; '-' where there is none."""
+  return f'{value:{form}}{end}' if math.isfinite(value) else '-'
+
+
+def bracket(values: Sequence[float] | None, form: str = '+.2f', scale: float = 1) -> str:
+  """An interval, times `scale`; '-' where there is none."""
+  if values is None or not all(map(math.isfinite, values)):
+    return '-'
+  return '[' + ', '.join(f'{scale * v:{form}}' for v in values) + ']'
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+  """Writes a file whole or not at all; what is not finite is null there."""
+  folder.write_whole(path, (json.dumps(_finite(content), indent=1) + '\n').encode())
+
+
+def _finite(value: Any) -> Any:
+  if isinstance(value, dict):
+    return {k: _finite(v) for k, v in value.items()}
+  if isinstance(value, (list, tuple)):
+    return [_finite(v) for v in value]
+  return None if isinstance(value, float) and not math.isfinite(value) else value

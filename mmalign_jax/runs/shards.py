@@ -1,0 +1,129 @@
+"""Parts of one study that were run apart, in folders of their own, become one folder."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import pathlib
+from typing import Any
+
+from mmalign_jax.runs import folder
+from mmalign_jax.runs.damage import Damaged, note, unreadable
+
+LATEST = 'settings.json'  # all settings of the run that used a folder last
+_SHOWN = 5
+
+
+def parse(text: str) -> tuple[int, int]:
+  """(i, n) of 'i/n': part i of n, from 1.
+
+  Raises:
+    ValueError: not of that form, or not 1 <= i <= n.
+  """
+  parts = text.split('/')
+  if len(parts) == 2 and all(p.isdecimal() for p in parts) and 1 <= int(parts[0]) <= int(parts[1]):
+    return int(parts[0]), int(parts[1])
+  raise ValueError(f'--shard={text} must be i/n with 1 <= i <= n, as in --shard=1/4')
+
+
+def settings_of(folders: Sequence[pathlib.Path],
+                defaults: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+  """Settings of the study whose shards lie in `folders`, those of the first where results agree.
+
+  Args:
+    defaults: of the study that has given settings, for folders of a version without one of them.
+
+  Raises:
+    ValueError: other configurations, or a folder given twice. FileNotFoundError: no study there.
+  """
+  for i, path in enumerate(folders):
+    if not (path / 'config.json').exists():
+      raise FileNotFoundError(f'{path}: no study there (config.json is missing)')
+    if path.resolve() in [f.resolve() for f in folders[:i]]:
+      raise ValueError(f'{path} is given twice')
+    first = folder.read_json(folders[0] / 'config.json')
+    folder.refuse_other(path / 'config.json', first, defaults(first))
+  latest = folders[0] / LATEST
+  settings = folder.read_json(latest, 'remove it: config.json beside it is then used') if (
+      latest.exists()) else first
+  return {name: value for name, value in settings.items() if name != 'data_fingerprint'}
+
+
+def read(path: pathlib.Path) -> folder.Arrays | None:
+  """Arrays of a file in a folder that is only read; None where it is missing or, as a note says,
+  damaged."""
+  try:
+    return folder.read(path)
+  except Damaged as error:
+    note(f'{path} is damaged ({error}) and does not count; the run of that folder makes it again')
+    return None
+
+
+def check_cells(wanted: Sequence[str], held: Mapping[pathlib.Path, Sequence[str]]) -> None:
+  """Every cell must be in exactly one folder.
+
+  Raises:
+    ValueError: names the first cells that are in two, or in none.
+  """
+  where: dict[str, list[pathlib.Path]] = {}
+  for path, names in held.items():
+    for name in names:
+      where.setdefault(name, []).append(path)
+  twice = {name: paths for name, paths in where.items() if len(paths) > 1}
+  if twice:
+    name, paths = next(iter(twice.items()))
+    raise ValueError(f'{len(twice)} cells overlap, in {paths[0]} and {paths[1]}: {_few(twice)}')
+  missing = [name for name in wanted if name not in where]
+  if missing:
+    raise ValueError(f'{len(missing)} of {len(wanted)} cells are missing from '
+                     f'{", ".join(map(str, held))}: {_few(missing)}')
+
+
+def _few(names) -> str:
+  names = list(names)
+  return '; '.join(names[:_SHOWN]) + ('; ...' if len(names) > _SHOWN else '')
+
+
+def copy(folders: Sequence[pathlib.Path], out: pathlib.Path, subfolders: Sequence[str],
+         files: Sequence[str], settings: dict[str, Any], defaults: dict[str, Any]) -> None:
+  """Copies finished work into `out`, file by file, each whole or not at all.
+
+  A file that is there already and can be read stays; `folders` are only read.
+
+  Args:
+    settings: of the study; defaults: of those.
+
+  Raises:
+    ValueError: `out` holds another configuration, or a file of `files` differs between folders.
+    OSError: a file cannot be read, or written, now.
+  """
+  for name in files:
+    first = folders[0] / name
+    for path in (*folders[1:], out):
+      if (path / name).exists() and (path / name).read_bytes() != first.read_bytes():
+        raise ValueError(f'{path / name} differs from {first}: the shards do not belong together')
+  with folder.claim(out, settings, '.lock_of_merge', defaults):
+    for path in folders:
+      if path.resolve() != out.resolve():
+        for name in files:
+          _copy(path / name, out / name)
+        for name in subfolders:
+          for source in _below(path / name):
+            _copy(source, out / source.relative_to(path))
+
+
+def _below(place: pathlib.Path) -> Iterator[pathlib.Path]:
+  """Files of arrays in a folder and those in it."""
+  for path in folder.listed(place) if place.is_dir() else ():
+    if path.is_dir():
+      yield from _below(path)
+    elif path.suffix == '.npz':
+      yield path
+
+
+def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
+  if target.exists() and (target.suffix != '.npz' or folder.load(target) is not None):
+    return
+  try:
+    content = source.read_bytes()
+  except OSError as error:
+    raise unreadable(source, error) from error
+  target.parent.mkdir(parents=True, exist_ok=True)
+  folder.write_whole(target, content)

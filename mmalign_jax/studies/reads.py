@@ -1,0 +1,97 @@
+"""Which settings have an effect, asked of the registry rows themselves; and why others have none.
+
+`unread` functions give {setting: why it has no effect}, in words that follow its name and value.
+"""
+
+from collections.abc import Collection, Mapping
+import dataclasses
+import functools
+from typing import Any
+
+from mmalign_jax import losses
+from mmalign_jax.encoders import sides
+from mmalign_jax.types import OF_TRAINING, Spec, static_fields, traced_fields
+
+_OF_DATA = tuple(name for name in traced_fields() if name not in OF_TRAINING)
+_SIDES = (1, 2)
+
+
+def of_row(registry: Mapping, name: str) -> frozenset[str]:
+  """Fields of Spec that a row of ENCODERS or PROJECTIONS reads when it makes its module; all where
+  it hands the Spec on, to be read later."""
+  row = registry[name]
+  seen: set[str] = set()
+
+  class Watched(Spec):  # a Spec that writes down what is asked of it
+    def __getattribute__(self, field):
+      if field in static_fields():
+        seen.add(field)
+      return super().__getattribute__(field)
+
+  watched = Watched()
+  seen.clear()
+  module = row(watched, name='watched')
+  values = [getattr(module, field.name, None) for field in dataclasses.fields(module)
+            if field.name not in ('parent', 'name')]
+  return frozenset(static_fields()) if any(v is watched for v in values) else frozenset(seen)
+
+
+def unread_of_sides(s: Mapping[str, Any]) -> dict[str, str]:
+  """encoder, depth, width and projection_width; s: those of both sides and in common."""
+  found = {}
+  names = [s.get(f'encoder_{i}') or s.get('encoder', '') for i in _SIDES]
+  read = [of_row(sides.ENCODERS, name) for name in names]
+  if all(s.get(f'encoder_{i}') for i in _SIDES):
+    found['encoder'] = 'has no effect: encoder_1 and encoder_2 are both given'
+  for field in ('depth', 'width'):
+    users = [i for i in _SIDES if field in read[i - 1]]
+    for i in _SIDES:
+      if i not in users:
+        found[f'{field}_{i}'] = (f'has no effect: encoder {names[i - 1]!r} of side {i} reads no '
+                                 f'{field}; {_those(field)} do')
+    if not users:
+      found[field] = f'has no effect: encoder {names[0]!r} reads no {field}; {_those(field)} do'
+    elif all(s.get(f'{field}_{i}') for i in users):
+      own = ' and '.join(f'{field}_{i}' for i in users)
+      found[field] = f'has no effect: {own} stand for it'
+  if 'projection_width' not in of_row(sides.PROJECTIONS, s['projection']):
+    readers = [name for name in sides.PROJECTIONS
+               if 'projection_width' in of_row(sides.PROJECTIONS, name)]
+    found['projection_width'] = (f'has no effect with projection={s["projection"]!r}, only with '
+                                 f'{" or ".join(readers)}')
+  return found
+
+
+def _those(field: str) -> str:
+  return ', '.join(name for name in sides.ENCODERS
+                   if field in of_row(sides.ENCODERS, name)) or 'none'
+
+
+def unread_of_temperature(s: Mapping[str, Any]) -> dict[str, str]:
+  """temperature and its bounds."""
+  if 'temperature' not in losses.options_of(s['loss']):
+    why = f'has no effect: loss {s["loss"]!r} takes no temperature'
+    return dict.fromkeys(
+        ('temperature', 'learnable_temperature', 'min_temperature', 'max_temperature'), why)
+  if s['learnable_temperature']:
+    return {}
+  return dict.fromkeys(('min_temperature', 'max_temperature'),
+                       'has no effect without learnable_temperature=True')
+
+
+def unread_of_generator(s: Mapping[str, Any], reads: Collection[str]) -> dict[str, str]:
+  """Traced settings that the generator does not read, and those of its random transform."""
+  listed = ', '.join(reads)
+  found = {name: f'is not a setting of generator {s["generator"]!r}, which reads {listed}'
+           for name in _OF_DATA if name not in reads}
+  depths = s['transform_depth'] if 'transform_depth' in reads else ()
+  if not any(depths):
+    found |= dict.fromkeys(('transform', 'transform_seed'),
+                           'has no effect without a transform_depth above 0')
+  return found
+
+
+@functools.lru_cache(maxsize=None)
+def counts_neighbors(measure) -> bool:
+  """Whether a measure of similarity takes a number of neighbours."""
+  return 'k' in measure.settings

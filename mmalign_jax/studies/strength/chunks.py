@@ -1,0 +1,172 @@
+"""Results on disk: finished chunks that survive any interruption, and the data set made of them."""
+
+from collections.abc import Callable, Iterable
+import json
+import os
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.losses import task_of
+from mmalign_jax.runs import folder
+from mmalign_jax.runs.damage import note
+from mmalign_jax.training.evaluate import Cell
+from mmalign_jax.studies.strength.plan import RUN, Study, defaults as study_defaults
+
+if TYPE_CHECKING:  # slow to import: launch/sweep.py does so while XLA compiles
+  import xarray as xr
+
+_VARIABLES = {  # name: (where in Cell, long name, units)
+    **{f'{name}_{i}': (lambda cell, i=i, key=key: getattr(getattr(cell, f'side_{i}'), key),
+                       f'{text} of encoder {i}', units)
+       for i in (1, 2) for name, key, text, units in (
+           ('accuracy', 'accuracy', 'test accuracy', '1'),
+           ('accuracy_by_fold', 'accuracy_by_fold', 'test accuracy by fold of the test set', '1'),
+           ('cross_entropy', 'task_loss', 'test cross-entropy', 'nats'),
+           ('information', 'information', 'mutual information of prediction and label', 'nats'))},
+    'ceiling_1': (lambda c: c.ceiling_1, 'Bayes accuracy of encoder 1 (NaN if unknown)', '1'),
+    'ceiling_2': (lambda c: c.ceiling_2, 'Bayes accuracy of encoder 2 (NaN if unknown)', '1'),
+    'mi_1': (lambda c: c.mi_1, 'I(X1;Y) (NaN if unknown)', 'nats'),
+    'mi_2': (lambda c: c.mi_2, 'I(X2;Y) (NaN if unknown)', 'nats'),
+    'cka': (lambda c: c.cka, 'debiased linear CKA of the last hidden layers', '1'),
+    'mutual_knn': (lambda c: c.mutual_knn, 'mutual kNN of the last hidden layers', '1'),
+    'diverged': (lambda c: c.diverged, 'a parameter became infinite or NaN', '1'),
+}
+_NEEDED = ('cell', 'accuracy_1', 'accuracy_2', 'diverged')  # without these a file says nothing
+_AXES = {  # name: (long name, units)
+    'lam': ('strength of alignment', '1'), 'lam_1': ('strength felt by encoder 1', '1'),
+    'lam_2': ('strength felt by encoder 2', '1'), 'seed': ('random seed', '1'),
+    'n_train': ('training samples', 'samples'),
+    'learning_rate': ('learning rate', '1'), 'temperature': ('temperature', '1'),
+}
+
+
+class Chunks:
+  """Finished chunks in DIR/chunks, one file each, written whole or not at all.
+
+  Raises:
+    ValueError: the folder holds results of another configuration, or another run is using it.
+  """
+
+  def __init__(self, workdir: str | os.PathLike, study: Study, lock: str = 'chunks/.lock'):
+    self.folder, self._n_cells = pathlib.Path(workdir) / 'chunks', study.n_cells
+    self._lock = folder.claim(workdir, study.settings, lock, defaults())
+
+  def close(self) -> None:
+    """Lets another run use the folder."""
+    self._lock.close()
+
+  def read(self) -> dict[str, np.ndarray]:
+    """Every cell on disk, as `read_chunks`."""
+    return read_chunks(self.folder, self._n_cells)
+
+  def write(self, index: np.ndarray, cells: Cell) -> None:
+    """Puts one chunk on disk before it returns.
+
+    Raises:
+      OSError: one line that says what is safe.
+    """
+    name, again = f'{index[0]:08d}_{index[-1]:08d}', 2
+    path = self.folder / f'{name}.npz'
+    while path.exists():  # of other cells with the same ends, by another shard of another size
+      path, again = self.folder / f'{name}.{again}.npz', again + 1
+    folder.save(path, {'cell': index, **{
+        name: get(cells) for name, (get, *_) in _VARIABLES.items()}})
+
+
+def defaults() -> dict[str, Any]:
+  """Settings that decide the results of a study, with their defaults."""
+  return {name: value for name, value in study_defaults().items() if name not in RUN}
+
+
+def read_chunks(chunks: pathlib.Path, n_cells: int,
+                load: Callable[[pathlib.Path], folder.Arrays | None] = folder.load,
+                ) -> dict[str, np.ndarray]:
+  """{'cell': [W] numbers, name: [W, ...]} of every cell in a folder; damaged files do not count.
+
+  A variable that a file does not hold, being of another version, is NaN for its cells, and is not
+  among the names where no file holds it; a note says so.
+
+  Args:
+    n_cells: of the study.
+    load: how a file is read; `folder.load` sets damaged ones aside.
+
+  Raises:
+    OSError: a file cannot be read now. ValueError: one is not of this version at all.
+  """
+  found = {path: part for path in folder.listed(chunks, '.npz') if (part := load(path)) is not None}
+  if not found:
+    return {'cell': np.zeros(0, int)}
+  for path, part in found.items():
+    if why := _foreign(part, n_cells):
+      raise ValueError(f'{path} holds {why}, being of another version, and is kept; go on with '
+                       'that version, or choose another workdir')
+  names = [name for name in ('cell', *_VARIABLES) if any(name in part for part in found.values())]
+  lacking = {name: sum(name not in part for part in found.values()) for name in _VARIABLES}
+  for name, count in lacking.items():
+    if count:
+      note(f'{count} of {len(found)} files in {chunks} are of another version, without {name!r}: '
+           'NaN for their cells')
+  joined = {name: np.concatenate([_column(name, part, found.values()) for part in found.values()])
+            for name in names}
+  _, first = np.unique(joined['cell'], return_index=True)
+  return {name: value[first] for name, value in joined.items()}
+
+
+def _foreign(part: folder.Arrays, n_cells: int) -> str:
+  """What a file has that this version never writes; '' for nothing."""
+  for name in _NEEDED:
+    if name not in part:
+      return f'no {name!r}'
+  cell = part['cell']
+  if cell.ndim != 1 or cell.dtype.kind not in 'iu' or ((cell < 0) | (cell >= n_cells)).any():
+    return f'other cells than 0..{n_cells - 1}'
+  for name in _VARIABLES:
+    value = part.get(name, cell)
+    most = 2 if name.startswith('accuracy_by_fold') else 1
+    if value.dtype.kind not in 'biuf' or value.shape[:1] != cell.shape or value.ndim > most:
+      return f'{value.dtype} {list(value.shape)} as {name!r} of {len(cell)} cells'
+  return ''
+
+
+def _column(name: str, part: folder.Arrays, others: Iterable[folder.Arrays]) -> np.ndarray:
+  """A variable [W, ...] of one file, NaN where it does not hold it."""
+  if name in part:
+    return part[name]
+  inner = next(other[name].shape[1:] for other in others if name in other)
+  return np.full((len(part['cell']), *inner), np.nan)
+
+
+def to_dataset(study: Study, values: dict[str, np.ndarray],
+               versions: dict[str, str]) -> 'xr.Dataset':
+  """All cells [R, ...] as one Dataset with a dimension per axis of the grid, in real units."""
+  import xarray as xr
+  dims = tuple(study.axes)
+  data = {}
+  for name, (_, long_name, units) in _VARIABLES.items():
+    if name not in values and name.startswith('accuracy_by_fold'):
+      continue  # of a version that did not keep it
+    value = values.get(name, np.full(study.n_cells, np.nan))
+    if name.startswith('cross_entropy') and study.spec.task != 'cross_entropy':
+      said = {'l1': 'absolute error'}.get(study.spec.task, f'{study.spec.task} loss')
+      long_name, units = long_name.replace('cross-entropy', said), task_of(study.spec.task).units
+    if name.startswith('accuracy_by_fold') and value.shape[1] == 1:
+      continue  # accuracy is exact, or the test set is a single fold
+    own = ('fold',) if value.ndim == 2 else ()
+    data[name] = (dims + own, value.reshape(study.shape + value.shape[1:]),
+                  {'long_name': long_name, 'units': units})
+  coords = {name: (name, np.asarray(axis), _axis_attributes(name, study))
+            for name, axis in study.axes.items()}
+  return xr.Dataset(data, coords, {
+      'name': study.name, 'configuration': json.dumps(study.settings, default=float),
+      'versions': json.dumps(versions), 'notes': '\n'.join(study.notes)})
+
+
+def _axis_attributes(name: str, study: Study) -> dict[str, str]:
+  words = SOURCES[study.spec.generator].words
+  long_name, units = words.get(name) or _AXES.get(name, (name.replace('_', ' '), '1'))
+  return {'long_name': long_name, 'units': units}
+
+

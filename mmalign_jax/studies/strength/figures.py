@@ -1,0 +1,181 @@
+"""Pictures of a strength study, as PNG and SVG: readable in print and without colour vision."""
+
+import pathlib
+
+from matplotlib.figure import Figure
+import numpy as np
+import xarray as xr
+
+from mmalign_jax.reports import style
+from mmalign_jax.reports.statistics import mean_band
+from mmalign_jax.studies.strength.curves import STRENGTHS, Curve, curves
+
+ENCODERS = {1: (style.BLUE, 'o', '-'), 2: (style.ORANGE, 's', '--')}  # colour, mark, line
+MAX_PANELS = 12
+
+
+def draw_all(dataset: xr.Dataset, summary: list[dict], folder: pathlib.Path) -> list[pathlib.Path]:
+  """Draws every picture that the data set allows into `folder`; returns the PNG files."""
+  folder.mkdir(parents=True, exist_ok=True)
+  groups = grouped(dataset)
+  drawn = {'accuracy': accuracy_figure(groups, dataset), 'gain': gain_figure(groups, dataset),
+           'cka': cka_figure(groups)}
+  if len(groups) > 1:
+    drawn['best_lam'] = best_figure(summary, dataset)
+  if bool(dataset['diverged'].all()):
+    for figure in drawn.values():
+      style.say(figure, 'every cell diverged')
+  for name, figure in drawn.items():
+    for suffix in ('png', 'svg'):
+      style.save(figure, folder / f'{name}.{suffix}')
+      figure.set_layout_engine('none')  # the layout is made: not twice
+  return [folder / f'{name}.png' for name in drawn]
+
+
+def grouped(dataset: xr.Dataset) -> dict[str, list[Curve]]:
+  """Curves by the label of their data setting, in order."""
+  groups: dict[str, list[Curve]] = {}
+  for curve in curves(dataset):
+    shown = [f'{name} {value}' for name, value in varying(curve.setting, dataset).items()]
+    groups.setdefault(', '.join(shown) or dataset.attrs['name'], []).append(curve)
+  return groups
+
+
+def varying(setting: dict[str, object], dataset: xr.Dataset) -> dict[str, str]:
+  """What varies of a setting, as names and values to print; {} where nothing does."""
+  def name(dim):
+    return "other encoder's lam" if dim in STRENGTHS else dataset[dim].attrs.get('long_name', dim)
+  return {name(d): _short(v) for d, v in setting.items() if dataset.sizes[d] > 1}
+
+
+def _short(value) -> str:
+  return f'{value:.3g}' if isinstance(value, float) else str(value)
+
+
+def accuracy_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figure:
+  """Accuracy against strength: a panel per setting, bands over seeds, the Bayes ceiling dotted."""
+  shown = list(groups.items())[:MAX_PANELS]
+  columns = min(3, len(shown))
+  rows = -(-len(shown) // columns)
+  figure, axes = style.grid(max(4.5, 2.9 * columns), 0.5 + 2.3 * rows, nrows=rows, ncols=columns)
+  for axis, (label, group) in zip(axes.flat, shown):
+    for curve in group:
+      _accuracy_line(axis, curve)
+    axis.set_title(label, fontsize=9)
+  for axis in axes.flat[len(shown):]:
+    axis.set_axis_off()
+  for axis in axes[-1]:
+    axis.set_xlabel('strength of alignment, lam')
+  for row in axes:
+    row[0].set_ylabel('test accuracy')
+  _legend(figure, axes, loc='outside upper center', ncols=4)
+  if len(groups) > len(shown):
+    figure.supxlabel(f'the first {len(shown)} of {len(groups)} settings', fontsize=8)
+  return figure
+
+
+def _accuracy_line(axis, curve: Curve) -> None:
+  color, mark, line = ENCODERS[curve.encoder]
+  mean, half = mean_band(curve.accuracy.mean(axis=2))
+  axis.plot(curve.lam, mean, line, color=color, marker=mark, markersize=3.5, linewidth=1.3,
+            label=f'encoder {curve.encoder}')
+  axis.fill_between(curve.lam, mean - half, mean + half, color=color, alpha=0.2, linewidth=0)
+  if np.isfinite(curve.ceiling):
+    axis.axhline(curve.ceiling, color=color, linestyle=':', linewidth=1.2,
+                 label=f'Bayes ceiling {curve.encoder}')
+
+
+def _legend(figure: Figure, axes: np.ndarray, **options) -> None:
+  """One legend of what any of the axes shows, at most MAX_PANELS entries."""
+  named: dict[str, object] = {}
+  for axis in axes.flat:
+    named |= dict(zip(*axis.get_legend_handles_labels()[::-1]))
+  labels = list(named)[:MAX_PANELS]
+  figure.legend([named[label] for label in labels], labels, frameon=False, **options)
+
+
+def gain_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figure:
+  """Heat map of accuracy minus accuracy at the lowest strength, in points: settings by strength.
+
+  A cell without a number is one that diverged at that strength, or at the lowest.
+  """
+  by_encoder = {e: [c for group in groups.values() for c in group if c.encoder == e]
+                for e in (1, 2)}
+  rows = max(map(len, by_encoder.values()))
+  figure, axes = style.grid(9, 1.6 + 0.34 * max(rows, 3), ncols=2)
+  gains = {e: 100 * np.stack([c.mean - c.mean[0] for c in own]) for e, own in by_encoder.items()}
+  limit = max(1.0, *(np.abs(np.nan_to_num(g)).max() for g in gains.values()))  # a point or more
+  before = None
+  for axis, (encoder, gain) in zip(axes[0], gains.items()):
+    image = axis.imshow(gain, cmap='RdBu', vmin=-limit, vmax=limit, aspect='auto')
+    for (i, j), value in np.ndenumerate(gain):
+      axis.text(j, i, f'{value:+.1f}' if np.isfinite(value) else '-', ha='center', va='center',
+                fontsize=7, color='white' if abs(value) > 0.6 * limit else 'black')
+    lam = by_encoder[encoder][0].lam
+    axis.set_xticks(range(len(lam)), [f'{v:g}' for v in lam])
+    axis.set_xlabel('strength of alignment, lam')
+    axis.set_title(f'encoder {encoder}', fontsize=9)
+    axis.spines[:].set_visible(False)
+    shown = [varying(c.setting, dataset) for c in by_encoder[encoder]]
+    labels = [', '.join(s.values()) for s in shown]
+    # rows of the two differ where each encoder has strengths of its own
+    axis.set_yticks(range(len(shown)), labels if labels != before else [''] * len(labels))
+    axis.set_ylabel('\n'.join(shown[0]) if labels != before else '')
+    before = labels
+  figure.colorbar(image, ax=axes, label='gain over the lowest lam (points)')
+  return figure
+
+
+def best_figure(summary: list[dict], dataset: xr.Dataset) -> Figure:
+  """Best strength of each encoder against the setting, with its 95 % interval.
+
+  Where the encoders' settings differ, having strengths of their own, each has a panel of its own.
+  """
+  dims = dataset['accuracy_1'].dims
+  rows = {e: [row for row in summary if row['encoder'] == e] for e in ENCODERS}
+  shown = {e: [varying({d: row[d] for d in dims if d in row}, dataset) for row in own]
+           for e, own in rows.items()}
+  together = shown[1] == shown[2]
+  figure, axes = style.grid(6 if together else 9, 3.6, ncols=1 if together else 2, sharey=True)
+  for encoder, axis in zip(ENCODERS, [axes[0, 0], axes[0, -1]]):
+    _best_line(axis, encoder, rows[encoder], shift=0.12 * (encoder - 1.5) * together)
+    labels = [', '.join(s.values()) for s in shown[encoder]]
+    axis.set_xticks(range(len(labels)), labels, rotation=0 if max(map(len, labels)) < 5 else 60)
+    axis.set_xlabel(', '.join(shown[encoder][0]))
+  axes[0, 0].set_ylabel('best lam, 95 % interval')
+  _legend(figure, axes, loc='outside upper center', ncols=2)
+  return figure
+
+
+def _best_line(axis, encoder: int, rows: list[dict], shift: float) -> None:
+  """A row whose every cell diverged has a place, but no mark."""
+  color, mark, line = ENCODERS[encoder]
+  best = [np.nan if row['best_lam'] is None else row['best_lam'] for row in rows]
+  at = np.arange(len(rows)) + shift
+  axis.plot(at, best, line, color=color, marker=mark, markersize=5, linewidth=1,
+            label=f'encoder {encoder}')
+  for x, row in zip(at, rows):
+    if row['best_lam_interval']:
+      axis.plot([x, x], row['best_lam_interval'], color=color, linewidth=2, alpha=0.5)
+
+
+def cka_figure(groups: dict[str, list[Curve]]) -> Figure:
+  """Accuracy against similarity of the two representations, a point per setting and strength."""
+  figure, axes = style.grid(9, 3.8, ncols=2)
+  marks = 'osD^v<>PX*hp'
+  for i, group in enumerate(groups.values()):
+    for curve in group:
+      cka, _ = mean_band(curve.cka)
+      axis = axes[0, curve.encoder - 1]
+      axis.plot(cka, curve.mean, color='0.75', linewidth=0.8, zorder=1)
+      points = axis.scatter(cka, curve.mean, c=curve.lam, cmap='viridis', s=22, zorder=2,
+                            marker=marks[i % len(marks)], edgecolors='white', linewidths=0.3,
+                            label=list(groups)[i])
+  for encoder, axis in zip((1, 2), axes[0]):
+    axis.set_xlabel('debiased linear CKA')
+    axis.set_title(f'encoder {encoder}', fontsize=9)
+  axes[0, 0].set_ylabel('test accuracy')
+  figure.colorbar(points, ax=axes, label='lam')
+  _legend(figure, axes, fontsize=7, ncols=5 if max(map(len, groups)) < 20 else 3,
+          loc='outside lower center')
+  return figure

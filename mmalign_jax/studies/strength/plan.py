@@ -1,0 +1,195 @@
+"""A study: one Spec, the axes of its grid, and its data, from plain settings.
+
+Settings are a flat dict: the fields of `Spec`, the fields of `Hyper` as tuples (an axis of the grid
+where there are several values), the arguments of `load_paired`, and how to run (`RUN`).
+"""
+
+from collections.abc import Collection, Mapping
+import dataclasses
+import inspect
+import math
+from typing import Any
+
+from mmalign_jax import checks, losses
+from mmalign_jax.studies import reads
+from mmalign_jax.data.files import views
+from mmalign_jax.data.files.reading import CHOICES
+from mmalign_jax.data.sources import SOURCES, ArrayTables, Source
+from mmalign_jax.settings import (
+    MOST_VALUES, Rule, check_cells, checked, choice, count, like, number, refuse_unread, text)
+from mmalign_jax.training.sweep import grid, make_tables, traceable
+from mmalign_jax.types import (
+    OF_TRAINING, SCHEDULES, Hyper, PyTree, Spec, lookup, static_fields, traced_fields)
+
+STRENGTHS = ('lam', 'lam_1', 'lam_2')
+_ALWAYS = ('redundancy', 'lam', 'seed')  # dimensions even with one value
+RUN = {'chunk': 0, 'workers': 0, 'memory_gb': 1.0, 'resamples': 2000}  # 0: chosen by the machine
+_DATA = {name: p.default for name, p in inspect.signature(views.load_paired).parameters.items()
+         if name != 'task'}
+_DATA['data'] = ''
+_DERIVED = ('max_train',)
+_KIND = 'strength'
+RULES_OF_RUN = {
+    'chunk': count(0, 2**20), 'workers': count(0, 1024), 'resamples': count(20, 10**7),
+    'memory_gb': number(0, 2**20, above=True)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+  """axes: values of each dimension in real units, last fastest; hypers: the grid [R]; settings:
+  everything that decides the results; notes: what was assumed about the data."""
+  name: str
+  spec: Spec
+  axes: dict[str, tuple]
+  hypers: Hyper
+  tables: PyTree
+  settings: dict[str, Any]
+  run: dict[str, Any]
+  notes: tuple[str, ...] = ()
+
+  @property
+  def shape(self) -> tuple[int, ...]:
+    return tuple(len(values) for values in self.axes.values())
+
+  @property
+  def n_cells(self) -> int:
+    return math.prod(self.shape)
+
+
+def defaults() -> dict[str, Any]:
+  """Every setting with its default; the traced ones as tuples, () where absent."""
+  traced = {name: () if value is None else (value,) for name, value in traced_fields().items()}
+  static = {name: value for name, value in static_fields().items() if name not in _DERIVED}
+  return {'study': _KIND, 'name': 'study', **static, **traced, 'schedule': (SCHEDULES[0],), **_DATA,
+          **RUN}
+
+
+def rules(source: Source | None = None) -> dict[str, Rule]:
+  """What every setting may be, traced ones as the source's row says."""
+  own = {} if source is None else checks.own_ranges(source)
+  traced = {name: checks.traced_rule(name, own) for name in traced_fields()}
+  for name in ('lam_1', 'lam_2', *(('n_train',) if source and source.tables is None else ())):
+    traced[name] = dataclasses.replace(traced[name], least=0)
+  static = {name: rule for name, rule in checks.STATIC.items() if name not in _DERIVED}
+  if source and source.tables is None:
+    static['task'] = choice(lambda: (*losses.TASKS, 'auto'))
+  data = {name: like(value) for name, value in _DATA.items()}
+  data |= {name: choice(lambda known=CHOICES[name]: known, blank=name == 'pool')
+           for name in CHOICES if name in data} | {'classes': count(0, MOST_VALUES)}
+  data |= {'test_fraction': number(0, 1, above=True, below=True), 'split_seed': checks.SEED}
+  return {'study': text(), 'name': text(blank=False), **static, **traced, **data, **RULES_OF_RUN}
+
+
+def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> Study:
+  """Builds a study, reading its data where they come from a file.
+
+  Args:
+    given: by name.
+    preset: names in it that nobody chose for this study (see `settings.refuse_unread`).
+
+  Raises:
+    ValueError: an unknown setting (lists the known ones), a value out of range or without effect,
+      or data that do not fit. FileNotFoundError: a missing file.
+  """
+  generator = given.get('generator', Spec.generator)
+  source = lookup(SOURCES, checks.STATIC['generator'].of('generator', generator), 'generator')
+  settings = checked(given, defaults(), rules(source))
+  settings['schedule'] = tuple(sorted(settings['schedule'], key=SCHEDULES.index))
+  axes = _dimensions(settings, source)
+  check_cells(axes)
+  read = refuse_unread(settings, given, defaults(), unread(settings, source), preset)
+  loaded = None
+  if source.tables is None:
+    most = max((*settings['n_train'], settings['batch_size']))
+    checks.check(*_built(  # all but n_train, before anything is read
+        settings | {'n_train': (most,)}, {k: v for k, v in axes.items() if k != 'n_train'}, most))
+    loaded = _load(settings)
+    settings |= _of_data(settings, loaded)
+    read |= {name: settings[name] for name in ('task', 'n_train', 'n_align')}
+    axes = _dimensions(settings, source)
+  elif losses.task_of(settings['task']).regression:
+    raise ValueError(f'task={settings["task"]!r} is not for generator {generator!r}, whose label '
+                     'is a class; use cross_entropy')
+  spec, hypers = _built(settings, axes, max(settings['n_train']))
+  checks.check(spec, hypers)
+  tables = _tables(loaded) if loaded else make_tables(spec)
+  traceable(spec, tables)
+  record = {name: value for name, value in read.items() if name not in RUN} | (
+      {'data_fingerprint': loaded.fingerprint} if loaded else {})
+  if record['study'] == _KIND:
+    del record['study']  # what a record without it is of
+  return Study(settings['name'], spec, axes, hypers, tables, record,
+               {name: settings[name] for name in RUN}, loaded.notes if loaded else ())
+
+
+def unread(settings: Mapping[str, Any], source: Source) -> dict[str, str]:
+  """{setting: why it has no effect}, of those that this study does not read."""
+  found = (reads.unread_of_sides(settings) | reads.unread_of_temperature(settings)
+           | reads.unread_of_generator(settings, source.settings))
+  if source.tables is not None:
+    found |= dict.fromkeys(_DATA, f'has no effect: generator {settings["generator"]!r} reads no '
+                           'files; generator=paired does')
+  if settings['lam_1'] and settings['lam_2']:
+    found['lam'] = f'has no effect: lam_1 and lam_2 are both given; leave lam at {Hyper.lam:g}'
+  if settings['chunk']:
+    found['memory_gb'] = f'has no effect: chunk={settings["chunk"]} says how many cells go at once'
+  return found
+
+
+def _built(settings: Mapping[str, Any], axes: Mapping[str, tuple],
+           max_train: int) -> tuple[Spec, Hyper]:
+  """The Spec and the grid."""
+  task = settings['task'] if settings['task'] != 'auto' else Spec.task
+  spec = Spec(max_train=max_train, **{
+      name: settings[name] for name in static_fields() if name not in _DERIVED} | {'task': task})
+  number_of = lambda v: float(SCHEDULES.index(v)) if isinstance(v, str) else float(v)
+  columns = {name: [number_of(v) for v in axis] for name, axis in axes.items()}
+  fixed = {name: number_of(settings[name][0]) for name in traced_fields()
+           if settings[name] and name not in axes}
+  return spec, grid(columns, **fixed)
+
+
+def _dimensions(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]:
+  """Axes of the grid: several values, or always; settings first, then strengths, then the seed."""
+  both = bool(settings['lam_1'] and settings['lam_2'])  # then nothing follows `lam`
+  axes = {}
+  for name in (*(n for n in traced_fields() if n not in (*STRENGTHS, 'seed')), *STRENGTHS, 'seed'):
+    values = settings[name]
+    if name not in (*OF_TRAINING, *source.settings) or name == 'lam' and both:
+      continue
+    if len(values) > 1 or (values and name in _ALWAYS + STRENGTHS):
+      axes[name] = values
+  return axes
+
+
+def _load(settings: Mapping[str, Any]) -> views.PairedData:
+  if not settings['data']:
+    raise ValueError("data='' names no file: give data=PATH (or data=digits)")
+  task = settings['task']
+  if task != 'auto':  # a row of one's own is a regression or it is not
+    task = 'l1' if losses.task_of(task).regression else 'cross_entropy'
+  return views.load_paired(**{name: settings[name] for name in _DATA}, task=task)
+
+
+def _of_data(settings: Mapping[str, Any], loaded: views.PairedData) -> dict[str, Any]:
+  """What the data decide: the task, n_train (() means all rows), and as many pairs as there are."""
+  task, n_rows = settings['task'], len(loaded.y_train)
+  if n_rows < settings['batch_size']:
+    raise ValueError(f'{settings["data"]}: {n_rows} training samples are fewer than a batch: '
+                     f'batch_size={settings["batch_size"]}')
+  n_train = settings['n_train'] or (n_rows,)
+  if max(n_train) > n_rows:
+    raise ValueError(f'n_train={max(n_train)} is more than the {n_rows} training samples of '
+                     f'{settings["data"]}')
+  n_align = min(settings['n_align'], len(loaded.y_test))
+  least = checks.least_pairs(settings['neighbors'])
+  if n_align < least:
+    raise ValueError(f'neighbors={settings["neighbors"]} needs at least {least} test samples, and '
+                     f'{settings["data"]} has {n_align}')
+  return {'task': loaded.task if task == 'auto' else task, 'n_train': n_train, 'n_align': n_align}
+
+
+def _tables(data: views.PairedData) -> ArrayTables:
+  return ArrayTables(
+      data.x1_train, data.x2_train, data.y_train, data.x1_test, data.x2_test, data.y_test,
+      data.fold_test, data.n_folds, len(data.classes) or 1)

@@ -1,0 +1,170 @@
+"""What a study answers: summary.json, trends.json, and the same in words."""
+
+import json
+import pathlib
+
+import numpy as np
+import xarray as xr
+
+from mmalign_jax.studies.strength.curves import Curve, curves
+from mmalign_jax.reports.statistics import half_width, spearman
+from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
+from mmalign_jax.reports.text import aligned, write_json
+from mmalign_jax.data.sources import SOURCES, Source
+
+FEW_FOLDS = 8  # parts of a test set, below which intervals are said to be rough
+_WORDS = {'rising': 'align, at about {}', 'falling': 'strong alignment hurts',
+          'inverted_u': 'align, at about {} and not much more',
+          'flat': 'no difference shows', None: f'under {MIN_SEEDS} seeds: no verdict'}
+
+
+def summarise(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
+  """One entry per data setting and encoder, JSON-ready; see `Optimum` for the statistics."""
+  return [_entry(curve, optimum(curve.lam, curve.accuracy, n_boot=resamples))
+          for curve in sorted(curves(dataset), key=_order)]
+
+
+def _order(curve: Curve):
+  return [(0, v, '') if isinstance(v, (int, float)) else (1, 0, str(v))
+          for v in curve.setting.values()], curve.encoder
+
+
+def _entry(curve: Curve, best: Optimum) -> dict:
+  mean = curve.mean
+  at_best = None if best.best_lam is None else float(mean[curve.lam == best.best_lam][0])
+  return {
+      **curve.setting, 'encoder': curve.encoder, 'strength': curve.axis,
+      'best_lam': best.best_lam, 'best_lam_interval': best.best_lam_interval, 'gain': best.gain,
+      'gain_interval': best.gain_interval, 'drop': best.drop, 'drop_interval': best.drop_interval,
+      'shape': best.shape, 'accuracy_at_lowest': _number(mean[0]), 'accuracy_at_best': at_best,
+      'accuracy_at_highest': _number(mean[-1]), 'ceiling': _number(curve.ceiling),
+      'seeds': best.n_seeds, 'folds': best.n_folds, 'diverged': curve.n_diverged}
+
+
+def _number(value: float) -> float | None:
+  return float(value) if np.isfinite(value) else None
+
+
+def table(summary: list[dict], dataset: xr.Dataset) -> str:
+  """The summary as text: accuracies in percent, gains in percentage points, 95 % intervals."""
+  settings = [name for name in dataset['accuracy_1'].dims if any(name in row for row in summary)]
+  head = [*settings, 'encoder', 'at lowest', 'best lam', '95 %', 'gain', '95 %', 'ceiling',
+          'shape', 'so']
+  rows = [_cells(row, settings) for row in summary]
+  diverged = int(dataset['diverged'].sum())
+  few = sorted({row['folds'] for row in summary if 1 < row['folds'] < FEW_FOLDS})
+  return aligned(head, rows, left=(len(head) - 2, len(head) - 1)) + (
+      f'\n{diverged} of {dataset["diverged"].size} cells diverged' if diverged else '') + (
+          f'\nthe test set has {" or ".join(map(str, few))} independent parts (groups): '
+          'intervals are rough' if few else '')
+
+
+def _cells(row: dict, settings: list[str]) -> list[str]:
+  best = _plain(row['best_lam'])
+  return [*(_plain(row.get(name)) for name in settings), str(row['encoder']),
+          _percent(row['accuracy_at_lowest']), best, _range(row['best_lam_interval'], '{:g}'),
+          _points(row['gain']), _range(row['gain_interval'], '{:+.1f}', 100),
+          _percent(row['ceiling']), row['shape'] or '-',
+          _WORDS[row['shape']].format(best) if row['seeds'] else 'all diverged at the lowest lam']
+
+
+def _plain(value) -> str:
+  return '-' if value is None else f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+def _percent(value) -> str:
+  return '-' if value is None else f'{100 * value:.1f} %'
+
+
+def _points(value) -> str:
+  return '-' if value is None else f'{100 * value:+.1f}'
+
+
+def _range(pair, form: str, scale: float = 1) -> str:
+  return '-' if pair is None else '[' + ', '.join(form.format(scale * v) for v in pair) + ']'
+
+
+# -- trends --------------------------------------------------------------------------------------
+
+
+def trends(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
+  """Spearman correlation of the best strength with what each encoder knows alone or shares.
+
+  For `bits`: the number of shared task bits, and the share of an encoder's own task bits that is
+  shared; for `atoms`: the exact unique information of the side; for other generators, what the
+  `words` and `shares` of their rows say. The interval is over seeds, drawn
+  alike for all settings, the best strengths chosen anew in each resample.
+  """
+  found, source = [], _source(dataset)
+  for encoder in (1, 2):
+    own = [c for c in curves(dataset) if c.encoder == encoder]
+    for name, predictor in _predictors(own, encoder, source).items():
+      if len(set(predictor)) < 3 or not all(np.isfinite(c.accuracy).all() for c in own):
+        continue
+      best = np.stack([choices(c.lam, c.accuracy, n_boot=resamples) for c in own], axis=1)
+      rho = spearman(np.asarray(predictor)[None], best).tolist()
+      enough = own[0].accuracy.shape[1] >= MIN_SEEDS
+      found.append({
+          'encoder': encoder, 'best_lam_against': name, 'spearman': rho[0],
+          'interval': np.quantile(rho[1:], [0.025, 0.975]).tolist() if enough else None,
+          'points': list(zip(predictor, best[0].tolist()))})
+  return found
+
+
+def _source(dataset: xr.Dataset) -> Source | None:
+  """The row that made the data; None where it is not registered here."""
+  configuration = json.loads(dataset.attrs.get('configuration', '{}'))
+  return SOURCES.get(configuration.get('generator', 'bits'))
+
+
+def _predictors(own: list[Curve], encoder: int, source: Source | None) -> dict[str, list[float]]:
+  settings = [curve.setting for curve in own]
+  found = {}
+  if all(name in s for s in settings for name in ('redundancy', 'unique_1', 'unique_2')):
+    found['unique information (nats)'] = [s[f'unique_{encoder}'] for s in settings]
+  elif 'redundancy' in settings[0] and max(s['redundancy'] for s in settings) > 1:
+    shared = [s['redundancy'] for s in settings]
+    found[source.words.get('redundancy', ('redundancy',))[0] if source else 'redundancy'] = shared
+    if source and source.shares:
+      found['shared part of its task bits'] = [source.shares(r, encoder) for r in shared]
+  return found
+
+
+def trend_lines(found: list[dict]) -> str:
+  """The trends in words."""
+  return '\n'.join(
+      f'best lam of encoder {t["encoder"]} against {t["best_lam_against"]}: '
+      f'Spearman {t["spearman"]:+.2f} {_range(t["interval"], "{:+.2f}")}' for t in found)
+
+
+def pairs(dataset: xr.Dataset) -> str:
+  """What every pair of own strengths (lam_1, lam_2) gains over the lowest pair, in words: both
+  encoders' mean accuracy in points, 95 % t intervals over seeds; '' where they are no axes."""
+  if not {'lam_1', 'lam_2'} <= set(dataset.sizes):
+    return ''
+  both = (dataset['accuracy_1'] + dataset['accuracy_2']) / 2
+  gain = 100 * (both - both.isel(lam_1=0, lam_2=0))
+  n = gain.sizes['seed']
+  spread = gain.std('seed', ddof=1 if n > 1 else 0, skipna=False)
+  half = half_width(spread, n)
+  lines = ['gain of both encoders together (points) by lam_1 and lam_2:']
+  mean = gain.mean('seed', skipna=False)
+  for point in mean.stack(cell=[d for d in gain.dims if d != 'seed']).cell.values:
+    at = dict(zip([d for d in gain.dims if d != 'seed'], point))
+    lines.append('  ' + ', '.join(f'{k} {_plain(v)}' for k, v in at.items()) + ': ' + (
+        f'{float(mean.sel(at)):+.2f} +- {float(half.sel(at)):.2f}'
+        if np.isfinite(mean.sel(at)) else 'a seed of it, or of the lowest, diverged'))
+  return '\n'.join(lines)
+
+
+def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
+          figures: bool = True) -> str:
+  """Writes summary.json, trends.json and figures/ into `folder`; returns the answer as text."""
+  summary = summarise(dataset, resamples=resamples)
+  found = trends(dataset, resamples=resamples)
+  for name, content in (('summary.json', summary), ('trends.json', found)):
+    write_json(folder / name, content)
+  if figures:
+    from mmalign_jax.studies.strength.figures import draw_all  # Matplotlib is slow to import
+    draw_all(dataset, summary, folder / 'figures')
+  return '\n'.join(filter(None, (table(summary, dataset), trend_lines(found), pairs(dataset))))

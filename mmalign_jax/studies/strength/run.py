@@ -1,0 +1,105 @@
+"""Runs a study in a folder: what is finished stays, and the same call continues."""
+
+import itertools
+import json
+import os
+import pathlib
+import threading
+from typing import TYPE_CHECKING
+
+import numpy as np
+from tqdm import tqdm
+
+from mmalign_jax.runs import devices, folder, shards
+from mmalign_jax.runs.dataset import write_dataset
+from mmalign_jax.studies.strength import chunks as on_disk
+from mmalign_jax.studies.strength.plan import Study
+from mmalign_jax.training.sweep import chunk_size, run_chunks
+from mmalign_jax.runs.versions import versions
+
+if TYPE_CHECKING:
+  import xarray as xr
+
+
+def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int] = (1, 1),
+              progress: bool = True) -> 'xr.Dataset | None':
+  """Trains the cells that `workdir` does not hold yet and writes workdir/results.zarr.
+
+  Args:
+    study: what to run.
+    workdir: made if missing; holds config.json, chunks/ and results.zarr. Several shards may share
+      it, or have one each and be merged.
+    shard: (i, n), every n-th cell from the i-th (from 1) on.
+    progress: a bar with cells done, time left and cells/s on standard error.
+
+  Returns:
+    the whole data set, or None where other shards' cells are still missing.
+
+  Raises:
+    ValueError: the folder holds another configuration, or is in use.
+    OSError: a chunk cannot be written; those before it are safe.
+  """
+  i, n = shard
+  chunks = on_disk.Chunks(
+      workdir, study, 'chunks/.lock' if n == 1 else f'chunks/.lock_{i}_of_{n}')
+  try:
+    folder.write_whole(pathlib.Path(workdir) / shards.LATEST, _all_settings(study))
+    mine = np.arange(study.n_cells)[i - 1::n]
+    wanted = np.setdiff1d(mine, chunks.read()['cell'])
+    _train(study, wanted, len(mine), chunks, progress)
+    with folder.finishing(workdir):
+      values = chunks.read()
+      missing = np.setdiff1d(np.arange(study.n_cells), values['cell'])
+      if len(np.intersect1d(missing, mine)):
+        raise OSError(f'{workdir}: {len(missing)} cells could not be read back; run it again')
+      if len(missing):
+        return None
+      dataset = on_disk.to_dataset(study, values, versions())
+      write_dataset(dataset, pathlib.Path(workdir) / 'results.zarr')
+      return dataset
+  finally:
+    chunks.close()
+
+
+run = run_study
+
+
+def _all_settings(study: Study) -> bytes:
+  settings = {k: v for k, v in study.settings.items() if k != 'data_fingerprint'} | study.run
+  return json.dumps(settings, indent=1, default=float).encode()
+
+
+def wanted(study: Study) -> list[str]:
+  """Names of all cells, in order."""
+  points = itertools.product(*study.axes.values())
+  return [', '.join(f'{name}={value:g}' if isinstance(value, float) else f'{name}={value}'
+                    for name, value in zip(study.axes, point)) for point in points]
+
+
+def held(study: Study, workdir: str | os.PathLike) -> list[str]:
+  """Names of the cells that a folder holds; nothing in it is touched."""
+  names = wanted(study)
+  chunks = pathlib.Path(workdir) / 'chunks'
+  return [names[cell] for cell in on_disk.read_chunks(chunks, len(names), shards.read)['cell']]
+
+
+def _train(study: Study, wanted: np.ndarray, total: int, chunks: on_disk.Chunks,
+           progress: bool) -> None:
+  if not len(wanted):
+    return
+  plan, lock = devices.plan(), threading.Lock()
+  workers = study.run['workers'] or plan.workers
+  size = min(study.run['chunk'], len(wanted)) or chunk_size(
+      study.spec, study.tables, len(wanted), workers, best=plan.chunk,
+      budget_bytes=study.run['memory_gb'] * 1e9)
+  size = -(-size // plan.multiple) * plan.multiple
+  with tqdm(total=total, initial=total - len(wanted), unit='cell', desc=study.name,
+            disable=not progress, dynamic_ncols=True) as bar:
+    def done(index, cells):
+      chunks.write(index, cells)
+      with lock:
+        bar.update(len(index))
+
+    for _ in run_chunks(study.spec, study.hypers, study.tables, wanted, chunk=size,
+                        workers=workers, place=plan.place, done=done):
+      pass

@@ -1,0 +1,24 @@
+"""How strongly to align, as a row of STUDIES (`protocol.Sharded`)."""
+
+import pathlib
+from typing import Any
+
+from mmalign_jax.studies.strength import chunks
+from mmalign_jax.studies.strength.plan import Study, defaults, from_settings
+from mmalign_jax.studies.strength.run import held, run_study, wanted
+
+__all__ = ['FILES', 'FOLDERS', 'LAUNCHER', 'answer', 'deciding', 'defaults', 'from_settings',
+           'held', 'record', 'run', 'wanted']
+
+LAUNCHER = 'sweep'
+FOLDERS, FILES = ('chunks',), ()
+deciding, run = chunks.defaults, run_study
+
+
+def record(plan: Study) -> dict[str, Any]:
+  return plan.settings
+
+
+def answer(plan: Study, dataset: Any, folder: pathlib.Path, *, figures: bool) -> str:
+  from mmalign_jax.studies.strength import report  # its libraries are slow to import
+  return report.write(dataset, folder, resamples=plan.run['resamples'], figures=figures)
