@@ -16,11 +16,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OWN = ROOT / 'tests' / 'own_rows.py'
 
 
-def command(*arguments: object, status: int = 0) -> str:
+def command(*arguments: object, status: int = 0, rows: pathlib.Path = OWN) -> str:
   """What `mmalign --register=own_rows.py ...` prints, in a process of its own."""
   environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
   found = subprocess.run(
-      [sys.executable, '-m', 'mmalign_jax.cli', f'--register={OWN}', *map(str, arguments)],
+      [sys.executable, '-m', 'mmalign_jax.cli', f'--register={rows}', *map(str, arguments)],
       env=environment, capture_output=True, text=True, timeout=300, check=False)
   assert found.returncode == status, found.stderr
   return found.stdout if not status else found.stderr
@@ -44,6 +44,15 @@ def test_a_study_of_rows_of_ones_own(swept):
   assert settings['study'] == 'own_study' and settings['encoder_1'] == 'looked'
   assert not {'temperature', 'depth_1', 'width_2', 'level', 'unique_1', 'data'} & set(settings)
   assert 'no verdict' in said
+
+
+def test_a_kind_of_study_of_ones_own_answers_a_number(tmp_path):
+  rows = ROOT / 'tests' / 'own_study.py'
+  sweep = ('sweep', f'--config={rows}', f'--workdir={tmp_path}', '--config.value=4')
+  assert 'twice is 8' in command(*sweep, rows=rows)
+  (tmp_path / 'config.json').write_text('{"study": "doubled", "name": "mine"}')
+  assert "'mine' is one doubled: it has no shards" in command(
+      'merge', tmp_path, status=2, rows=rows)
 
 
 def test_a_shard_of_it_is_merged(swept, tmp_path):
