@@ -24,6 +24,7 @@ import warnings
 
 from mmalign_jax.cli import register
 from mmalign_jax.cli.sweep import flag_error, with_known_configs
+from mmalign_jax.data.formats.guard import place
 from mmalign_jax.training import damage
 
 __all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 'main', 'printable',
@@ -142,7 +143,7 @@ def figure_path(text: str | None) -> pathlib.Path | None:
   """A file that can be drawn; better found out before than after the work."""
   if text is None:
     return None
-  path = pathlib.Path(text).expanduser()
+  path = place(text)
   if path.suffix.lower() not in FIGURES:
     raise ValueError(f'--figure={text} must end in {", ".join(FIGURES)}')
   if not path.parent.is_dir():
