@@ -13,6 +13,7 @@ yours first, which adds rows to the registries: generators, encoders, losses, me
 
 import argparse
 import contextlib
+import difflib
 import importlib
 import os
 import pathlib
@@ -136,6 +137,10 @@ class Parser(argparse.ArgumentParser):
   """argparse whose errors are ValueErrors, for `guard`."""
 
   def error(self, message: str):
+    if message.startswith('unrecognized'):
+      given = message.split()[2].partition('=')[0]
+      near = difflib.get_close_matches(given, self._option_string_actions, n=1)
+      message += f'; did you mean {near[0]}?' if near else f'; {self.prog} --help lists all'
     raise ValueError(f'{self.prog}: {message}')
 
 

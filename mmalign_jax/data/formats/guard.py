@@ -82,11 +82,11 @@ def texts(cells: Sequence[str], where: str) -> np.ndarray:
   Raises:
     ValueError: more than `LABELS` characters.
   """
-  padded(max(map(len, cells), default=0), len(cells), where)
+  check_padded(max(map(len, cells), default=0), len(cells), where)
   return np.array(cells, np.str_)
 
 
-def padded(longest: int, count: int, where: str) -> None:
+def check_padded(longest: int, count: int, where: str) -> None:
   """Raises ValueError where `count` texts of up to `longest` characters are too many."""
   if longest * count > LABELS:
     raise ValueError(f'{where}: text of up to {longest} characters in {count} rows is no label or '
