@@ -195,7 +195,7 @@ def test_downloads_are_read_as_they_are(clean, source, tmp_path):
 ALONE = '''
 import sys
 import mmalign_jax
-from mmalign_jax.data.avmnist import load_avmnist
+from mmalign_jax.data.avmnist.load import load_avmnist
 assert 'tensorflow_datasets' not in sys.modules
 load_avmnist(sys.argv[1], prepared_dir=sys.argv[2])
 assert 'tensorflow' not in sys.modules

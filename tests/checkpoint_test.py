@@ -217,7 +217,7 @@ KILLED = '''
 import os, random, signal, sys, time
 import numpy as np
 import orbax.checkpoint  # before the forks: only their saving is to be killed
-from mmalign_jax.training.checkpoint import Checkpoints
+from mmalign_jax.runs.checkpoints.checkpoints import Checkpoints
 
 def state(step):
   return {str(i): np.full((300_000 + i,), step, np.float32) for i in range(6)}
@@ -277,7 +277,7 @@ DEVICES = '''
 import sys
 import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from mmalign_jax.training.checkpoint import Checkpoints
+from mmalign_jax.runs.checkpoints.checkpoints import Checkpoints
 assert not any(name.startswith('orbax') for name in sys.modules)
 assert len(jax.local_devices()) == 8
 everywhere = NamedSharding(Mesh(np.array(jax.local_devices()), ('data',)), P())
@@ -310,7 +310,7 @@ import jax
 jax.distributed.initialize(f'localhost:{sys.argv[2]}', 2, int(sys.argv[3]))
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from mmalign_jax.training.checkpoint import Checkpoints
+from mmalign_jax.runs.checkpoints.checkpoints import Checkpoints
 everywhere = NamedSharding(Mesh(np.array(jax.devices()), ('data',)), P())
 host = {'w': np.array([-0.0, 1, np.nan], np.float32), 'n': np.int32(4)}
 place = lambda x: jax.make_array_from_callback(x.shape, everywhere, lambda index: x[index])

@@ -180,14 +180,15 @@ def test_no_score_is_nan_without_the_flag():
 ON_EIGHT_DEVICES = '''
 import sys
 import jax, numpy as np
-from mmalign_jax.training import parallel, sweep
+from mmalign_jax.runs import devices
+from mmalign_jax.training import sweep
 sys.path.insert(0, 'tests')
 import sweep_test
 assert len(jax.local_devices()) == 8
-placed = parallel.place_runs(np.arange(8.0))
+placed = devices.place_runs(np.arange(8.0))
 assert len(placed.sharding.device_set) == 8
 axes = {'lam': (0.0, 1.0), 'redundancy': (0, 8), 'seed': (0, 1, 2)}
-result = sweep_test.run(axes, chunk=8, place=parallel.place_runs)
+result = sweep_test.run(axes, chunk=8, place=devices.place_runs)
 np.savez(sys.argv[1], *map(np.asarray, jax.tree.leaves(result)))
 '''
 

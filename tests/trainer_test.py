@@ -315,8 +315,8 @@ def test_processes_that_do_not_come_together_end_in_a_line(process, message):
       taken.close()  # nobody else comes
     else:
       taken.listen()  # answers, but is no coordinator; or has the port
-    code = ('import sys; from mmalign_jax import cli; from mmalign_jax.training import parallel; '
-            f'sys.exit(cli.guard(lambda: parallel.connect({where!r}, 2, {process or 0}, 2)))')
+    code = ('import sys; from mmalign_jax import cli; from mmalign_jax.runs import devices; '
+            f'sys.exit(cli.guard(lambda: devices.connect({where!r}, 2, {process or 0}, 2)))')
     found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60,
                            env=os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'})
   assert found.returncode == 2, found.stderr

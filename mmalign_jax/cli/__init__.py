@@ -14,6 +14,7 @@ yours first, which adds rows to the registries: generators, encoders, losses, me
 
 import argparse
 import contextlib
+import difflib
 import importlib
 import os
 import pathlib
@@ -25,6 +26,7 @@ import warnings
 
 from mmalign_jax.cli import register
 from mmalign_jax.cli.sweep import flag_error, with_known_configs
+from mmalign_jax.data.files.formats.guard import place
 from mmalign_jax.runs import damage
 
 __all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 'main', 'printable',
@@ -136,6 +138,10 @@ class Parser(argparse.ArgumentParser):
   """argparse whose errors are ValueErrors, for `guard`."""
 
   def error(self, message: str):
+    if message.startswith('unrecognized'):
+      given = message.split()[2].partition('=')[0]
+      near = difflib.get_close_matches(given, self._option_string_actions, n=1)
+      message += f'; did you mean {near[0]}?' if near else f'; {self.prog} --help lists all'
     raise ValueError(f'{self.prog}: {message}')
 
 
@@ -143,7 +149,7 @@ def figure_path(text: str | None) -> pathlib.Path | None:
   """A file that can be drawn; better found out before than after the work."""
   if text is None:
     return None
-  path = pathlib.Path(text).expanduser()
+  path = place(text)
   if path.suffix.lower() not in FIGURES:
     raise ValueError(f'--figure={text} must end in {", ".join(FIGURES)}')
   if not path.parent.is_dir():

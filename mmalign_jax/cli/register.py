@@ -1,8 +1,9 @@
 """mmalign --register=FILE.py: rows of one's own in the registries, before a command runs."""
 
 import importlib.util
-import pathlib
 import sys
+
+from mmalign_jax.data.files.formats import guard
 
 FLAG = '--register'
 
@@ -26,7 +27,7 @@ def taken(argv: list[str]) -> list[str]:
 
 def load(path: str) -> None:
   """Runs a file that adds rows to the registries; once, however often it is named."""
-  file = pathlib.Path(path).expanduser().resolve()
+  file = guard.place(path).resolve()
   if file.suffix != '.py' or not file.is_file():
     raise ValueError(f'{FLAG}={path} is not a Python file')
   known = sys.modules.get(file.stem)

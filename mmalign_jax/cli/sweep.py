@@ -4,6 +4,7 @@ import pathlib
 import runpy
 import sys
 
+from mmalign_jax.data.files.formats import guard
 from mmalign_jax.runs.damage import note
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
@@ -30,7 +31,7 @@ def config(path: str) -> pathlib.Path:
   Raises:
     FileNotFoundError: neither has it.
   """
-  own, known = pathlib.Path(path).expanduser(), HOME / path
+  own, known = guard.place(path), HOME / path
   bare = known.parent == HOME / 'configs' and not path.startswith('./')
   if not (bare and known.is_file()):
     if own.is_file():

@@ -6,13 +6,15 @@ import io
 import json
 import os
 import pathlib
+import warnings
 
 import numpy as np
 import pytest
 
 from cases.table import Row
 from mmalign_jax import cli
-from mmalign_jax.data.files import features, opened
+from mmalign_jax.data.files import features, opened, views
+from mmalign_jax.data.files.formats import guard
 from mmalign_jax.information import quantise
 from mmalign_jax.studies.strength import plan as study, run as loop
 
@@ -167,6 +169,25 @@ def _long_category(folder: pathlib.Path) -> None:
     opened.Opened().column(folder / 'd.h5ad', 'c')
 
 
+def _nobodys_home(folder: pathlib.Path) -> None:
+  """A traceback."""
+  assert 'nobody here has that home' in _error('~nobody-of-that-name/x.npy')
+  assert 'nobody here' in refusal('measure', '~nobody-of-that-name/x.h5:a', 'y.npy')
+  for call in (cli.sweep.config, cli.register.load, cli.figure_path, views.load_paired):
+    with pytest.raises(ValueError, match='nobody here has that home'):
+      call('~nobody-of-that-name/d.npz')
+
+
+def _reader_warns(folder: pathlib.Path) -> None:
+  """A line of its own before the error."""
+  with warnings.catch_warnings(record=True) as heard:
+    warnings.simplefilter('always')
+    with pytest.raises(ValueError, match='cannot be read: no numbers'), guard.reading('d.h5'):
+      warnings.warn('indices have a non-integer type', stacklevel=1)
+      raise TypeError('no numbers')
+  assert not heard
+
+
 def _packed_table(folder: pathlib.Path) -> None:
   """A table takes some thirty times its text: 300 kB that unpacked to 200 MB took gigabytes."""
   with gzip.open(folder / 'd.csv.gz', 'wb', 1) as file:
@@ -175,6 +196,8 @@ def _packed_table(folder: pathlib.Path) -> None:
 
 
 ROWS = [
+    Row('found', 'the home of somebody unknown', _nobodys_home),
+    Row('found', 'a parser that warns', _reader_warns),
     Row('found', 'a small .gz of a large table', _packed_table),
     Row('found', 'one long text in a million rows of parquet', _one_text_a_million_times),
     Row('found', 'long texts of HDF5 that were never written', _fill_text),

@@ -72,7 +72,7 @@ def load_avmnist(data_dir: str | os.PathLike | None, *,
   source = None if data_dir is None else os.fspath(data_dir) or '.'
   key = _fingerprint(checked, originals.source_files(source))
   from mmalign_jax.data.avmnist import builder  # imports TFDS: slow, and seldom needed
-  folder = _cache() if prepared_dir is None else pathlib.Path(prepared_dir).expanduser()
+  folder = _cache() if prepared_dir is None else guard.place(prepared_dir)
   path = builder.prepared(folder, key[:16], source, checked)
   with _now(path), guard.reading(f'{path} (delete it and it is prepared again)'):
     parts, notes = builder.read_back(path)

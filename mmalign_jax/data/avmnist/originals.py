@@ -9,6 +9,7 @@ import pathlib
 import numpy as np
 
 from mmalign_jax.data.avmnist import wav, idx, knobs as pairing, spectra
+from mmalign_jax.data.files.formats import guard
 
 IMAGES = {f'{part}_{kind}': f'{stem}-{kind}-idx{axes}-ubyte'
           for part, stem in (('train', 'train'), ('test', 't10k'))
@@ -17,7 +18,7 @@ IMAGES = {f'{part}_{kind}': f'{stem}-{kind}-idx{axes}-ubyte'
 
 def source_paths(source: str) -> dict[str, pathlib.Path]:
   """Where the IDX files and the recordings are in a folder with mnist/ and fsdd/ in it."""
-  folder = pathlib.Path(source).expanduser()
+  folder = guard.place(source)
   if not folder.is_dir():
     raise FileNotFoundError(f'{source!r}: no such folder')
   paths = {name: idx.find(folder / 'mnist', file) for name, file in IMAGES.items()}

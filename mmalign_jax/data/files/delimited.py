@@ -13,7 +13,6 @@ import io
 import pathlib
 import re
 
-
 from mmalign_jax.data.files.formats import guard
 from mmalign_jax.data.files.reading import SEPARATORS, Reading
 

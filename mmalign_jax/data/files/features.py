@@ -131,10 +131,10 @@ def parts(spec: str) -> tuple[pathlib.Path, str | None]:
   """The file and what follows it; a path may itself hold colons."""
   ends = [len(spec), *(i for i in range(len(spec) - 1, 0, -1) if spec[i] == ':')]
   for end in ends:
-    path = pathlib.Path(spec[:end]).expanduser()
+    path = guard.place(spec[:end])
     if path.is_file():
       return path, spec[end + 1:] if end < len(spec) else None
-  whole = pathlib.Path(spec).expanduser()
+  whole = guard.place(spec)
   raise FileNotFoundError('a folder; a file is needed' if whole.is_dir() else
                           'a pipe or a device; a file is needed' if whole.exists() else
                           'no such file')

@@ -7,7 +7,6 @@
 import dataclasses
 import hashlib
 import math
-import pathlib
 
 import numpy as np
 
@@ -128,7 +127,7 @@ def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str =
   """Arrays of the four roles as they are in `data`; arguments and errors as in `load_paired`."""
   asked = {'x1': x1 or 'x1', 'x2': x2 or 'x2', 'y': y, 'group': group}
   reading = reading or Reading()
-  path = pathlib.Path(data).expanduser()
+  path = guard.place(data)
   if id and not path.is_dir():
     raise ValueError(f'id={id!r} joins the tables of a folder; {data!r} is none')
   if data == 'digits':

@@ -13,6 +13,7 @@ import math
 import os
 import pathlib
 import stat
+import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO
@@ -39,11 +40,26 @@ def listing(names: Iterable[str]) -> str:
   return ', '.join(map(repr, names[:_LISTED])) + more if names else 'nothing'
 
 
+def place(text: str | pathlib.Path) -> pathlib.Path:
+  """A path as people write it, `~` being their home.
+
+  Raises:
+    ValueError: the home of somebody who is not known here.
+  """
+  try:
+    return pathlib.Path(text).expanduser()
+  except RuntimeError:
+    raise ValueError(f'{text}: nobody here has that home directory; a file whose name begins with '
+                     '~ is ./~...') from None
+
+
 @contextlib.contextmanager
 def reading(what) -> Iterator[None]:
-  """Any failure of a parser as one line that names the file."""
+  """Any failure of a parser as one line that names the file; its warnings are not for users."""
   try:
-    yield
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')
+      yield
   except Exception as error:  # parsers of damaged files raise all sorts
     reason = (str(error) or type(error).__name__).splitlines()[0]
     raise ValueError(f'{what}: cannot be read: {reason}') from error
@@ -66,11 +82,11 @@ def texts(cells: Sequence[str], where: str) -> np.ndarray:
   Raises:
     ValueError: more than `LABELS` characters.
   """
-  padded(max(map(len, cells), default=0), len(cells), where)
+  check_padded(max(map(len, cells), default=0), len(cells), where)
   return np.array(cells, np.str_)
 
 
-def padded(longest: int, count: int, where: str) -> None:
+def check_padded(longest: int, count: int, where: str) -> None:
   """Raises ValueError where `count` texts of up to `longest` characters are too many."""
   if longest * count > LABELS:
     raise ValueError(f'{where}: text of up to {longest} characters in {count} rows is no label or '

@@ -202,7 +202,7 @@ def _check_texts(dataset, size: int) -> None:
   longest = 0
   if plan.fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED:
     longest = len(dataset.fillvalue or b'')
-    guard.padded(longest, dataset.size, dataset.name)
+    guard.check_padded(longest, dataset.size, dataset.name)
   if dataset.file.driver == 'fileobj':
     return
   if plan.get_layout() == h5py.h5d.CHUNKED:
@@ -219,7 +219,7 @@ def _check_texts(dataset, size: int) -> None:
     if len(lengths) and int(lengths.max()) > size:
       raise ValueError(f'damaged: a text of {lengths.max()} bytes in a file of {size}')
     longest = max(longest, int(lengths.max(initial=0)))
-    guard.padded(longest, dataset.size, dataset.name)
+    guard.check_padded(longest, dataset.size, dataset.name)
 
 
 def _unpacked(chunk: tuple[int, bytes], filters: list[int], count: int) -> bytes:
