@@ -213,7 +213,7 @@ def _index_of_no_kind(folder: pathlib.Path) -> None:
   for said in (b'{"index_columns": 0}', b'{"index_columns": {"a": 1}}', b'[1]', b'7'):
     pyarrow.parquet.write_table(plain.replace_schema_metadata({b'pandas': said}),
                                 folder / 'd.parquet')
-    values, = arrays.read(str(folder / 'd.parquet'), 'X').layers
+    values, = features.read(str(folder / 'd.parquet'), 'X').layers
     assert values.shape == (3, 2)
   pyarrow.parquet.write_table(plain.replace_schema_metadata({b'pandas': b'{"index'}),
                               folder / 'd.parquet')
