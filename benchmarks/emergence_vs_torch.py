@@ -66,7 +66,7 @@ def samples(depth: int, epochs: int):
 
   def draw(h):
     draws = source.draw(PLAN.tables, h, rng.stream(h.seed, 'data'), n + 9830)
-    return source.inputs(PLAN.tables, h, draws.row_2, draws.row_2)[1][:n], draws.y[:n]
+    return source.inputs(PLAN.tables, h, (draws.rows[1],) * 2)[1][:n], draws.y[:n]
 
   x, y = jax.vmap(draw, in_axes=(alone.unit_axes(),))(hyper)
   steps = n // spec.batch_size

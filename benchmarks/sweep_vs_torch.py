@@ -68,12 +68,12 @@ def build(spec: Spec, hypers: Hyper) -> Problem:
 
   def cell(hyper):
     draws = source.draw(tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train)
-    x1, x2 = source.inputs(tables, hyper, draws.row_1, draws.row_2)
-    state = init_state(rng.stream(hyper.seed, 'init'), hyper, x1.shape[1], x2.shape[1],
+    x = source.inputs(tables, hyper, draws.rows)
+    state = init_state(rng.stream(hyper.seed, 'init'), hyper, *(one.shape[1] for one in x),
                        spec=spec, n_outputs=n_outputs)
     key = rng.stream(hyper.seed, 'order')
     rows = lambda t: batch_rows(key, t, hyper.n_train, batch_size=spec.batch_size)
-    return Batch(x1, x2, draws.y), jax.vmap(rows)(jnp.arange(spec.steps)), state
+    return Batch(x, draws.y), jax.vmap(rows)(jnp.arange(spec.steps)), state
 
   return Problem(spec, hypers, tables, n_outputs, *jax.jit(jax.vmap(cell))(hypers))
 
@@ -104,8 +104,8 @@ class Pair(nn.Module):
 
   def __init__(self, p: Problem):
     super().__init__()
-    self.side_1 = Side(p.spec, p.data.x1.shape[-1], p.n_outputs)
-    self.side_2 = Side(p.spec, p.data.x2.shape[-1], p.n_outputs)
+    self.side_1 = Side(p.spec, p.data.x[0].shape[-1], p.n_outputs)
+    self.side_2 = Side(p.spec, p.data.x[1].shape[-1], p.n_outputs)
     self.temperature = float(p.hypers.temperature[0])
 
   def forward(self, x1, x2, y, lam):
@@ -146,7 +146,7 @@ def torch_loop(p: Problem, cells: range, threads: int, fused: bool) -> None:
   torch.set_num_threads(threads)
   for r in cells:
     model, lam = model_of(p, r), float(p.hypers.lam[r])
-    x1, x2, y, order = (to_torch(v[r]) for v in (p.data.x1, p.data.x2, p.data.y, p.order))
+    x1, x2, y, order = (to_torch(v[r]) for v in (*p.data.x, p.data.y, p.order))
     optimizer = adamw(model.parameters(), p, fused)
     for i in order:
       optimizer.zero_grad()
@@ -173,7 +173,7 @@ def torch_vmap(p: Problem, size: int, threads: int) -> None:
     optimizer = adamw(params.values(), p, fused=True)
     piece = slice(cells.start, cells.stop)
     x1, x2, y, order, lam = (to_torch(v[piece]) for v in (
-        p.data.x1, p.data.x2, p.data.y, p.order, p.hypers.lam))
+        *p.data.x, p.data.y, p.order, p.hypers.lam))
     rows = torch.arange(len(cells), device=DEVICE)[:, None]
     for i in order.unbind(1):
       grads = gradient(params, x1[rows, i], x2[rows, i], y[rows, i], lam)
@@ -232,7 +232,7 @@ def gradient_differences(p: Problem) -> dict[str, float]:
   gradient = jax.jit(jax.vmap(jax.grad(loss, has_aux=True), in_axes=(0, 0, 0, None)))
   hypers = at(p.hypers, slice(3)).replace(lam=np.full(3, 0.8, np.float32))
   expected = torch_names(gradient(at(p.state.params, slice(3)), hypers, batch, 0.0)[0])
-  batch = [to_torch(v) for v in (batch.x1, batch.x2, batch.y)]
+  batch = [to_torch(v) for v in (*batch.x, batch.y)]
   models = [model_of(p, r) for r in cells]
   for r, model in enumerate(models):
     model(*(v[r] for v in batch), 0.8).backward()
@@ -271,7 +271,7 @@ def matrix_flops(p: Problem) -> int:
   """Floating-point operations of the matrix products of one step of one pair."""
   spec, batch = p.spec, p.spec.batch_size
   total = 3 * batch * batch * spec.projection_width  # logits, and their gradients to z1 and z2
-  for x in (p.data.x1, p.data.x2):
+  for x in p.data.x:
     first = x.shape[-1] * spec.width  # needs no gradient of its input
     rest = spec.width * ((spec.depth - 1) * spec.width + spec.projection_width + p.n_outputs)
     total += batch * (2 * first + 3 * rest)

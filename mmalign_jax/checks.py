@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from mmalign_jax import losses, settings, similarity
+from mmalign_jax import losses, named, settings, similarity
 from mmalign_jax.encoders import sides
 from mmalign_jax.data import sources
 from mmalign_jax.settings import Rule, choice, of_range, whole
-from mmalign_jax.types import (
-    COMPUTE_DTYPES, SCHEDULES, Hyper, Range, Spec, lookup, static_fields, traced_fields)
+from mmalign_jax.types import COMPUTE_DTYPES, SCHEDULES, Hyper, Range, Spec, lookup
 
 RANGES = {  # of the traced settings, where a generator does not say more in its own row
     'temperature': Range(1e-6), 'learning_rate': Range(1e-12), 'n_train': Range(1, 2**24, True),
@@ -21,8 +20,6 @@ _MOST = {'depth': 1000, 'width': 2**16, 'projection_width': 2**16, 'batch_size':
 SEED = whole(0, settings.MOST_SEED, strict=True)
 STATIC: dict[str, Rule] = {
     'generator': choice(lambda: sources.SOURCES), 'encoder': choice(lambda: sides.ENCODERS),
-    'encoder_1': choice(lambda: sides.ENCODERS, blank=True),
-    'encoder_2': choice(lambda: sides.ENCODERS, blank=True),
     'projection': choice(lambda: sides.PROJECTIONS), 'task': choice(lambda: losses.TASKS),
     'loss': choice(lambda: losses.LOSSES), 'transform': choice(lambda: ('one', 'both')),
     'compute_dtype': choice(lambda: COMPUTE_DTYPES), 'learnable_temperature': settings.truth(),
@@ -30,15 +27,22 @@ STATIC: dict[str, Rule] = {
     'max_temperature': settings.number(0, above=True, single=True),
     'clip_norm': settings.number(0, above=True, single=True),
     'transform_seed': SEED,
-    **{name: whole(1, most, guard=True) for name, most in _MOST.items()},
-    **{f'{name}_{side}': whole(0, _MOST[name], guard=True)
-       for name in ('depth', 'width') for side in (1, 2)}}
+    **{name: whole(1, most, guard=True) for name, most in _MOST.items()}}
+_OF_SIDE: dict[str, Rule] = {  # of one side alone; '' and 0 follow the common one
+    'encoder': choice(lambda: sides.ENCODERS, blank=True),
+    **{name: whole(0, _MOST[name], guard=True) for name in ('depth', 'width')}}
 MEASURED = ('debiased_linear_cka', 'mutual_knn')  # of every pair of encoders
+
+
+def static_rules(n_sides: int = 2) -> dict[str, Rule]:
+  """The rule of every static setting of S sides."""
+  return STATIC | {f'{name}_{i}': rule for name, rule in _OF_SIDE.items()
+                   for i in range(1, n_sides + 1)}
 
 
 def range_of(name: str, own: Mapping[str, Range]) -> Range:
   """What a field of Hyper may be; own: ranges of a generator's row."""
-  return own.get(name, RANGES.get(name, Range()))
+  return own.get(name, RANGES.get(name, losses.own_ranges().get(name, Range())))
 
 
 def own_ranges(source: sources.Source) -> dict[str, Range]:
@@ -60,12 +64,14 @@ def check(spec: Spec, hypers: Hyper) -> None:
   Raises:
     ValueError: for an unknown registry name (lists the known ones) or a value out of range.
   """
-  for name in static_fields():
-    STATIC[name].of(name, getattr(spec, name))
+  rules = static_rules(len(spec.sides))
+  for name, value in named.static(spec, len(spec.sides)).items():
+    rules[name].of(name, value)
   own = own_ranges(lookup(sources.SOURCES, spec.generator, 'generator'))
-  for name in traced_fields():
-    if getattr(hypers, name) is not None:
-      check_field(name, np.asarray(getattr(hypers, name), np.float64), *range_of(name, own))
+  for name, values in named.traced(hypers).items():
+    if values is not None:
+      check_field(name, np.asarray(values, np.float64), *range_of(name, own))
+  check_own(spec, hypers.own)
   check_temperatures(spec, hypers)
   check_pairs(spec.n_align, spec.neighbors)
   n_train = np.asarray(hypers.n_train)
@@ -74,6 +80,13 @@ def check(spec: Spec, hypers: Hyper) -> None:
                      f'batch_size={spec.batch_size}')
   if n_train.max() > spec.max_train:
     raise ValueError(f'n_train={n_train.max():g} is above max_train={spec.max_train}')
+
+
+def check_own(spec: Spec, own: Iterable[str]) -> None:
+  """Whether the loss has the settings that are its own."""
+  row = losses.loss_of(spec.loss)
+  for name in losses.own_settings(dict.fromkeys(own)):
+    lookup(row.settings, name, f'setting of loss {spec.loss!r}')
 
 
 def check_temperatures(spec: Spec, hypers: Hyper) -> None:

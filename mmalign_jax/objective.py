@@ -1,6 +1,8 @@
-"""task_1 + task_2 + lam * align: the only place where the strength of alignment enters."""
+"""sum of task_i + lam * align: the only place where the strength of alignment enters."""
 
+from collections.abc import Callable, Sequence
 import functools
+import itertools
 import math
 
 import chex
@@ -10,7 +12,7 @@ import jax.numpy as jnp
 
 from mmalign_jax import losses
 from mmalign_jax.encoders import sides
-from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec
+from mmalign_jax.types import Batch, Hyper, Key, Outputs, PyTree, Shape, Spec
 
 
 LOG_TEMPERATURE = 'log_temperature'  # its name among the parameters
@@ -18,73 +20,104 @@ LOG_TEMPERATURE = 'log_temperature'  # its name among the parameters
 
 @struct.dataclass
 class Metrics:
-  """Means over the batch []: the total, both task losses, and the unweighted alignment loss; and
-  Euclidean norms [] of the gradient before it is clipped, and of the parameters (`train_step`)."""
+  """Means over the batch []: the total, the task loss of every side, and the unweighted alignment
+  loss; and Euclidean norms [] of the gradient before it is clipped, and of the parameters
+  (`train_step`)."""
   loss: chex.Array
-  task_1: chex.Array
-  task_2: chex.Array
+  task: tuple[chex.Array, ...]
   align: chex.Array
   grad_norm: chex.Array | None = None
   param_norm: chex.Array | None = None
 
 
-def modules(spec: Spec, n_outputs: int) -> tuple[sides.Side, sides.Side]:
-  """The two modules of a Spec; n_outputs is C, or 1 for regression."""
-  return sides.Side(spec.of_side(1), n_outputs), sides.Side(spec.of_side(2), n_outputs)
+def modules(spec: Spec, n_outputs: int, n_sides: int = 2) -> tuple[sides.Side, ...]:
+  """The modules of a Spec; n_outputs is C, or 1 for regression."""
+  return tuple(sides.Side(spec.of_side(i + 1), n_outputs) for i in range(n_sides))
 
 
-def init(key: Key, hyper: Hyper, x1_shape: Shape, x2_shape: Shape, *, spec: Spec,
-         n_outputs: int) -> PyTree:
-  """Parameters of both sides, and of the temperature where it is learnt; shapes of one sample."""
-  params = sides.init(key, modules(spec, n_outputs), x1_shape, x2_shape)
+def init(key: Key, hyper: Hyper, *shapes: Shape, spec: Spec, n_outputs: int) -> PyTree:
+  """Parameters of all sides, and of the temperature where it is learnt; shapes: of one sample of
+  every side."""
+  params = sides.init(key, modules(spec, n_outputs, len(shapes)), *shapes)
   if spec.learnable_temperature:
     params[LOG_TEMPERATURE] = jnp.log(jnp.asarray(hyper.temperature, jnp.float32))
   return params
 
 
-def strengths(hyper: Hyper, progress: chex.Numeric) -> tuple[chex.Array, chex.Array]:
-  """Strength felt by encoder 1 and by encoder 2, at `progress` in 0..1 of training.
+def schedule(hyper: Hyper, progress: chex.Numeric) -> chex.Array:
+  """Factor [] of all strengths at `progress` in 0..1 of training.
 
   Schedules: constant; warmup, linear from 0 over the first tenth; cosine, from the full strength
   down to 0.
   """
-  factor = jnp.stack([
+  return jnp.stack([
       jnp.ones_like(progress), jnp.minimum(10 * progress, 1),
       0.5 * (1 + jnp.cos(math.pi * progress))])[jnp.asarray(hyper.schedule).astype(jnp.int32)]
-  own = lambda lam: factor * (hyper.lam if lam is None else lam)
-  return own(hyper.lam_1), own(hyper.lam_2)
+
+
+def strength(hyper: Hyper, side: int, other: int | None = None) -> chex.Numeric:
+  """What encoder `side` feels of its alignment with `other` (of all where None), sides from 1: that
+  of the pair if there is one, else its own, else `lam`."""
+  names = ['lam_{}_{}'.format(*sorted((side, other)))] if other else []
+  return next((hyper.own[name] for name in (*names, f'lam_{side}') if name in hyper.own), hyper.lam)
 
 
 def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric, *, spec: Spec,
               n_outputs: int, axis_name: str | None = None) -> tuple[chex.Array, Metrics]:
   """The loss [] of a batch and its parts.
 
-  With lam_1 = lam_2 = lam this is task_1 + task_2 + lam * align. Otherwise encoder i, with its
-  projection, feels lam_i * align, as in lam_1 * align(z1, stop_gradient(z2)) + lam_2 *
+  With one strength this is sum_i task_i + lam * align, where align is the mean over pairs of sides
+  of a loss of two embeddings, or a loss of all sides at once. With strengths of their own encoder
+  i, with its projection, feels lam_i * align, as in lam_1 * align(z1, stop_gradient(z2)) + lam_2 *
   align(stop_gradient(z1), z2), and a learnt temperature, which belongs to both, feels their mean.
   With axis_name the batch is one device's part, and negatives are those of all devices. The means
   are over the real samples of the batch; with axis_name, a device whose part has fewer of them
   weighs less, so that the mean over devices is that over the real samples of all.
   """
-  module_1, module_2 = modules(spec, n_outputs)
-  out_1 = module_1.apply(params['side_1'], batch.x1)
-  out_2 = module_2.apply(params['side_2'], batch.x2)
-  if out_1.z.shape != out_2.z.shape:
-    raise ValueError(f'projection={spec.projection!r} leaves embeddings of different widths: '
-                     f'{out_1.z.shape[1]} and {out_2.z.shape[1]}')
-  task = losses.task_of(spec.task)
+  outs = [module.apply(params[f'side_{i}'], x) for i, (module, x) in enumerate(
+      zip(modules(spec, n_outputs, len(batch.x)), batch.x), start=1)]
   mean = functools.partial(_mean, valid=batch.valid, axis_name=axis_name)
-  task_1 = mean(task(out_1.prediction, batch.y))
-  task_2 = mean(task(out_2.prediction, batch.y))
-  lam_1, lam_2 = strengths(hyper, progress)
-  align = mean(losses.contrastive(
-      spec.loss, scale_gradient(out_1.z, lam_1), scale_gradient(out_2.z, lam_2),
-      temperature=scale_gradient(temperature(params, hyper, spec=spec), (lam_1 + lam_2) / 2),
-      axis_name=axis_name, valid=batch.valid))
-  # The strengths act on the gradient above, so the value is added without scaling it again.
-  weighted = (lam_1 + lam_2) / 2 * jax.lax.stop_gradient(align)
-  loss = task_1 + task_2 + weighted + align - jax.lax.stop_gradient(align)
-  return loss, Metrics(loss, task_1, task_2, align)
+  task = losses.task_of(spec.task)
+  tasks = tuple(mean(task(out.prediction, batch.y)) for out in outs)
+  align, weighted = alignment(
+      outs, hyper, batch, schedule(hyper, progress), temperature(params, hyper, spec=spec),
+      name=spec.loss, mean=mean, axis_name=axis_name)
+  # The strengths act on the gradient of `align`, so the value is added without scaling it again.
+  loss = sum(tasks) + weighted + align - jax.lax.stop_gradient(align)
+  return loss, Metrics(loss, tasks, align)
+
+
+def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: chex.Array,
+              temperature: chex.Array, *, name: str, mean: Callable[[chex.Array], chex.Array],
+              axis_name: str | None) -> tuple[chex.Array, chex.Array]:
+  """The alignment loss [] of all sides, whose gradient its strengths have scaled, and its value []
+  times the strengths, without a gradient.
+
+  Raises:
+    ValueError: embeddings of different widths, or a loss that cannot take the batch.
+  """
+  row = losses.loss_of(name)
+  options = dict(axis_name=axis_name, own=losses.own_settings(hyper.own))
+  numbers = range(1, len(outs) + 1)
+  groups = list(itertools.combinations(numbers, 2)) if row.of_pairs else [tuple(numbers)]
+  widths = {out.z.shape[1] for out in outs}
+  if row.of_pairs and len(widths) > 1:
+    raise ValueError('projection leaves embeddings of different widths: '
+                     f'{" and ".join(str(out.z.shape[1]) for out in outs)}')
+  aligns, weights = [], []
+  for group in groups:
+    felt = [factor * strength(hyper, i, *(j for j in group if row.of_pairs and j != i))
+            for i in group]
+    felt_mean = sum(felt) / len(felt)
+    values = row(
+        [scale_gradient(outs[i - 1], lam) for i, lam in zip(group, felt)], batch,
+        temperature=scale_gradient(temperature, felt_mean), **options)
+    aligns.append(mean(values) if values.ndim else values)
+    weights.append(felt_mean)
+  if not groups:  # one side has nothing to be aligned with
+    return jnp.zeros(()), jnp.zeros(())
+  weighted = sum(w * jax.lax.stop_gradient(a) for w, a in zip(weights, aligns))
+  return sum(aligns) / len(aligns), weighted / len(aligns)
 
 
 def _mean(values: chex.Array, *, valid: chex.Array | None,

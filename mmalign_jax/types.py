@@ -1,8 +1,9 @@
 """The pytrees and settings that every other module speaks in.
 
-Axis letters: B batch, N samples, M rows of a table of inputs, R runs (cells of a grid), D1 and D2
-input widths, K embedding width, C classes, F folds of a test set. A traced setting lives in `Hyper`
-and may differ from cell to cell of one compiled sweep; a static one in `Spec`, one compile each.
+Axis letters: B batch, N samples, M rows of a table of inputs, R runs (cells of a grid), S sides
+(modalities, numbered from 1 in names), D input width of a side, K embedding width, C classes, F
+folds of a test set. A traced setting lives in `Hyper` and may differ from cell to cell of one
+compiled sweep; a static one in `Spec`, one compile each.
 """
 
 import dataclasses
@@ -26,21 +27,38 @@ class Range(NamedTuple):
 
 @struct.dataclass
 class Batch:
-  """Paired samples: x1 [B, D1], x2 [B, D2], y [B] (i32 class, or f32 for regression).
+  """Paired samples: x, of every side [B, D]; y [B] (i32 class, or f32 for regression).
 
   valid [B]: bool, False for the filling of a last batch that is too short; None: all are real.
+  groups [B] i32: samples that belong together, for losses that ask; None: each is its own.
   """
-  x1: chex.Array
-  x2: chex.Array
+  x: tuple[chex.ArrayTree, ...]
   y: chex.Array
   valid: chex.Array | None = None
+  groups: chex.Array | None = None
+
+
+@struct.dataclass
+class Outputs:
+  """What a side makes of x [B, ...]; all that a loss may ask of it.
+
+  layers: every hidden representation, each [B, width], last one what similarity is measured on;
+  z [B, K] unit-norm embedding that is aligned, raw [B, K] the same before it is normalised;
+  prediction [B, C] logits, or [B] for regression.
+  """
+  layers: tuple[chex.Array, ...]
+  z: chex.Array
+  raw: chex.Array
+  prediction: chex.Array
 
 
 @struct.dataclass
 class Hyper:
   """Traced settings, scalars (or [R] when stacked). Any of them can be an axis of a grid.
 
-  lam: strength of alignment; lam_1, lam_2: strength felt by one encoder alone, None follows `lam`.
+  lam: strength of alignment. own: settings that a side, a pair or a loss adds, by name
+  (`named.hyper` sorts them in): lam_I, the strength felt by encoder I alone, and lam_I_J, that of
+  one pair, which follow `lam` where absent; loss_NAME, the setting NAME of the loss.
   schedule: index into SCHEDULES of how strength moves over training. temperature: of the
   contrastive loss (its start when learnable). redundancy: shared task bits 0..8 (`bits`) or nats
   (`atoms`); unique_1, unique_2, synergy: nats (`atoms`). level: difficulty 0..9 (`bits`).
@@ -49,8 +67,6 @@ class Hyper:
   x2. seed: of data, initialisation and order.
   """
   lam: chex.Numeric = 0.0
-  lam_1: chex.Numeric | None = None
-  lam_2: chex.Numeric | None = None
   schedule: chex.Numeric = 0
   temperature: chex.Numeric = 0.1
   learning_rate: chex.Numeric = 5e-3
@@ -65,6 +81,7 @@ class Hyper:
   mismatched: chex.Numeric = 0.0
   flipped: chex.Numeric = 0.0
   seed: chex.Numeric = 0
+  own: dict[str, chex.Numeric] = dataclasses.field(default_factory=dict)
 
 
 @struct.dataclass
@@ -76,12 +93,20 @@ class Frames:
 
 
 @dataclasses.dataclass(frozen=True)
+class OwnSide:
+  """Static settings of one side alone: '' or 0 follows the common one of the Spec."""
+  encoder: str = ''
+  depth: int = 0
+  width: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
 class Spec:
   """Static settings: hashable, one compile each.
 
   generator, encoder, loss, task, projection name registry entries. width and depth: of hidden
-  layers (channels at first, for convolutions) and how many layers or blocks. encoder_i, width_i,
-  depth_i: of one side alone, '' or 0 follows the common one. compute_dtype: of products and
+  layers (channels at first, for convolutions) and how many layers or blocks. sides: what single
+  sides have of their own, those that are not there nothing. compute_dtype: of products and
   activations; parameters and outputs are float32. projection_width: K, the width of the embeddings
   that are aligned. max_train bounds Hyper.n_train. transform: which side the random transform acts
   on ('one' is side 2, or 'both'). n_align: test pairs on which similarity is measured, with
@@ -106,27 +131,20 @@ class Spec:
   transform_seed: int = 0
   n_align: int = 512
   neighbors: int = 10
-  encoder_1: str = ''
-  encoder_2: str = ''
-  depth_1: int = 0
-  depth_2: int = 0
-  width_1: int = 0
-  width_2: int = 0
+  sides: tuple[OwnSide, ...] = ()
   compute_dtype: str = 'float32'
 
   def of_side(self, side: int) -> 'Spec':
-    """The Spec of side 1 or 2 as the common one, its own encoder, depth and width put in."""
-    names = ('encoder', 'depth', 'width')
-    own = {name: getattr(self, f'{name}_{side}') or getattr(self, name) for name in names}
-    unset = {f'{name}_{i}': type(own[name])() for name in names for i in (1, 2)}
-    return dataclasses.replace(self, **own, **unset)
+    """The Spec of side 1, 2, ... as the common one, its own encoder, depth and width put in."""
+    own = vars(self.sides[side - 1]) if side <= len(self.sides) else {}
+    return dataclasses.replace(
+        self, sides=(), **{name: value for name, value in own.items() if value})
 
 
 @struct.dataclass
 class Draws:
-  """Training pairs as rows of the tables of inputs: row_1 [N] i32, row_2 [N] i32, y [N]."""
-  row_1: chex.Array
-  row_2: chex.Array
+  """Training samples as rows of the tables of inputs: rows, of every side [N] i32; y [N]."""
+  rows: tuple[chex.Array, ...]
   y: chex.Array
 
 
@@ -146,25 +164,10 @@ class Test:
 
 @struct.dataclass
 class TrainState:
-  """step [] i32, params and optimiser state of both encoders and their heads."""
+  """step [] i32, params and optimiser state of all encoders and their heads."""
   step: chex.Array
   params: chex.ArrayTree
   opt_state: chex.ArrayTree
-
-
-# Fields of Hyper that every study of strength reads; the others are for generators.
-OF_TRAINING = ('lam', 'lam_1', 'lam_2', 'schedule', 'temperature', 'learning_rate', 'weight_decay',
-               'n_train', 'seed')
-
-
-def traced_fields() -> dict[str, float | int | None]:
-  """Names and defaults of the traced settings, in the order of `Hyper`."""
-  return {f.name: f.default for f in dataclasses.fields(Hyper)}
-
-
-def static_fields() -> dict[str, object]:
-  """Names and defaults of the static settings, in the order of `Spec`."""
-  return {f.name: f.default for f in dataclasses.fields(Spec)}
 
 
 def lookup(registry: dict, name: str, kind: str):

@@ -45,7 +45,7 @@ def plain_loop(h, tables, protocol):
   spec, source = protocol.spec, SOURCES['bits']
   draws = source.draw(
       tables, h, rng.stream(h.seed, 'data'), spec.max_train + protocol.n_validation)
-  rows = draws.row_2 if protocol.side == 2 else draws.row_1
+  rows = draws.rows[protocol.side - 1]
   table = (tables.x2 if protocol.side == 2 else tables.x1)[int(h.transform_depth)]
   module = sides.Side(spec, 4)
   params = sides.init(rng.stream(h.seed, f'init_{protocol.side}'), (module,), 12)['side_1']
@@ -112,7 +112,7 @@ def test_the_best_epoch_is_the_first_of_the_best(tables):
   source = SOURCES['bits']
   draws = source.draw(tables, h, rng.stream(h.seed, 'data'), 64)
   test = source.test(tables, h, 2)
-  counted = alone.occurrences(test, draws.row_2[40:], draws.y[40:])
+  counted = alone.occurrences(test, draws.rows[1][40:], draws.y[40:])
   params = jax.tree.map(lambda v: v[1], found.params)
   again = held(params, counted, module=sides.Side(SPEC, 4))
   np.testing.assert_allclose(again, np.max(found.validation[1]), atol=1e-6)
@@ -123,9 +123,9 @@ def test_counted_samples_give_the_accuracy_of_the_samples(tables):
   draws = source.draw(tables, h, jax.random.key(5), 500)
   test = source.test(tables, h, 1)
   params = sides.init(jax.random.key(0), (module,), 12)['side_1']
-  counted = alone.occurrences(test, draws.row_1, draws.y)
+  counted = alone.occurrences(test, draws.rows[0], draws.y)
   np.testing.assert_allclose(counted.target.sum(), 1, atol=1e-5)
-  x, _ = source.inputs(tables, h, draws.row_1, draws.row_2)
+  x, _ = source.inputs(tables, h, draws.rows)
   hits = np.argmax(module.apply(params, x).prediction, axis=1) == np.asarray(draws.y)
   np.testing.assert_allclose(alone.validate(params, counted, module=module), hits.mean(), atol=1e-6)
 

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from mmalign_jax import named
 from mmalign_jax.checks import check
 from mmalign_jax.training import sweep
 from mmalign_jax.types import Hyper, Spec
@@ -16,7 +17,7 @@ FINE = dict(n_train=64, redundancy=0)
 
 def refused(spec: Spec, name: str, value: float) -> None:
   """A grid of a fine value and `value` is one line that names the field and the wrong value."""
-  fine = FINE.get(name, getattr(Hyper(), name)) or 0
+  fine = FINE.get(name, vars(Hyper()).get(name)) or 0
   hypers = sweep.grid({name: (fine, value)}, **{k: v for k, v in FINE.items() if k != name})
   with pytest.raises(ValueError, match=rf'^{name}={re.escape(f"{value:g}")} ') as info:
     check(spec, hypers)
@@ -80,9 +81,9 @@ def test_a_size_below_one_is_refused(field, value):
 
 @pytest.mark.parametrize('field', ['depth_1', 'depth_2', 'width_1', 'width_2'])
 def test_a_size_of_one_side_may_be_zero_to_follow_but_not_less(field):
-  check(Spec(**{**vars(BITS), field: 0}), Hyper(**FINE))
+  check(named.spec(**{**vars(BITS), field: 0}), Hyper(**FINE))
   with pytest.raises(ValueError, match=f'{field}=-1 must be at least 0'):
-    check(Spec(**{**vars(BITS), field: -1}), Hyper(**FINE))
+    check(named.spec(**{**vars(BITS), field: -1}), Hyper(**FINE))
 
 
 def test_fewer_samples_than_a_batch_are_refused():

@@ -65,7 +65,7 @@ def test_exact_scores_equal_those_of_many_samples(generator, values):
   params = jax.tree.map(lambda p: 3 * p, params)
   draws = jax.jit(source.draw, static_argnums=3)(tables, hyper, jax.random.key(1), n)
   y = np.asarray(draws.y)
-  for i, x in enumerate(source.inputs(tables, hyper, draws.row_1, draws.row_2)):
+  for i, x in enumerate(source.inputs(tables, hyper, draws.rows)):
     apply = jax.jit(lambda x, i=i: module.apply(params[f'side_{i + 1}'], x).prediction)
     held_out = jax.jit(source.test, static_argnums=2)(tables, hyper, i + 1)
     exact = jax.jit(functools.partial(evaluate.score, spec=spec))(apply(held_out.x), held_out)
@@ -91,18 +91,18 @@ def trained():
 
 
 def test_training_learns(trained):
-  for side in (trained.side_1, trained.side_2):
+  for side in trained.sides:
     assert (side.accuracy[4:] > 0.6).all()  # chance is 0.25, the ceiling 0.906
     assert (side.accuracy > 0.3).all() and (side.task_loss[4:] < 1.2).all()
 
 
 def test_no_score_passes_its_exact_bound(trained):
-  for side, ceiling, mi in ((trained.side_1, trained.ceiling_1, trained.mi_1),
-                            (trained.side_2, trained.ceiling_2, trained.mi_2)):
+  for side, known in zip(trained.sides, trained.bounds):
+    ceiling, mi = known.accuracy, known.mi
     assert (side.accuracy <= ceiling + PLUS).all()
     assert (side.information <= mi + PLUS).all() and (side.information >= -PLUS).all()
     assert (side.task_loss >= np.log(4) - mi - 1e-3).all()
-  np.testing.assert_allclose(trained.ceiling_1[::2], [.5412, .6663, .9063], atol=1e-4)
+  np.testing.assert_allclose(trained.bounds[0].accuracy[::2], [.5412, .6663, .9063], atol=1e-4)
 
 
 def test_alignment_makes_the_sides_more_alike(trained):
@@ -126,9 +126,9 @@ def paired(task: str) -> ArrayTables:
   y = hidden[:, 0].astype(np.float32)
   if task == 'cross_entropy':
     y = np.digitize(hidden[:, 0], [-.5, .5]).astype(np.int32)
-  parts = [jnp.asarray(a if a.dtype.kind == 'i' else np.float32(a)) for a in (x1, x2, y)]
+  x1, x2, y = (jnp.asarray(a if a.dtype.kind == 'i' else np.float32(a)) for a in (x1, x2, y))
   return ArrayTables(
-      *(a[:N] for a in parts), *(a[N:] for a in parts), fold=jnp.arange(M) % FOLDS,
+      (x1[:N], x2[:N]), y[:N], (x1[N:], x2[N:]), y[N:], fold=jnp.arange(M) % FOLDS,
       n_folds=FOLDS, n_outputs=1 if task == 'l1' else 3)
 
 
@@ -138,13 +138,13 @@ def test_paired_arrays_run_and_are_learnt(task):
               n_align=512, neighbors=5)
   cells = sweep.run_sweep(spec, sweep.grid({'lam': (0., 1.)}, n_train=N, learning_rate=.02),
                           tables=paired(task), chunk=2)
-  for side in (cells.side_1, cells.side_2):
+  for side in cells.sides:
     assert side.accuracy_by_fold.shape == (2, FOLDS)
     counts = np.bincount(np.arange(M) % FOLDS)
     np.testing.assert_allclose(side.accuracy_by_fold @ counts / M, side.accuracy, atol=1e-6)
     assert (side.accuracy > .7).all() and np.isfinite(side.task_loss).all()
     assert np.isnan(side.information).all() == (task == 'l1')
-  for unknown in (cells.ceiling_1, cells.ceiling_2, cells.mi_1, cells.mi_2):
+  for unknown in jax.tree.leaves(cells.bounds):
     assert np.isnan(unknown).all()
   assert np.isfinite([cells.cka, cells.mutual_knn]).all() and not cells.diverged.any()
 
@@ -152,6 +152,6 @@ def test_paired_arrays_run_and_are_learnt(task):
 def test_training_rows_of_paired_arrays_are_a_permutation_with_the_pairs_kept():
   tables, source = paired('cross_entropy'), SOURCES['paired']
   draws = source.draw(tables, Hyper(), jax.random.key(0), N)
-  np.testing.assert_array_equal(np.sort(draws.row_1), np.arange(N))
-  np.testing.assert_array_equal(draws.row_1, draws.row_2)
-  np.testing.assert_array_equal(draws.y, tables.y[draws.row_1])
+  np.testing.assert_array_equal(np.sort(draws.rows[0]), np.arange(N))
+  np.testing.assert_array_equal(*draws.rows)
+  np.testing.assert_array_equal(draws.y, tables.y[draws.rows[0]])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmalign_jax import objective
+from mmalign_jax import named, objective
 from mmalign_jax.encoders.sides import PROJECTIONS
 from mmalign_jax.types import SCHEDULES, Batch, Hyper, Spec
 
@@ -27,7 +27,7 @@ def setting(**settings):
   g = np.random.default_rng(0)
   y = g.normal(size=B).astype(np.float32) if spec.task == 'l1' else g.integers(0, CLASSES, B)
   x1, x2 = (jnp.asarray(g.normal(size=(B, d)), jnp.float32) for d in (D1, D2))
-  batch = Batch(x1, x2, jnp.asarray(y))
+  batch = Batch((x1, x2), jnp.asarray(y))
   hyper = Hyper(lam=0.7, temperature=0.3)
   init = functools.partial(objective.init, spec=spec, n_outputs=outputs(spec))
   params = jax.jit(init, static_argnums=(2, 3), compiler_options=FAST)(
@@ -72,7 +72,7 @@ def plain_side(params, x, spec):
 
 def plain_tasks(params, batch, spec):
   losses = []
-  for i, x in ((1, batch.x1), (2, batch.x2)):
+  for i, x in enumerate(batch.x, start=1):
     _, prediction = plain_side(params[f'side_{i}'], x, spec)
     if spec.task == 'l1':
       losses.append(jnp.mean(jnp.abs(prediction[:, 0] - batch.y)))
@@ -90,7 +90,7 @@ def plain_align(z1, z2, t):
 
 def plain_embeddings(params, batch, spec):
   return (plain_side(params[f'side_{i}'], x, spec)[0]
-          for i, x in ((1, batch.x1), (2, batch.x2)))
+          for i, x in enumerate(batch.x, start=1))
 
 
 def plain_temperature(params, hyper, spec):
@@ -106,9 +106,9 @@ def plain(params, hyper, batch, spec):
 def plain_per_encoder(params, hyper, batch, spec):
   z1, z2 = plain_embeddings(params, batch, spec)
   t = plain_temperature(params, hyper, spec)
-  return (sum(plain_tasks(params, batch, spec)) + hyper.lam_1 * plain_align(z1, sg(z2), sg(t))
-          + hyper.lam_2 * plain_align(sg(z1), z2, sg(t))
-          + (hyper.lam_1 + hyper.lam_2) / 2 * (
+  one, two = hyper.own['lam_1'], hyper.own['lam_2']
+  return (sum(plain_tasks(params, batch, spec)) + one * plain_align(z1, sg(z2), sg(t))
+          + two * plain_align(sg(z1), z2, sg(t)) + (one + two) / 2 * (
               plain_align(sg(z1), sg(z2), t) - plain_align(sg(z1), sg(z2), sg(t))))
 
 
@@ -136,14 +136,15 @@ def test_one_strength_gives_the_plain_objective(settings):
 def test_equal_strengths_per_encoder_are_one_strength():
   spec, hyper, params, batch = setting(learnable_temperature=True)
   _, _, one = gradients(params, hyper, batch, spec)
-  _, _, two = gradients(params, hyper.replace(lam=9.0, lam_1=0.7, lam_2=0.7), batch, spec)
+  own = dict(lam_1=0.7, lam_2=0.7)
+  _, _, two = gradients(params, hyper.replace(lam=9.0, own=own), batch, spec)
   assert_close(two, one)
 
 
 @pytest.mark.parametrize('settings', SETTINGS, ids=IDS)
 def test_strengths_per_encoder_stop_the_gradient_of_the_other_side(settings):
   spec, hyper, params, batch = setting(**settings)
-  hyper = hyper.replace(lam_1=1.8, lam_2=0.4)
+  hyper = hyper.replace(own=dict(lam_1=1.8, lam_2=0.4))
   _, _, grads = gradients(params, hyper, batch, spec)
   expected = jax.jit(jax.grad(plain_per_encoder), static_argnums=3, compiler_options=FAST)(
       params, hyper, batch, spec)
@@ -152,14 +153,16 @@ def test_strengths_per_encoder_stop_the_gradient_of_the_other_side(settings):
 
 def test_a_missing_strength_follows_lam():
   spec, hyper, params, batch = setting()
-  _, _, grads = gradients(params, hyper.replace(lam_2=0.2), batch, spec)
-  _, _, expected = gradients(params, hyper.replace(lam=0., lam_1=0.7, lam_2=0.2), batch, spec)
+  _, _, grads = gradients(params, hyper.replace(own=dict(lam_2=0.2)), batch, spec)
+  own = dict(lam_1=0.7, lam_2=0.2)
+  _, _, expected = gradients(params, hyper.replace(lam=0., own=own), batch, spec)
   assert_close(grads, expected)
 
 
 def test_a_learnt_temperature_feels_the_mean_strength():
   spec, hyper, params, batch = setting(learnable_temperature=True)
-  at = lambda **strengths: gradients(params, hyper.replace(**strengths), batch, spec)[2][
+  at = lambda lam=0.7, **own: gradients(
+      params, hyper.replace(lam=lam, own=own), batch, spec)[2][
       'log_temperature']
   unit = at(lam=1.0)
   assert abs(unit) > 1e-3
@@ -174,13 +177,13 @@ def test_without_alignment_the_projection_does_not_move(projection):
   for i in (1, 2):
     assert all((g == 0).all() for g in jax.tree.leaves(grads[f'side_{i}']['params']['projection']))
   assert grads['log_temperature'] == 0
-  np.testing.assert_allclose(loss, metrics.task_1 + metrics.task_2, rtol=1e-6)
+  np.testing.assert_allclose(loss, sum(metrics.task), rtol=1e-6)
 
 
 def test_alignment_of_one_encoder_leaves_the_other_alone():
   spec, hyper, params, batch = setting()
   _, _, none = gradients(params, hyper.replace(lam=0.0), batch, spec)
-  _, _, one = gradients(params, hyper.replace(lam_1=2.0, lam_2=0.0), batch, spec)
+  _, _, one = gradients(params, hyper.replace(own=dict(lam_1=2.0, lam_2=0.0)), batch, spec)
   assert_close(one['side_2'], none['side_2'])
   moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), one['side_1'], none['side_1'])
   assert max(jax.tree.leaves(moved)) > 1e-2
@@ -188,11 +191,11 @@ def test_alignment_of_one_encoder_leaves_the_other_alone():
 
 def test_metrics_are_the_unweighted_parts():
   spec, hyper, params, batch = setting()
-  hyper = hyper.replace(lam_1=1.8, lam_2=0.4)
+  hyper = hyper.replace(own=dict(lam_1=1.8, lam_2=0.4))
   loss, metrics, _ = gradients(params, hyper, batch, spec)
   tasks = jax.jit(plain_tasks, static_argnums=2)(params, batch, spec)
   align = jax.jit(lambda p: plain_align(*plain_embeddings(p, batch, spec), 0.3))(params)
-  np.testing.assert_allclose([metrics.task_1, metrics.task_2], tasks, rtol=1e-5)
+  np.testing.assert_allclose(metrics.task, tasks, rtol=1e-5)
   np.testing.assert_allclose(metrics.align, align, rtol=1e-5)
   np.testing.assert_allclose(metrics.loss, loss, rtol=1e-6)
   np.testing.assert_allclose(loss, sum(tasks) + 1.1 * align, rtol=1e-5)
@@ -217,14 +220,15 @@ def test_vmapped_over_strength_equals_one_by_one():
     ('constant', [1, 1, 1, 1, 1]), ('warmup', [0, .5, 1, 1, 1]),
     ('cosine', [1, 0.5 + 0.5 * np.cos(0.05 * np.pi), 0.5 + 0.5 * np.cos(0.1 * np.pi), 0.5, 0])])
 def test_strength_over_training(name, factors):
-  hyper = Hyper(lam=3.0, lam_1=2.0, schedule=SCHEDULES.index(name))
+  hyper = named.hyper(lam=3.0, lam_1=2.0, schedule=SCHEDULES.index(name))
   for progress, factor in zip((0, .05, .1, .5, 1), factors, strict=True):
-    got = objective.strengths(hyper, jnp.float32(progress))
+    felt = objective.schedule(hyper, jnp.float32(progress))
+    got = [felt * objective.strength(hyper, i) for i in (1, 2)]
     np.testing.assert_allclose(got, [2 * factor, 3 * factor], atol=1e-6)
 
 
 def test_schedule_may_be_traced():
-  got = jax.vmap(lambda s: objective.strengths(Hyper(lam=1.0, schedule=s), jnp.float32(0.05))[0])(
+  got = jax.vmap(lambda s: objective.schedule(Hyper(schedule=s), jnp.float32(0.05)))(
       jnp.arange(3.0))
   np.testing.assert_allclose(got, [1, 0.5, 0.5 + 0.5 * np.cos(0.05 * np.pi)], atol=1e-6)
 

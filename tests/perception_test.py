@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmalign_jax import objective
+from mmalign_jax import named, objective
 from mmalign_jax.encoders import sides
 from mmalign_jax.encoders import audio, layers, vision
 from mmalign_jax.training.step import init_state, train_step
@@ -330,7 +330,7 @@ def test_patches_are_squares_of_the_image():
 
 
 def test_a_side_follows_the_common_setting_where_it_has_none():
-  spec = Spec(depth=2, width=4, encoder='lenet', encoder_2='gru', width_2=6, depth_1=3)
+  spec = named.spec(depth=2, width=4, encoder='lenet', encoder_2='gru', width_2=6, depth_1=3)
   one, two = (module.spec for module in objective.modules(spec, CLASSES))
   assert (one.encoder, one.depth, one.width) == ('lenet', 3, 4)
   assert (two.encoder, two.depth, two.width) == ('gru', 2, 6)
@@ -338,7 +338,7 @@ def test_a_side_follows_the_common_setting_where_it_has_none():
 
 
 def test_an_image_and_masked_frames_learn_together():
-  spec = Spec(encoder_1='lenet', encoder_2='gru', depth=2, width=4, width_2=6, steps=40,
+  spec = named.spec(encoder_1='lenet', encoder_2='gru', depth=2, width=4, width_2=6, steps=40,
               compute_dtype='bfloat16')
   hyper = Hyper(lam=0.5, learning_rate=0.02)
   y = jnp.arange(16) % CLASSES
@@ -350,16 +350,16 @@ def test_an_image_and_masked_frames_learn_together():
   step = fast(functools.partial(train_step, spec=spec, n_outputs=CLASSES))
   losses = []
   for _ in range(40):
-    state, metrics = step(state, hyper, Batch(x1, frames, y))
+    state, metrics = step(state, hyper, Batch((x1, frames), y))
     losses.append(float(metrics.loss))
   assert np.isfinite(losses).all() and losses[-1] < 0.7 * losses[0]
 
 
 def test_unprojected_sides_of_different_widths_are_refused():
-  spec = Spec(projection='none', width_1=4, width_2=6)
+  spec = named.spec(projection='none', width_1=4, width_2=6)
   build = functools.partial(init_state, spec=spec, n_outputs=CLASSES)
   state = jax.eval_shape(lambda: build(jax.random.key(0), Hyper(), 3, 3))
   x = np.zeros((B, 3), np.float32)
   with pytest.raises(ValueError, match="projection='none' .* widths: 4 and 6"):
     jax.eval_shape(functools.partial(train_step, spec=spec, n_outputs=CLASSES), state, Hyper(),
-                   Batch(x, x, np.zeros(B, np.int32)))
+                   Batch((x, x), np.zeros(B, np.int32)))

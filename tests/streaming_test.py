@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mmalign_jax import losses, objective
+from mmalign_jax import losses, named, objective
 from mmalign_jax.losses import streaming
-from mmalign_jax.types import Batch, Hyper, Spec
+from mmalign_jax.types import Batch, Spec
 
 B, K = 13, 5
 PAIRS = {'info_nce': streaming.streaming_info_nce, 'sigmoid': streaming.streaming_sigmoid}
@@ -189,8 +189,8 @@ def test_wrong_arguments_are_named(name, shapes, block_size, text):
 
 def test_the_objective_takes_a_streaming_loss_by_name():
   g = np.random.default_rng(0)
-  batch = Batch(*g.normal(size=(2, 40, 6)).astype(np.float32), g.integers(0, 3, 40))
-  hyper = Hyper(lam=0.7, lam_2=0.2, temperature=0.1)
+  batch = Batch(tuple(g.normal(size=(2, 40, 6)).astype(np.float32)), g.integers(0, 3, 40))
+  hyper = named.hyper(lam=0.7, lam_2=0.2, temperature=0.1)
   spec = Spec(depth=1, learnable_temperature=True)
   params = jax.jit(lambda key: objective.init(
       key, hyper, 6, 6, spec=spec, n_outputs=3))(jax.random.key(0))

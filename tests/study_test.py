@@ -17,7 +17,7 @@ def test_dimensions_are_settings_then_strengths_then_seed():
   assert made.shape == (2, 2, 3, 2) and made.n_cells == 24
   assert made.hypers.lam.shape == (24,) and made.hypers.seed.dtype == np.uint32
   np.testing.assert_array_equal(made.hypers.seed[:2], [0, 1])
-  assert made.hypers.lam_1 is None
+  assert not made.hypers.own
 
 
 def test_a_strength_per_encoder_replaces_the_common_one():

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from mmalign_jax.training import sweep
-from mmalign_jax.types import Spec, traced_fields
+from mmalign_jax.named import traced_fields
+from mmalign_jax.types import Spec
 
 SPEC = Spec(depth=1, batch_size=32, steps=20, max_train=64, n_align=64)
 BASE = dict(lam=1.0, lam_2=0.3, n_train=64, temperature=0.2)
@@ -95,7 +96,7 @@ def test_absent_settings_are_repeated_over_the_grid():
   hypers = sweep.grid({'lam': (0.0, 1.0), 'seed': (5, 6, 7)}, n_train=64)
   np.testing.assert_array_equal(hypers.lam, [0, 0, 0, 1, 1, 1])
   np.testing.assert_array_equal(hypers.seed, [5, 6, 7] * 2)
-  assert hypers.seed.dtype == np.uint32 and hypers.n_train.shape == (6,) and hypers.lam_1 is None
+  assert hypers.seed.dtype == np.uint32 and hypers.n_train.shape == (6,) and not hypers.own
   with pytest.raises(TypeError, match='lamda'):
     sweep.grid({'lamda': (0, 1)})
 
@@ -164,9 +165,9 @@ def test_a_diverging_cell_is_flagged_and_harms_no_other():
   np.testing.assert_array_equal(result.diverged, [False, True, False, True])
   for name in ('cka', 'mutual_knn'):
     assert np.isnan(getattr(result, name)[1])
-  for side in (result.side_1, result.side_2):
+  for side in result.sides:
     assert all(np.isnan(leaf[1]).all() for leaf in jax.tree.leaves(side))
-  assert np.isfinite([result.ceiling_1[1], result.mi_1[1]]).all()
+  assert np.isfinite([result.bounds[0].accuracy[1], result.bounds[0].mi[1]]).all()
   assert_same(cells(result, np.array([0, 2])), run({'learning_rate': (5e-3, 1e-2)}))
 
 

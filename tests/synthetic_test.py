@@ -39,7 +39,7 @@ def information(generator: str = 'bits', **values) -> exact.Information:
   """Exact quantities [R] of settings [R] (scalars are repeated), as numpy arrays."""
   n = max(np.size(v) for v in values.values())
   values = {name: np.resize(v, MOST) for name, v in values.items()}  # one compilation for all
-  values = {**vars(Hyper()), 'lam_1': 0., 'lam_2': 0., **values}
+  values = {**vars(Hyper()), **values}
   stacked = {k: jnp.asarray(np.broadcast_to(v, MOST), jnp.float32) for k, v in values.items()}
   hypers = Hyper(**stacked)
   return jax.tree.map(lambda v: np.asarray(v)[:n], informer(generator)(hypers))
@@ -232,18 +232,18 @@ class TestSamples:
     hyper, draws = sampled(generator, knobs)
     target = np.asarray(judged(generator, side)(hyper).target, np.float64)
     np.testing.assert_allclose(target.sum(1), np.ones(4096), atol=1e-5)
-    row = draws.row_1 if side == 1 else draws.row_2
+    row = draws.rows[side - 1]
     observed = np.bincount(row * target.shape[1] + draws.y, minlength=target.size)
     assert_counts(observed, N / 4096 * target)
 
   def test_rows_are_uniform(self, generator, knobs):
     _, draws = sampled(generator, knobs)
-    for row in (draws.row_1, draws.row_2):
+    for row in draws.rows:
       assert_counts(np.bincount(row, minlength=4096), np.full(4096, N / 4096))
 
   def test_shared_bits_differ_as_often_as_they_should(self, generator, knobs):
     hyper, draws = sampled(generator, knobs)
-    differ = (draws.row_1 ^ draws.row_2) & 0xFF
+    differ = (draws.rows[0] ^ draws.rows[1]) & 0xFF
     distance = np.array([bin(h).count('1') for h in range(256)])
     genuine = float(hyper.flipped)**distance * (1 - float(hyper.flipped))**(8 - distance)
     expected = (1 - hyper.mismatched) * genuine + hyper.mismatched / 256
@@ -252,7 +252,7 @@ class TestSamples:
   def test_keys_decide_the_draw(self, generator, knobs):
     hyper, _ = sampled(generator, knobs)
     draw = jax.jit(lambda key: synthetic.draw(
-        synthetic.GENERATORS[generator], tables(generator), hyper, key, 50).row_1)
+        synthetic.GENERATORS[generator], tables(generator), hyper, key, 50).rows[0])
     rows = [draw(jax.random.key(seed)) for seed in (1, 1, 2)]
     np.testing.assert_array_equal(rows[0], rows[1])
     assert (np.asarray(rows[0]) != np.asarray(rows[2])).any()
@@ -260,7 +260,7 @@ class TestSamples:
 
 def test_labels_of_clean_pairs_follow_both_sides():
   _, draws = sampled('bits', 'clean')
-  s, u1, u2 = draws.row_1 & 0xFF, draws.row_1 >> 8, draws.row_2 >> 8
+  s, u1, u2 = draws.rows[0] & 0xFF, draws.rows[0] >> 8, draws.rows[1] >> 8
   labels = bits_labels_64(4)
   observed = np.bincount(((s * 16 + u1) * 16 + u2) * 4 + draws.y, minlength=labels.size)
   assert_counts(observed, N / 65536 * labels, at_least=2)
@@ -309,7 +309,7 @@ def test_every_knob_may_be_traced():
       np.testing.assert_allclose(a[i], b[0], atol=1e-5)
   rows = jnp.arange(20)
   x2 = jax.vmap(lambda depth: synthetic.inputs(
-      tables(), Hyper(transform_depth=depth), rows, rows)[1])(jnp.array([0., 3., 10.]))
+      tables(), Hyper(transform_depth=depth), (rows, rows))[1])(jnp.array([0., 3., 10.]))
   np.testing.assert_array_equal(x2, tables().x2[np.array([0, 3, 10]), :20])
 
 

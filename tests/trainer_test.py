@@ -195,13 +195,13 @@ def test_batches_are_epochs_and_their_parts_the_whole():
   first = [next(source) for _ in range(12)]
   state = source.get_state()
   for epoch in (first[:6], first[6:]):
-    rows = np.concatenate([b.x1.reshape(16, -1) for b in epoch])
+    rows = np.concatenate([b.x[0].reshape(16, -1) for b in epoch])
     assert len(np.unique(rows, axis=0)) == 96  # distinct pairs; 4 of 100 are left out
-  assert not np.array_equal(first[0].x1, first[6].x1)  # a new order
+  assert not np.array_equal(first[0].x[0], first[6].x[0])  # a new order
   kept = pipeline.batches(data, batch_size=16, seed=3, drop_last=False)
   epoch = [next(kept) for _ in range(7)]
   assert [int(b.valid.sum()) for b in epoch] == [16] * 6 + [4]
-  rows = np.concatenate([b.x1.reshape(16, -1)[b.valid] for b in epoch])
+  rows = np.concatenate([b.x[0].reshape(16, -1)[b.valid] for b in epoch])
   assert len(np.unique(rows, axis=0)) == 100
   both = [pipeline.batches(data, batch_size=16, seed=3, part=i, parts=2, drop_last=False)
             for i in (0, 1)]
@@ -212,7 +212,7 @@ def test_batches_are_epochs_and_their_parts_the_whole():
                                     getattr(whole, name))
   halves = [pipeline.batches(data, batch_size=16, seed=3, part=i, parts=2) for i in (0, 1)]
   for whole in first[:3]:
-    np.testing.assert_array_equal(np.concatenate([next(h).x2 for h in halves]), whole.x2)
+    np.testing.assert_array_equal(np.concatenate([next(h).x[1] for h in halves]), whole.x[1])
   again = pipeline.batches(data, batch_size=16, seed=3)
   again.set_state(json.loads(json.dumps(state)))
   np.testing.assert_array_equal(next(again).y, next(source).y)

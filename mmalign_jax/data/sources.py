@@ -20,43 +20,46 @@ class Source:
   """The functions a cell needs of its data; `tables` are its constants, shared by all cells.
 
   settings: fields of Hyper it reads. tables(spec): None where the caller must give them.
-  draw(tables, hyper, key, n) -> Draws: n training samples. inputs(tables, hyper, row_1, row_2) ->
-  x1 [B, D1], x2 [B, D2]. test(tables, hyper, side) -> Test. pairs(tables, hyper, key, n) -> x1, x2:
-  at most n unseen pairs to measure similarity on. bounds(tables, hyper) -> the best accuracies and
-  I(X;Y) in nats of either side, NaN where unknown. n_outputs(tables) -> C, or 1 for regression.
-  ranges, words, unique, shares: as of `synthetic.Generator`.
+  draw(tables, hyper, key, n) -> Draws: n training samples. inputs(tables, hyper, rows), rows of
+  every side [B] -> x of every side [B, D]. test(tables, hyper, side) -> Test, sides from 1.
+  pairs(tables, hyper, key, n) -> x of every side: at most n unseen samples to measure similarity
+  on. bounds(tables, hyper) -> Bounds of every side. n_outputs(tables) -> C, or 1 for regression.
+  sides: how many, or a function of the tables. ranges, words, unique, shares: as of
+  `synthetic.Generator`.
   """
   settings: tuple[str, ...]
   tables: Callable[[Spec], PyTree] | None
   draw: Callable[..., Draws]
-  inputs: Callable[..., tuple[chex.Array, chex.Array]]
+  inputs: Callable[..., tuple[chex.Array, ...]]
   test: Callable[..., Test]
-  pairs: Callable[..., tuple[chex.Array, chex.Array]]
-  bounds: Callable[..., 'Bounds']
+  pairs: Callable[..., tuple[chex.Array, ...]]
+  bounds: Callable[..., tuple['Bounds', ...]]
   n_outputs: Callable[[PyTree], int]
   ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
   words: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
   unique: Callable | None = None
   shares: Callable[[float, int], float] | None = None
+  sides: int | Callable[[PyTree], int] = 2
+
+  def n_sides(self, tables: PyTree) -> int:
+    return self.sides(tables) if callable(self.sides) else self.sides
 
 
 @struct.dataclass
 class Bounds:
-  """What no encoder can pass: Bayes accuracies in 0..1 and I(X1;Y), I(X2;Y) in nats, all []."""
-  accuracy_1: chex.Array
-  accuracy_2: chex.Array
-  mi_1: chex.Array
-  mi_2: chex.Array
+  """What the encoder of a side cannot pass: Bayes accuracy [] in 0..1, and mi [], I(X;Y) in nats;
+  NaN where unknown."""
+  accuracy: chex.Array
+  mi: chex.Array
 
 
 @struct.dataclass
 class ArrayTables:
-  """Paired arrays: x1 [N, D1], x2 [N, D2], y [N] to train on, *_test [M, ..] held out, fold [M]."""
-  x1: chex.Array
-  x2: chex.Array
+  """Paired arrays: x of every side [N, D] and y [N] to train on, *_test held out [M, ..], fold [M].
+  """
+  x: tuple[chex.Array, ...]
   y: chex.Array
-  x1_test: chex.Array
-  x2_test: chex.Array
+  x_test: tuple[chex.Array, ...]
   y_test: chex.Array
   fold: chex.Array
   n_folds: int = struct.field(pytree_node=False)
@@ -67,11 +70,12 @@ class ArrayTables:
 def _generated(generator: Generator) -> Source:
   def pairs(tables, hyper, key, n):
     draws = synthetic.draw(generator, tables, hyper, key, n)
-    return synthetic.inputs(tables, hyper, draws.row_1, draws.row_2)
+    return synthetic.inputs(tables, hyper, draws.rows)
 
   def bounds(tables, hyper):
     known = exact.information(generator, tables, hyper)
-    return Bounds(known.bayes_accuracy_1, known.bayes_accuracy_2, known.mi_1, known.mi_2)
+    return (Bounds(known.bayes_accuracy_1, known.mi_1),
+            Bounds(known.bayes_accuracy_2, known.mi_2))
 
   def n_outputs(tables):
     return jax.eval_shape(generator.task, tables, Hyper())[1].shape[1]
@@ -83,15 +87,14 @@ def _generated(generator: Generator) -> Source:
 
 
 def _draw_rows(tables: ArrayTables, hyper: Hyper, key: Key, n: int) -> Draws:
-  """The first n of the training rows in an order of the seed's own; the source of x2 and y too."""
+  """The first n of the training rows in an order of the seed's own; the source of all sides, y."""
   total = tables.y.shape[0]
   row = rng.permute(key, jnp.arange(n) % total, total)
-  return Draws(row, row, tables.y[row])
+  return Draws((row,) * len(tables.x), tables.y[row])
 
 
 def _array_test(tables: ArrayTables, hyper: Hyper, side: int) -> Test:
-  x = tables.x1_test if side == 1 else tables.x2_test
-  y = tables.y_test
+  x, y = tables.x_test[side - 1], tables.y_test
   target = jax.nn.one_hot(y, tables.n_outputs) if jnp.issubdtype(y.dtype, jnp.integer) else y
   return Test(x, target, tables.fold, tables.n_folds)
 
@@ -100,13 +103,13 @@ def _array_pairs(tables: ArrayTables, hyper: Hyper, key: Key, n: int):
   """n of the test rows, drawn by the seed: the first ones of a given split may be of one class."""
   total = tables.y_test.shape[0]
   if n >= total:
-    return tables.x1_test, tables.x2_test
+    return tables.x_test
   row = rng.permute(key, jnp.arange(n), total)
-  return tables.x1_test[row], tables.x2_test[row]
+  return tuple(x[row] for x in tables.x_test)
 
 
-def _unknown(tables: ArrayTables, hyper: Hyper) -> Bounds:
-  return Bounds(*[jnp.float32(jnp.nan)] * 4)
+def _unknown(tables: ArrayTables, hyper: Hyper) -> tuple[Bounds, ...]:
+  return (Bounds(jnp.float32(jnp.nan), jnp.float32(jnp.nan)),) * len(tables.x)
 
 
 class _Sources(MutableMapping):
@@ -134,6 +137,7 @@ class _Sources(MutableMapping):
 SOURCES = _Sources({
     'paired': Source(
         ('n_train',), None, _draw_rows,
-        lambda tables, hyper, row_1, row_2: (tables.x1[row_1], tables.x2[row_2]),
-        _array_test, _array_pairs, _unknown, lambda tables: tables.n_outputs),
+        lambda tables, hyper, rows: tuple(x[row] for x, row in zip(tables.x, rows)),
+        _array_test, _array_pairs, _unknown, lambda tables: tables.n_outputs,
+        sides=lambda tables: len(tables.x)),
 })

@@ -9,7 +9,6 @@ import math
 
 import chex
 from flax import linen as nn
-from flax import struct
 from flax import traverse_util
 import jax
 import jax.numpy as jnp
@@ -18,18 +17,9 @@ from mmalign_jax import losses
 from mmalign_jax.encoders.audio import GRU, AudioCNN, AudioTransformer
 from mmalign_jax.encoders.mlp import MLP, Dense, Projection, fan_in
 from mmalign_jax.encoders.vision import LeNet, ViT
-from mmalign_jax.types import Frames, Key, PyTree, Shape, Spec, lookup
+from mmalign_jax.types import Frames, Key, Outputs, PyTree, Shape, Spec, lookup
 
 EPS = 1e-12  # keeps the gradient of a norm finite at zero
-
-
-@struct.dataclass
-class Outputs:
-  """layers: every hidden representation, each [B, width], last one what similarity is measured on;
-  z [B, K] unit-norm embedding that is aligned; prediction [B, C] logits, or [B] for regression."""
-  layers: tuple[chex.Array, ...]
-  z: chex.Array
-  prediction: chex.Array
 
 
 class Side(nn.Module):
@@ -57,7 +47,7 @@ class Side(nn.Module):
     layers, z, prediction = jax.tree.map(
         lambda v: v.astype(jnp.float32), (layers, z, prediction))
     return Outputs(
-        layers=tuple(h.T for h in layers), z=unit_norm(z.T),
+        layers=tuple(h.T for h in layers), z=unit_norm(z.T), raw=z.T,
         prediction=prediction[0] if losses.task_of(spec.task).regression else prediction.T)
 
 
@@ -101,7 +91,7 @@ def init(key: Key, modules: tuple[Side, ...], *shapes: Shape) -> PyTree:
     shapes: of one sample of each module's input (of x, for `Frames`), an int where it has one axis.
 
   Returns:
-    {'side_1': params, 'side_2': params} for `modules[i].apply`.
+    {'side_1': params, ...} for `modules[i].apply`.
 
   Raises:
     ValueError: a module with variables other than parameters.
@@ -113,11 +103,11 @@ def init(key: Key, modules: tuple[Side, ...], *shapes: Shape) -> PyTree:
   rules = {side: _initials(module) for side, module in sides.items()}
   own = {path for path in leaves if rules[path[0]][path[2]] is None}
   params, start = {}, 0
-  for (side, module), shape in zip(sides.items(), shapes):
+  for number, ((side, module), shape) in enumerate(zip(sides.items(), shapes), start=1):
     _check_collections(module, {path[1] for path in leaves if path[0] == side})
     if any(path[0] == side for path in own):
       made = traverse_util.flatten_dict({side: module.init(
-          jax.random.fold_in(key, int(side[-1])), jnp.zeros(example(shape).shape))})
+          jax.random.fold_in(key, number), jnp.zeros(example(shape).shape))})
       params |= {path: made[path] for path in own if path[0] == side}
   drawn = {path: shape for path, shape in leaves.items() if path not in own}
   noise = jax.random.uniform(

@@ -88,7 +88,7 @@ def test_set(generator: Generator, tables: Tables, hyper: Hyper, side: int) -> T
   """All 4096 inputs of one side with their exact p(y | x): accuracy without sampling noise."""
   masks, labels = generator.task(tables, hyper)
   rows = jnp.arange(synthetic.ROWS)
-  x = synthetic.inputs(tables, hyper, rows, rows)[side - 1]
+  x = synthetic.inputs(tables, hyper, (rows, rows))[side - 1]
   pattern = synthetic.task_pattern(synthetic.side_sample(rows, side), masks)
   target = side_posterior(masks, labels, hyper, side)[pattern]
   return Test(x, target, fold=jnp.zeros_like(rows), n_folds=1)

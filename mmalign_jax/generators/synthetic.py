@@ -9,7 +9,7 @@ two functions of the traced settings: the masks of its task bits and its label t
 (arXiv 2502.16282, section 4); `atoms` sets the four information atoms themselves, in nats.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 import math
@@ -199,7 +199,7 @@ def draw(generator: Generator, tables: Tables, hyper: Hyper, key: Key, n: int) -
                     ((sample & _SHARED) ^ flips) | ((sample >> WIDTH) << SHARED))
   cumulative = jnp.cumsum(labels, axis=1)[task_pattern(sample, masks)]  # [n, C]
   y = jnp.sum(noise[SHARED + 1][:, None] > cumulative[:, :-1], axis=1)
-  return Draws(row_1.astype(jnp.int32), row_2.astype(jnp.int32), y.astype(jnp.int32))
+  return Draws((row_1.astype(jnp.int32), row_2.astype(jnp.int32)), y.astype(jnp.int32))
 
 
 def task_pattern(sample: chex.Array, masks: chex.Array) -> chex.Array:
@@ -225,10 +225,11 @@ def touches_shared(masks: chex.Array) -> chex.Array:
   return (masks & _SHARED) > 0
 
 
-def inputs(tables: Tables, hyper: Hyper, row_1: chex.Array, row_2: chex.Array):
-  """x1 [B, 12] and x2 [B, 12] of rows [B] at the transform depth of the cell."""
+def inputs(tables: Tables, hyper: Hyper, rows: Sequence[chex.Array],
+           ) -> tuple[chex.Array, chex.Array]:
+  """x1 [B, 12] and x2 [B, 12] of rows [B] of both sides, at the transform depth of the cell."""
   depth = jnp.asarray(hyper.transform_depth).astype(jnp.int32)
-  return tables.x1[depth, row_1], tables.x2[depth, row_2]
+  return tables.x1[depth, rows[0]], tables.x2[depth, rows[1]]
 
 
 def bits_shares(redundancy: float, side: int) -> float:

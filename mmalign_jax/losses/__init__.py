@@ -1,43 +1,36 @@
 """Losses by name. Each returns one value per example, in nats; the caller reduces."""
 
-import inspect
-from typing import Any
-
-import chex
+import dataclasses
+import math
 
 from mmalign_jax.losses.contrastive import info_nce, sigmoid
+from mmalign_jax.losses.protocol import OPTIONS, Loss, own_settings
 from mmalign_jax.losses.streaming import streaming_info_nce, streaming_sigmoid
 from mmalign_jax.losses.task import TASKS, Task, cross_entropy, expected, l1, task_of
-from mmalign_jax.types import lookup
+from mmalign_jax.types import Range, lookup
 
-__all__ = ['LOSSES', 'OPTIONS', 'TASKS', 'Task', 'contrastive', 'cross_entropy', 'expected',
-           'info_nce', 'l1', 'options_of', 'sigmoid', 'streaming_info_nce', 'streaming_sigmoid',
-           'task_of']
+__all__ = ['LOSSES', 'OPTIONS', 'TASKS', 'Loss', 'Task', 'cross_entropy', 'expected', 'info_nce',
+           'l1', 'loss_of', 'own_ranges', 'own_settings', 'sigmoid', 'streaming_info_nce',
+           'streaming_sigmoid', 'task_of']
 
-# A row: (z1, z2, **options) -> [B], with those of OPTIONS that its signature names.
+# A row: (z1, z2, **options) -> [B], with those of OPTIONS that its signature names; or a `Loss`.
 LOSSES = {'info_nce': info_nce, 'sigmoid': sigmoid, 'streaming_info_nce': streaming_info_nce,
           'streaming_sigmoid': streaming_sigmoid}
-OPTIONS = ('temperature', 'axis_name', 'valid')
 
 
-def options_of(name: str) -> tuple[str, ...]:
-  """Those of OPTIONS that a loss takes."""
-  taken = inspect.signature(lookup(LOSSES, name, 'loss')).parameters.values()
-  if any(p.kind is p.VAR_KEYWORD for p in taken):
-    return OPTIONS
-  return tuple(option for option in OPTIONS if option in {p.name for p in taken})
+def loss_of(name: str) -> Loss:
+  """The row `name` of LOSSES."""
+  row = lookup(LOSSES, name, 'loss')
+  return dataclasses.replace(row if isinstance(row, Loss) else Loss(row, True), name=name)
 
 
-def contrastive(name: str, z1: chex.Array, z2: chex.Array, **options: Any) -> chex.Array:
-  """The loss [B] that LOSSES names; an option that is None is not given.
-
-  Raises:
-    ValueError: a batch spread over devices, or filled up, and a loss that knows nothing of it.
-  """
-  given = {option: value for option, value in options.items() if value is not None}
-  taken = options_of(name)
-  for option, what in (('axis_name', 'a batch spread over devices'),
-                       ('valid', 'a batch that is filled up (drop_last=False)')):
-    if option in given and option not in taken:
-      raise ValueError(f'loss={name!r} takes no {option}, which {what} needs')
-  return LOSSES[name](z1, z2, **{k: v for k, v in given.items() if k in taken})
+def own_ranges() -> dict[str, Range]:
+  """{loss_NAME: range} of the own settings of all losses; of two with one name, the wider."""
+  found: dict[str, Range] = {}
+  for row in map(loss_of, LOSSES):
+    for setting in row.settings:
+      own = row.ranges.get(setting, Range(low=-math.inf))
+      before = found.get(f'loss_{setting}', own)
+      found[f'loss_{setting}'] = Range(
+          min(own.low, before.low), max(own.high, before.high), own.whole and before.whole)
+  return found

@@ -11,7 +11,7 @@ from mmalign_jax.runs import folder
 
 STYLE = {'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False,
          'svg.fonttype': 'none', 'svg.hashsalt': 'mmalign_jax', 'figure.dpi': 100}
-BLUE, ORANGE = '#0072B2', '#D55E00'  # Okabe, Ito
+BLUE, ORANGE, GREEN, PURPLE = '#0072B2', '#D55E00', '#009E73', '#CC79A7'  # Okabe, Ito
 
 
 def grid(width: float, height: float, **layout) -> tuple:

@@ -1,6 +1,7 @@
-"""A Dataset in a folder, whole or not at all."""
+"""A Dataset in a folder, whole or not at all; and its variables by encoder."""
 
 import contextlib
+import itertools
 import os
 import pathlib
 import shutil
@@ -10,6 +11,24 @@ if TYPE_CHECKING:  # slow to import
   import xarray as xr
 
 
+
+
+def with_encoders(dataset: 'xr.Dataset') -> 'xr.Dataset':
+  """The data set with NAME over a dimension `encoder` beside NAME_1, NAME_2, ..., wherever these
+  are there of every encoder (that has an accuracy_I) and alike in their dimensions."""
+  import xarray as xr
+  count = next(i for i in itertools.count() if f'accuracy_{i + 1}' not in dataset)
+  stems = [str(name).removesuffix('_1') for name in dataset.data_vars if str(name).endswith('_1')]
+  made = {}
+  for stem in stems:
+    each = [dataset.get(f'{stem}_{i + 1}') for i in range(count)]
+    if any(one is None or one.dims != each[0].dims for one in each):
+      continue
+    said = {name: str(text).replace(' of encoder 1', ' by encoder').replace('I(X1;Y)', 'I(X;Y)')
+            for name, text in each[0].attrs.items()}
+    made[stem] = xr.concat(each, 'encoder', combine_attrs='drop').assign_attrs(said)
+  numbers = ('encoder', [i + 1 for i in range(count)], {'long_name': 'encoder', 'units': '1'})
+  return dataset.assign(made).assign_coords(encoder=numbers)
 
 
 def write_dataset(dataset: 'xr.Dataset', path: pathlib.Path) -> None:

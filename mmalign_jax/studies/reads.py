@@ -3,17 +3,18 @@
 `unread` functions give {setting: why it has no effect}, in words that follow its name and value.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 import dataclasses
 import functools
 from typing import Any
 
 from mmalign_jax import losses
 from mmalign_jax.encoders import sides
-from mmalign_jax.types import OF_TRAINING, Spec, static_fields, traced_fields
+from mmalign_jax.named import is_own, static_fields, strengths, traced_fields
+from mmalign_jax.types import OF_TRAINING, Hyper, Spec
 
-_OF_DATA = tuple(name for name in traced_fields() if name not in OF_TRAINING)
-_SIDES = (1, 2)
+_OF_DATA = tuple(name for name in traced_fields()
+                 if name not in OF_TRAINING and not is_own(name))
 
 
 def of_row(registry: Mapping, name: str) -> frozenset[str]:
@@ -36,16 +37,16 @@ def of_row(registry: Mapping, name: str) -> frozenset[str]:
   return frozenset(static_fields()) if any(v is watched for v in values) else frozenset(seen)
 
 
-def unread_of_sides(s: Mapping[str, Any]) -> dict[str, str]:
-  """encoder, depth, width and projection_width; s: those of both sides and in common."""
-  found = {}
-  names = [s.get(f'encoder_{i}') or s.get('encoder', '') for i in _SIDES]
+def unread_of_sides(s: Mapping[str, Any], n_sides: int = 2) -> dict[str, str]:
+  """encoder, depth, width and projection_width; s: those of every side and in common."""
+  found, numbers = {}, range(1, n_sides + 1)
+  names = [s.get(f'encoder_{i}') or s.get('encoder', '') for i in numbers]
   read = [of_row(sides.ENCODERS, name) for name in names]
-  if all(s.get(f'encoder_{i}') for i in _SIDES):
-    found['encoder'] = 'has no effect: encoder_1 and encoder_2 are both given'
+  if all(s.get(f'encoder_{i}') for i in numbers):
+    found['encoder'] = f'has no effect: {_both("encoder", numbers)} given'
   for field in ('depth', 'width'):
-    users = [i for i in _SIDES if field in read[i - 1]]
-    for i in _SIDES:
+    users = [i for i in numbers if field in read[i - 1]]
+    for i in numbers:
       if i not in users:
         found[f'{field}_{i}'] = (f'has no effect: encoder {names[i - 1]!r} of side {i} reads no '
                                  f'{field}; {_those(field)} do')
@@ -67,9 +68,47 @@ def _those(field: str) -> str:
                    if field in of_row(sides.ENCODERS, name)) or 'none'
 
 
+def _both(stem: str, numbers: Iterable[int]) -> str:
+  names = [f'{stem}_{i}' for i in numbers]
+  return (f'{" and ".join(names)} are both' if len(names) == 2 else
+          f'{", ".join(names)} are all' if len(names) > 2 else f'{names[0]} is')
+
+
+def unread_of_others(s: Mapping[str, Any], n_sides: int) -> dict[str, str]:
+  """Settings of sides that the data do not have."""
+  known = {*static_fields(n_sides), *strengths(n_sides)}
+  has = f'has no effect: generator {s["generator"]!r} has {n_sides} sides'
+  most = max((int(end) for name in s for _, _, end in [name.rpartition('_')] if end.isdecimal()),
+             default=0)
+  return {name: has for name in (*static_fields(most), *strengths(most))
+          if name in s and name not in known}
+
+
+def unread_of_strengths(s: Mapping[str, Any], n_sides: int) -> dict[str, str]:
+  """lam, where nothing follows it; strengths of pairs, of a loss that is of all sides at once."""
+  numbers, row = range(1, n_sides + 1), losses.loss_of(s['loss'])
+  pairs = [name for name in strengths(n_sides) if name.count('_') == 2]
+  if not row.of_pairs:
+    found = dict.fromkeys(pairs, f'has no effect: loss {s["loss"]!r} is of all sides at once')
+  else:
+    found = {}
+  if all(s.get(f'lam_{i}') for i in numbers):
+    found['lam'] = (f'has no effect: {_both("lam", numbers)} given; leave lam at {Hyper.lam:g}')
+  return found
+
+
+def unread_of_loss(s: Mapping[str, Any]) -> dict[str, str]:
+  """Settings that are other losses' own."""
+  own = losses.loss_of(s['loss']).settings
+  return {name: f'has no effect: loss {s["loss"]!r} has no such setting' + (
+      f', but {", ".join(own)}' if own else '')
+          for name in s if is_own(name) and name.startswith('loss_')
+          and name.removeprefix('loss_') not in own}
+
+
 def unread_of_temperature(s: Mapping[str, Any]) -> dict[str, str]:
   """temperature and its bounds."""
-  if 'temperature' not in losses.options_of(s['loss']):
+  if 'temperature' not in losses.loss_of(s['loss']).options:
     why = f'has no effect: loss {s["loss"]!r} takes no temperature'
     return dict.fromkeys(
         ('temperature', 'learnable_temperature', 'min_temperature', 'max_temperature'), why)

@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import losses, rng
+from mmalign_jax import losses, named, rng
 from mmalign_jax.encoders import sides
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.training.evaluate import Score, score
@@ -29,7 +29,7 @@ OWN = ('redundancy', 'unique_1', 'unique_2', 'synergy', 'learning_rate', 'weight
 class Protocol:
   """Static settings of one side's training: hashable, one compile each.
 
-  spec: depth, width, batch_size, clip_norm, and max_train training samples. side: 1 or 2. epochs:
+  spec: depth, width, batch_size, clip_norm, and max_train training samples. side: from 1. epochs:
   over the training samples, validated after each on n_validation further ones.
   """
   spec: Spec
@@ -71,7 +71,7 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
   test = source.test(tables, hyper, side)
   draws = source.draw(
       tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train + protocol.n_validation)
-  rows = draws.row_1 if side == 1 else draws.row_2
+  rows = draws.rows[side - 1]
   held_out = occurrences(test, rows[spec.max_train:], draws.y[spec.max_train:])
   params = sides.init(
       rng.stream(hyper.seed, f'init_{side}'), (module,), test.x.shape[1:])['side_1']
@@ -82,7 +82,7 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
     state, best, best_accuracy, best_epoch = carry
     i = rng.permute(jax.random.fold_in(order, e), jnp.arange(n_batches * spec.batch_size),
                     spec.max_train)
-    x = source.inputs(tables, hyper, rows[i], rows[i])[side - 1]
+    x = source.inputs(tables, hyper, [rows[i]] * len(draws.rows))[side - 1]
     batches = x.reshape(n_batches, spec.batch_size, *x.shape[1:]), draws.y[i].reshape(n_batches, -1)
     state, _ = jax.lax.scan(
         lambda state, batch: (step(state, hyper, *batch, module=module, spec=spec), None),
@@ -149,7 +149,7 @@ def own_fields(generator: str) -> tuple[str, ...]:
 
 def unit_axes(own: tuple[str, ...] = OWN) -> Hyper:
   """in_axes of a unit's Hyper: fields of `own` [R], the others shared scalars."""
-  return Hyper(**{name: 0 if name in own else None for name in vars(Hyper())})
+  return Hyper(**{name: 0 if name in own else None for name in named.traced(Hyper())})
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,4 +1,6 @@
-"""What a trained pair of encoders is worth: accuracy, information, and similarity of the sides."""
+"""What trained encoders are worth: accuracy, information, and similarity of the sides."""
+
+import itertools
 
 import chex
 from flax import struct
@@ -8,7 +10,7 @@ import jax.numpy as jnp
 
 from mmalign_jax import losses, objective
 from mmalign_jax.generators.exact import entropy
-from mmalign_jax.data.sources import Source
+from mmalign_jax.data.sources import Bounds, Source
 from mmalign_jax.similarity import debiased_linear_cka, mutual_knn
 from mmalign_jax.types import Hyper, Key, PyTree, Spec, Test
 
@@ -25,39 +27,41 @@ class Score:
 
 @struct.dataclass
 class Cell:
-  """Everything recorded of one cell; scalars [] but for `side_i.accuracy_by_fold` [F]."""
-  side_1: Score
-  side_2: Score
-  ceiling_1: chex.Array
-  ceiling_2: chex.Array
-  mi_1: chex.Array
-  mi_2: chex.Array
-  cka: chex.Array
-  mutual_knn: chex.Array
+  """Everything recorded of one cell; scalars [] but for `accuracy_by_fold` [F] of a score.
+
+  sides, bounds: of every side. cka, mutual_knn: of every pair of sides, in the order of `pairs`.
+  """
+  sides: tuple[Score, ...]
+  bounds: tuple[Bounds, ...]
+  cka: tuple[chex.Array, ...]
+  mutual_knn: tuple[chex.Array, ...]
   diverged: chex.Array
+
+
+def pairs(n_sides: int) -> tuple[tuple[int, int], ...]:
+  """Pairs of sides, numbered from 1: (1, 2), (1, 3), ..., (2, 3), ..."""
+  return tuple(itertools.combinations(range(1, n_sides + 1), 2))
 
 
 def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Spec,
              source: Source) -> Cell:
-  """Scores of both encoders and the similarity of their last hidden layers.
+  """Scores of all encoders and the similarity of their last hidden layers.
 
   diverged is set, and every score NaN, where a parameter is not finite.
   """
-  modules = objective.modules(spec, source.n_outputs(tables))
-  scores = [
-      score(modules[i].apply(params[f'side_{i + 1}'], test.x).prediction, test, spec=spec)
-      for i, test in enumerate(source.test(tables, hyper, side) for side in (1, 2))]
-  x1, x2 = source.pairs(tables, hyper, key, spec.n_align)
-  h1, h2 = (modules[i].apply(params[f'side_{i + 1}'], x).layers[-1] for i, x in enumerate((x1, x2)))
+  modules = objective.modules(spec, source.n_outputs(tables), source.n_sides(tables))
+  tests = [source.test(tables, hyper, side) for side in range(1, len(modules) + 1)]
+  apply = lambda i, x: modules[i].apply(params[f'side_{i + 1}'], x)
+  scores = [score(apply(i, test.x).prediction, test, spec=spec) for i, test in enumerate(tests)]
+  last = [apply(i, x).layers[-1]
+          for i, x in enumerate(source.pairs(tables, hyper, key, spec.n_align))]
   diverged = ~jnp.all(jnp.isfinite(ravel_pytree(params)[0]))
-  known = source.bounds(tables, hyper)
-  trained = dict(
-      side_1=scores[0], side_2=scores[1], cka=debiased_linear_cka(h1, h2),
-      mutual_knn=mutual_knn(h1, h2, k=spec.neighbors))
+  of_pairs = lambda measure, **settings: tuple(
+      measure(last[i - 1], last[j - 1], **settings) for i, j in pairs(len(modules)))
+  trained = dict(sides=tuple(scores), cka=of_pairs(debiased_linear_cka),
+                 mutual_knn=of_pairs(mutual_knn, k=spec.neighbors))
   trained = jax.tree.map(lambda v: jnp.where(diverged, jnp.nan, v), trained)
-  return Cell(
-      **trained, ceiling_1=known.accuracy_1, ceiling_2=known.accuracy_2, mi_1=known.mi_1,
-      mi_2=known.mi_2, diverged=diverged)
+  return Cell(**trained, bounds=tuple(source.bounds(tables, hyper)), diverged=diverged)
 
 
 def score(prediction: chex.Array, test: Test, *, spec: Spec) -> Score:

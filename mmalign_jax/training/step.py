@@ -16,10 +16,9 @@ def optimizer(spec: Spec) -> optax.GradientTransformation:
   return optax.chain(optax.clip_by_global_norm(spec.clip_norm), optax.scale_by_adam())
 
 
-def init_state(key: Key, hyper: Hyper, x1_shape: Shape, x2_shape: Shape, *, spec: Spec,
-               n_outputs: int) -> TrainState:
-  """State before the first step; shapes of one sample of x1 and of x2."""
-  params = objective.init(key, hyper, x1_shape, x2_shape, spec=spec, n_outputs=n_outputs)
+def init_state(key: Key, hyper: Hyper, *shapes: Shape, spec: Spec, n_outputs: int) -> TrainState:
+  """State before the first step; shapes: of one sample of every side."""
+  params = objective.init(key, hyper, *shapes, spec=spec, n_outputs=n_outputs)
   return TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
 
 
@@ -30,7 +29,7 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
   Args:
     state: of one cell.
     hyper: traced settings, scalars.
-    batch: x1 [B, D1], x2 [B, D2] (or whatever else the encoders take), y [B].
+    batch: x, of every side [B, D] (or whatever else its encoder takes), y [B].
     spec: static settings. n_outputs: C, or 1 for regression.
     axis_name: of the mapped axis (pmap) over which the batch is spread, in equal parts.
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import objective, rng
+from mmalign_jax import named, objective, rng
 from mmalign_jax.encoders import sides
 from mmalign_jax.checks import check, check_field
 from mmalign_jax.data.sources import SOURCES, Source
@@ -33,13 +33,13 @@ def grid(axes: dict[str, Sequence[float]], **fixed: float) -> Hyper:
   """Stacked Hyper [R] of the product of `axes`, last axis fastest; `fixed` fields are repeated.
 
   Raises:
-    TypeError: for a field that Hyper does not have. ValueError: a grid too large to be held.
+    TypeError: for a name that is no traced setting. ValueError: a grid too large to be held.
   """
   check_cells(axes)
   points = list(itertools.product(*axes.values()))
   columns = {name: np.array([p[i] for p in points], np.float64) for i, name in enumerate(axes)}
   columns |= {name: np.full(len(points), value) for name, value in fixed.items()}
-  return stack(Hyper(**columns), len(points))
+  return stack(named.hyper(**columns), len(points))
 
 
 def stack(hypers: Hyper, n_cells: int) -> Hyper:
@@ -50,7 +50,7 @@ def stack(hypers: Hyper, n_cells: int) -> Hyper:
     if name == 'seed':  # before a cast that would wrap it
       check_field(name, np.asarray(value, np.float64), 0, 2**32 - 1, whole=True)
     return np.broadcast_to(np.asarray(value, np.uint32 if name == 'seed' else np.float32), n_cells)
-  return Hyper(**{name: cast(name, value) for name, value in vars(hypers).items()})
+  return named.hyper(**{name: cast(name, value) for name, value in named.traced(hypers).items()})
 
 
 def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
@@ -62,7 +62,7 @@ def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
   source = lookup(SOURCES, spec.generator, 'generator')
   n_outputs = source.n_outputs(tables)
   draws = source.draw(tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train)
-  probe = jax.eval_shape(lambda: source.inputs(tables, hyper, draws.row_1[:1], draws.row_2[:1]))
+  probe = jax.eval_shape(lambda: source.inputs(tables, hyper, [r[:1] for r in draws.rows]))
   state = init_state(
       rng.stream(hyper.seed, 'init'), hyper, *(x.shape[1:] for x in probe), spec=spec,
       n_outputs=n_outputs)
@@ -70,8 +70,7 @@ def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
 
   def step(state, t):
     i = batch_rows(order, t, hyper.n_train, batch_size=spec.batch_size)
-    x1, x2 = source.inputs(tables, hyper, draws.row_1[i], draws.row_2[i])
-    batch = Batch(x1, x2, draws.y[i])
+    batch = Batch(source.inputs(tables, hyper, [r[i] for r in draws.rows]), draws.y[i])
     return train_step(state, hyper, batch, spec=spec, n_outputs=n_outputs)[0], None
 
   state, _ = jax.lax.scan(step, state, jnp.arange(spec.steps))
@@ -88,15 +87,15 @@ def traceable(spec: Spec, tables: PyTree) -> None:
   source = lookup(SOURCES, spec.generator, 'generator')
   samples, y = jax.eval_shape(lambda t: _some(source, t), tables)
   shapes = tuple(x.shape[1:] for x in samples)
-  names = ('encoder', 'encoder_1', 'encoder_2', 'depth', 'depth_1', 'depth_2', 'width', 'width_1',
-           'width_2', 'projection', 'projection_width', 'loss', 'task', 'compute_dtype')
+  names = ('encoder', 'depth', 'width', 'sides', 'projection', 'projection_width', 'loss', 'task',
+           'compute_dtype')
   fits(Spec(**{name: getattr(spec, name) for name in names}), shapes, y.dtype.name,
        source.n_outputs(tables))
 
 
 def _some(source: Source, tables: PyTree):
   draws = source.draw(tables, Hyper(seed=jnp.uint32(0)), jax.random.key(0), 2)
-  return source.inputs(tables, Hyper(), draws.row_1, draws.row_2), draws.y
+  return source.inputs(tables, Hyper(), draws.rows), draws.y
 
 
 @functools.lru_cache(maxsize=64)
@@ -104,13 +103,14 @@ def fits(spec: Spec, shapes: tuple, label: str, n_outputs: int) -> None:
   """Whether encoders, projection and losses take samples of these shapes (see `traceable`)."""
   hyper = Hyper(lam=0.5)
   names = ', '.join(f'{name}={value!r}' for name, value in (
-      ('encoder of side 1', spec.of_side(1).encoder), ('of side 2', spec.of_side(2).encoder),
+      *((f'{"of" if i else "encoder of"} side {i + 1}', spec.of_side(i + 1).encoder)
+        for i in range(len(shapes))),
       ('projection', spec.projection), ('loss', spec.loss), ('task', spec.task)))
 
   def trace():
     params = jax.eval_shape(lambda key: objective.init(
         key, hyper, *shapes, spec=spec, n_outputs=n_outputs), jax.random.key(0))
-    batch = Batch(*(sides.example(shape) for shape in shapes),
+    batch = Batch(tuple(sides.example(shape) for shape in shapes),
                   jax.ShapeDtypeStruct((2,), label))
     jax.eval_shape(lambda p, b: objective.objective(
         p, hyper, b, jnp.float32(0), spec=spec, n_outputs=n_outputs), params, batch)
@@ -237,11 +237,12 @@ def cell_bytes(spec: Spec, tables: PyTree) -> int:
   What an encoder keeps of a sample is asked of the encoder itself, by its layers.
   """
   source = lookup(SOURCES, spec.generator, 'generator')
+  n_sides = source.n_sides(tables)
   tests = [jax.eval_shape(lambda t, s=side: source.test(t, Hyper(), s).x, tables)
-           for side in (1, 2)]
+           for side in range(1, n_sides + 1)]
   inputs = max(math.prod(x.shape[1:]) for x in tests)
   wide = max(_layer_floats(side, x.shape[1:]) for side, x in zip(
-      objective.modules(spec, source.n_outputs(tables)), tests))
+      objective.modules(spec, source.n_outputs(tables), n_sides), tests))
   layers = 3 * (wide + spec.projection_width)
   train = spec.batch_size * (4 * spec.batch_size + 4 * layers + 2 * inputs)
   test = 2 * max(x.shape[0] for x in tests) * (layers + inputs) + 4 * spec.n_align ** 2

@@ -49,7 +49,7 @@ LEARN = jax.jit(lambda h, b: jax.lax.scan(
 def temperatures(start, lam, weight_decay=1e-2, same=True) -> np.ndarray:
   """[300] over training; `same`: both sides see the same, else they share nothing."""
   x = np.random.default_rng(0).standard_normal((2, 16, 4)).astype(np.float32)
-  batch = Batch(x[0], x[0] if same else x[1], np.arange(16) % 2)
+  batch = Batch((x[0], x[0] if same else x[1]), np.arange(16) % 2)
   return np.asarray(LEARN(Hyper(lam=lam, temperature=start, weight_decay=weight_decay,
                                 learning_rate=5e-2), batch))
 

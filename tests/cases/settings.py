@@ -32,7 +32,7 @@ def tables(label: np.ndarray) -> ArrayTables:
                   + g.normal(size=(n, 8))).astype(np.float32)
   x1, x2 = side(), side()
   y = label.astype(np.int32)
-  return ArrayTables(x1, x2, y, x1, x2, y, np.zeros(n, np.int32), 1, 4)
+  return ArrayTables((x1, x2), y, (x1, x2), y, np.zeros(n, np.int32), 1, 4)
 
 
 def pairs_of(made: ArrayTables, n: int, seed: int = 0):
@@ -54,7 +54,7 @@ def trained_on_all(folder: pathlib.Path) -> None:
   """n_train below the rows of a sorted training part: every class is there."""
   made = tables(np.repeat(np.arange(4), 300))
   draws = SOURCES['paired'].draw(made, Hyper(), rng.stream(0, 'data'), 200)
-  assert (np.bincount(draws.y, minlength=4) > 25).all() and len(np.unique(draws.row_1)) == 200
+  assert (np.bincount(draws.y, minlength=4) > 25).all() and len(np.unique(draws.rows[0])) == 200
 
 
 def all_of_them(folder: pathlib.Path) -> None:

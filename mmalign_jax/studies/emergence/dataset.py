@@ -19,6 +19,7 @@ from mmalign_jax.runs import folder
 from mmalign_jax.studies.emergence import agreement
 from mmalign_jax.training.alone import Trained, own_fields, unit_axes
 from mmalign_jax.runs.damage import note
+from mmalign_jax.runs.dataset import with_encoders
 from mmalign_jax.studies.emergence.plan import DIMENSIONS, Emergence, Unit
 from mmalign_jax.runs.versions import versions
 
@@ -92,10 +93,10 @@ def to_dataset(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf) -> 'xr.D
         'untransformed_depth', np.asarray(plan.settings['untransformed_depth']),
         {'long_name': 'depth of encoder 1', 'units': 'layers'})
   settings = plan.record | plan.measured
-  return xr.Dataset(data, coords, {
+  return with_encoders(xr.Dataset(data, coords, {
       'name': plan.name, 'configuration': json.dumps(settings), 'versions': json.dumps(versions()),
       'measures': json.dumps(plan.measured['measures']),
-      'tuning': (workdir / 'tuning.json').read_text()})
+      'tuning': (workdir / 'tuning.json').read_text()}))
 
 
 def _over_cells(plan: Emergence, get: CellArrays) -> dict[str, np.ndarray]:
@@ -139,9 +140,9 @@ def _encoders(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf, side: int
 
 def bounds(plan: Emergence, unit: Unit) -> dict[str, np.ndarray]:
   """Bayes accuracy and I(X;Y) of the unit's side, [R] by `unique`."""
-  known = _bounds(plan.spec.generator)(plan.tables, jax.tree.map(jnp.asarray, plan.hyper(unit)))
-  return {'ceiling': np.asarray(getattr(known, f'accuracy_{unit.side}')),
-          'mi': np.asarray(getattr(known, f'mi_{unit.side}'))}
+  known = _bounds(plan.spec.generator)(
+      plan.tables, jax.tree.map(jnp.asarray, plan.hyper(unit)))[unit.side - 1]
+  return {'ceiling': np.asarray(known.accuracy), 'mi': np.asarray(known.mi)}
 
 
 @functools.lru_cache(maxsize=None)

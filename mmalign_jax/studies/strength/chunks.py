@@ -1,6 +1,7 @@
 """Results on disk: finished chunks that survive any interruption, and the data set made of them."""
 
 from collections.abc import Callable, Iterable
+import functools
 import json
 import os
 import pathlib
@@ -12,35 +13,48 @@ from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.losses import task_of
 from mmalign_jax.runs import folder
 from mmalign_jax.runs.damage import note
-from mmalign_jax.training.evaluate import Cell
+from mmalign_jax.runs.dataset import with_encoders
+from mmalign_jax.training.evaluate import Cell, pairs
 from mmalign_jax.studies.strength.plan import RUN, Study, defaults as study_defaults
 
 if TYPE_CHECKING:  # slow to import: launch/sweep.py does so while XLA compiles
   import xarray as xr
 
-_VARIABLES = {  # name: (where in Cell, long name, units)
-    **{f'{name}_{i}': (lambda cell, i=i, key=key: getattr(getattr(cell, f'side_{i}'), key),
-                       f'{text} of encoder {i}', units)
-       for i in (1, 2) for name, key, text, units in (
-           ('accuracy', 'accuracy', 'test accuracy', '1'),
-           ('accuracy_by_fold', 'accuracy_by_fold', 'test accuracy by fold of the test set', '1'),
-           ('cross_entropy', 'task_loss', 'test cross-entropy', 'nats'),
-           ('information', 'information', 'mutual information of prediction and label', 'nats'))},
-    'ceiling_1': (lambda c: c.ceiling_1, 'Bayes accuracy of encoder 1 (NaN if unknown)', '1'),
-    'ceiling_2': (lambda c: c.ceiling_2, 'Bayes accuracy of encoder 2 (NaN if unknown)', '1'),
-    'mi_1': (lambda c: c.mi_1, 'I(X1;Y) (NaN if unknown)', 'nats'),
-    'mi_2': (lambda c: c.mi_2, 'I(X2;Y) (NaN if unknown)', 'nats'),
-    'cka': (lambda c: c.cka, 'debiased linear CKA of the last hidden layers', '1'),
-    'mutual_knn': (lambda c: c.mutual_knn, 'mutual kNN of the last hidden layers', '1'),
-    'diverged': (lambda c: c.diverged, 'a parameter became infinite or NaN', '1'),
-}
-_NEEDED = ('cell', 'accuracy_1', 'accuracy_2', 'diverged')  # without these a file says nothing
+_OF_SIDE = (  # name, where in Score or Bounds, long name, units
+    ('accuracy', lambda score, _: score.accuracy, 'test accuracy of encoder {}', '1'),
+    ('accuracy_by_fold', lambda score, _: score.accuracy_by_fold,
+     'test accuracy by fold of the test set of encoder {}', '1'),
+    ('cross_entropy', lambda score, _: score.task_loss, 'test cross-entropy of encoder {}', 'nats'),
+    ('information', lambda score, _: score.information,
+     'mutual information of prediction and label of encoder {}', 'nats'),
+    ('ceiling', lambda _, known: known.accuracy, 'Bayes accuracy of encoder {} (NaN if unknown)',
+     '1'),
+    ('mi', lambda _, known: known.mi, 'I(X{};Y) (NaN if unknown)', 'nats'))
+_OF_PAIR = (('cka', 'debiased linear CKA of the last hidden layers'),
+            ('mutual_knn', 'mutual kNN of the last hidden layers'))
 _AXES = {  # name: (long name, units)
-    'lam': ('strength of alignment', '1'), 'lam_1': ('strength felt by encoder 1', '1'),
-    'lam_2': ('strength felt by encoder 2', '1'), 'seed': ('random seed', '1'),
+    'lam': ('strength of alignment', '1'), 'seed': ('random seed', '1'),
     'n_train': ('training samples', 'samples'),
     'learning_rate': ('learning rate', '1'), 'temperature': ('temperature', '1'),
 }
+
+
+Variable = tuple[Callable[[Cell], Any], str, str]  # where in Cell, long name, units
+
+
+@functools.cache
+def variables(n_sides: int) -> dict[str, Variable]:
+  """What a file holds of S sides, by name; of pairs, where there are several, NAME_I_J."""
+  sides = {f'{name}_{i + 1}': (lambda cell, i=i, get=get: get(cell.sides[i], cell.bounds[i]),
+                               text.format(i + 1), units)
+           for i in range(n_sides) for name, get, text, units in _OF_SIDE}
+  of_pairs = {
+      f'{name}_{i}_{j}' if n_sides > 2 else name: (
+          lambda cell, at=at, name=name: getattr(cell, name)[at],
+          f'{text}, sides {i} and {j}' if n_sides > 2 else text, '1')
+      for name, text in _OF_PAIR for at, (i, j) in enumerate(pairs(n_sides))}
+  return sides | of_pairs | {
+      'diverged': (lambda cell: cell.diverged, 'a parameter became infinite or NaN', '1')}
 
 
 class Chunks:
@@ -51,7 +65,7 @@ class Chunks:
   """
 
   def __init__(self, workdir: str | os.PathLike, study: Study, lock: str = 'chunks/.lock'):
-    self.folder, self._n_cells = pathlib.Path(workdir) / 'chunks', study.n_cells
+    self.folder, self._study = pathlib.Path(workdir) / 'chunks', study
     self._lock = folder.claim(workdir, study.settings, lock, defaults())
 
   def close(self) -> None:
@@ -60,7 +74,7 @@ class Chunks:
 
   def read(self) -> dict[str, np.ndarray]:
     """Every cell on disk, as `read_chunks`."""
-    return read_chunks(self.folder, self._n_cells)
+    return read_chunks(self.folder, self._study.n_cells, self._study.n_sides)
 
   def write(self, index: np.ndarray, cells: Cell) -> None:
     """Puts one chunk on disk before it returns.
@@ -73,7 +87,7 @@ class Chunks:
     while path.exists():  # of other cells with the same ends, by another shard of another size
       path, again = self.folder / f'{name}.{again}.npz', again + 1
     folder.save(path, {'cell': index, **{
-        name: get(cells) for name, (get, *_) in _VARIABLES.items()}})
+        name: get(cells) for name, (get, *_) in variables(self._study.n_sides).items()}})
 
 
 def defaults() -> dict[str, Any]:
@@ -81,7 +95,7 @@ def defaults() -> dict[str, Any]:
   return {name: value for name, value in study_defaults().items() if name not in RUN}
 
 
-def read_chunks(chunks: pathlib.Path, n_cells: int,
+def read_chunks(chunks: pathlib.Path, n_cells: int, n_sides: int,
                 load: Callable[[pathlib.Path], folder.Arrays | None] = folder.load,
                 ) -> dict[str, np.ndarray]:
   """{'cell': [W] numbers, name: [W, ...]} of every cell in a folder; damaged files do not count.
@@ -90,7 +104,7 @@ def read_chunks(chunks: pathlib.Path, n_cells: int,
   among the names where no file holds it; a note says so.
 
   Args:
-    n_cells: of the study.
+    n_cells, n_sides: of the study.
     load: how a file is read; `folder.load` sets damaged ones aside.
 
   Raises:
@@ -100,11 +114,12 @@ def read_chunks(chunks: pathlib.Path, n_cells: int,
   if not found:
     return {'cell': np.zeros(0, int)}
   for path, part in found.items():
-    if why := _foreign(part, n_cells):
+    if why := _foreign(part, n_cells, n_sides):
       raise ValueError(f'{path} holds {why}, being of another version, and is kept; go on with '
                        'that version, or choose another workdir')
-  names = [name for name in ('cell', *_VARIABLES) if any(name in part for part in found.values())]
-  lacking = {name: sum(name not in part for part in found.values()) for name in _VARIABLES}
+  known = variables(n_sides)
+  names = [name for name in ('cell', *known) if any(name in part for part in found.values())]
+  lacking = {name: sum(name not in part for part in found.values()) for name in known}
   for name, count in lacking.items():
     if count:
       note(f'{count} of {len(found)} files in {chunks} are of another version, without {name!r}: '
@@ -115,15 +130,15 @@ def read_chunks(chunks: pathlib.Path, n_cells: int,
   return {name: value[first] for name, value in joined.items()}
 
 
-def _foreign(part: folder.Arrays, n_cells: int) -> str:
+def _foreign(part: folder.Arrays, n_cells: int, n_sides: int) -> str:
   """What a file has that this version never writes; '' for nothing."""
-  for name in _NEEDED:
+  for name in ('cell', *(f'accuracy_{i + 1}' for i in range(n_sides)), 'diverged'):
     if name not in part:
       return f'no {name!r}'
   cell = part['cell']
   if cell.ndim != 1 or cell.dtype.kind not in 'iu' or ((cell < 0) | (cell >= n_cells)).any():
     return f'other cells than 0..{n_cells - 1}'
-  for name in _VARIABLES:
+  for name in variables(n_sides):
     value = part.get(name, cell)
     most = 2 if name.startswith('accuracy_by_fold') else 1
     if value.dtype.kind not in 'biuf' or value.shape[:1] != cell.shape or value.ndim > most:
@@ -141,11 +156,12 @@ def _column(name: str, part: folder.Arrays, others: Iterable[folder.Arrays]) -> 
 
 def to_dataset(study: Study, values: dict[str, np.ndarray],
                versions: dict[str, str]) -> 'xr.Dataset':
-  """All cells [R, ...] as one Dataset with a dimension per axis of the grid, in real units."""
+  """All cells [R, ...] as one Dataset with a dimension per axis of the grid, in real units: every
+  variable of a side by its own name (accuracy_1), and with the dimension `encoder` (accuracy)."""
   import xarray as xr
   dims = tuple(study.axes)
   data = {}
-  for name, (_, long_name, units) in _VARIABLES.items():
+  for name, (_, long_name, units) in variables(study.n_sides).items():
     if name not in values and name.startswith('accuracy_by_fold'):
       continue  # of a version that did not keep it
     value = values.get(name, np.full(study.n_cells, np.nan))
@@ -159,14 +175,21 @@ def to_dataset(study: Study, values: dict[str, np.ndarray],
                   {'long_name': long_name, 'units': units})
   coords = {name: (name, np.asarray(axis), _axis_attributes(name, study))
             for name, axis in study.axes.items()}
-  return xr.Dataset(data, coords, {
+  return with_encoders(xr.Dataset(data, coords, {
       'name': study.name, 'configuration': json.dumps(study.settings, default=float),
-      'versions': json.dumps(versions), 'notes': '\n'.join(study.notes)})
+      'versions': json.dumps(versions), 'notes': '\n'.join(study.notes)}))
 
 
 def _axis_attributes(name: str, study: Study) -> dict[str, str]:
   words = SOURCES[study.spec.generator].words
-  long_name, units = words.get(name) or _AXES.get(name, (name.replace('_', ' '), '1'))
+  long_name, units = words.get(name) or _AXES.get(name) or (_of_own(name), '1')
   return {'long_name': long_name, 'units': units}
 
 
+def _of_own(name: str) -> str:
+  """Words for a traced setting that is a side's, a pair's or a loss's own."""
+  first, *numbers = name.split('_')
+  if first == 'lam':
+    return f'strength felt by {"encoder" if len(numbers) == 1 else "encoders"} ' + (
+        ' and '.join(numbers))
+  return name.replace('_', ' ')

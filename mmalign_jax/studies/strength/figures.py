@@ -8,9 +8,10 @@ import xarray as xr
 
 from mmalign_jax.reports import style
 from mmalign_jax.reports.statistics import mean_band
-from mmalign_jax.studies.strength.curves import STRENGTHS, Curve, curves
+from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
 
-ENCODERS = {1: (style.BLUE, 'o', '-'), 2: (style.ORANGE, 's', '--')}  # colour, mark, line
+LOOKS = ((style.BLUE, 'o', '-'), (style.ORANGE, 's', '--'), (style.GREEN, '^', '-.'),
+         (style.PURPLE, 'D', ':'))  # colour, mark, line of encoders 1, 2, ..., then again
 MAX_PANELS = 12
 
 
@@ -44,7 +45,7 @@ def grouped(dataset: xr.Dataset) -> dict[str, list[Curve]]:
 def varying(setting: dict[str, object], dataset: xr.Dataset) -> dict[str, str]:
   """What varies of a setting, as names and values to print; {} where nothing does."""
   def name(dim):
-    return "other encoder's lam" if dim in STRENGTHS else dataset[dim].attrs.get('long_name', dim)
+    return "other encoder's lam" if is_strength(dim) else dataset[dim].attrs.get('long_name', dim)
   return {name(d): _short(v) for d, v in setting.items() if dataset.sizes[d] > 1}
 
 
@@ -75,7 +76,7 @@ def accuracy_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figu
 
 
 def _accuracy_line(axis, curve: Curve) -> None:
-  color, mark, line = ENCODERS[curve.encoder]
+  color, mark, line = _look(curve.encoder)
   mean, half = mean_band(curve.accuracy.mean(axis=2))
   axis.plot(curve.lam, mean, line, color=color, marker=mark, markersize=3.5, linewidth=1.3,
             label=f'encoder {curve.encoder}')
@@ -83,6 +84,10 @@ def _accuracy_line(axis, curve: Curve) -> None:
   if np.isfinite(curve.ceiling):
     axis.axhline(curve.ceiling, color=color, linestyle=':', linewidth=1.2,
                  label=f'Bayes ceiling {curve.encoder}')
+
+
+def _look(encoder: int) -> tuple[str, str, str]:
+  return LOOKS[(encoder - 1) % len(LOOKS)]
 
 
 def _legend(figure: Figure, axes: np.ndarray, **options) -> None:
@@ -100,9 +105,10 @@ def gain_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figure:
   A cell without a number is one that diverged at that strength, or at the lowest.
   """
   by_encoder = {e: [c for group in groups.values() for c in group if c.encoder == e]
-                for e in (1, 2)}
+                for e in encoders(dataset)}
   rows = max(map(len, by_encoder.values()))
-  figure, axes = style.grid(9, 1.6 + 0.34 * max(rows, 3), ncols=2)
+  figure, axes = style.grid(4.5 * max(2, len(by_encoder)), 1.6 + 0.34 * max(rows, 3),
+                            ncols=len(by_encoder))
   gains = {e: 100 * np.stack([c.mean - c.mean[0] for c in own]) for e, own in by_encoder.items()}
   limit = max(1.0, *(np.abs(np.nan_to_num(g)).max() for g in gains.values()))  # a point or more
   before = None
@@ -132,13 +138,16 @@ def best_figure(summary: list[dict], dataset: xr.Dataset) -> Figure:
   Where the encoders' settings differ, having strengths of their own, each has a panel of its own.
   """
   dims = dataset['accuracy_1'].dims
-  rows = {e: [row for row in summary if row['encoder'] == e] for e in ENCODERS}
+  rows = {e: [row for row in summary if row['encoder'] == e]
+          for e in encoders(dataset)}
   shown = {e: [varying({d: row[d] for d in dims if d in row}, dataset) for row in own]
            for e, own in rows.items()}
-  together = shown[1] == shown[2]
-  figure, axes = style.grid(6 if together else 9, 3.6, ncols=1 if together else 2, sharey=True)
-  for encoder, axis in zip(ENCODERS, [axes[0, 0], axes[0, -1]]):
-    _best_line(axis, encoder, rows[encoder], shift=0.12 * (encoder - 1.5) * together)
+  together = all(own == shown[1] for own in shown.values())
+  figure, axes = style.grid(6 if together else 4.5 * len(shown), 3.6,
+                            ncols=1 if together else len(shown), sharey=True)
+  middle = (len(shown) + 1) / 2
+  for encoder, axis in zip(shown, [axes[0, 0]] * len(shown) if together else axes[0]):
+    _best_line(axis, encoder, rows[encoder], shift=0.12 * (encoder - middle) * together)
     labels = [', '.join(s.values()) for s in shown[encoder]]
     axis.set_xticks(range(len(labels)), labels, rotation=0 if max(map(len, labels)) < 5 else 60)
     axis.set_xlabel(', '.join(shown[encoder][0]))
@@ -149,7 +158,7 @@ def best_figure(summary: list[dict], dataset: xr.Dataset) -> Figure:
 
 def _best_line(axis, encoder: int, rows: list[dict], shift: float) -> None:
   """A row whose every cell diverged has a place, but no mark."""
-  color, mark, line = ENCODERS[encoder]
+  color, mark, line = _look(encoder)
   best = [np.nan if row['best_lam'] is None else row['best_lam'] for row in rows]
   at = np.arange(len(rows)) + shift
   axis.plot(at, best, line, color=color, marker=mark, markersize=5, linewidth=1,
@@ -160,8 +169,9 @@ def _best_line(axis, encoder: int, rows: list[dict], shift: float) -> None:
 
 
 def cka_figure(groups: dict[str, list[Curve]]) -> Figure:
-  """Accuracy against similarity of the two representations, a point per setting and strength."""
-  figure, axes = style.grid(9, 3.8, ncols=2)
+  """Accuracy against similarity of the representations, a point per setting and strength."""
+  numbers = sorted({curve.encoder for group in groups.values() for curve in group})
+  figure, axes = style.grid(4.5 * max(2, len(numbers)), 3.8, ncols=len(numbers))
   marks = 'osD^v<>PX*hp'
   for i, group in enumerate(groups.values()):
     for curve in group:
@@ -171,7 +181,7 @@ def cka_figure(groups: dict[str, list[Curve]]) -> Figure:
       points = axis.scatter(cka, curve.mean, c=curve.lam, cmap='viridis', s=22, zorder=2,
                             marker=marks[i % len(marks)], edgecolors='white', linewidths=0.3,
                             label=list(groups)[i])
-  for encoder, axis in zip((1, 2), axes[0]):
+  for encoder, axis in zip(numbers, axes[0]):
     axis.set_xlabel('debiased linear CKA')
     axis.set_title(f'encoder {encoder}', fontsize=9)
   axes[0, 0].set_ylabel('test accuracy')

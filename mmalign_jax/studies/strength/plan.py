@@ -10,7 +10,7 @@ import inspect
 import math
 from typing import Any
 
-from mmalign_jax import checks, losses
+from mmalign_jax import checks, losses, named
 from mmalign_jax.studies import reads
 from mmalign_jax.data.files import views
 from mmalign_jax.data.files.reading import CHOICES
@@ -18,10 +18,8 @@ from mmalign_jax.data.sources import SOURCES, ArrayTables, Source
 from mmalign_jax.settings import (
     MOST_VALUES, Rule, check_cells, checked, choice, count, like, number, refuse_unread, text)
 from mmalign_jax.training.sweep import grid, make_tables, traceable
-from mmalign_jax.types import (
-    OF_TRAINING, SCHEDULES, Hyper, PyTree, Spec, lookup, static_fields, traced_fields)
+from mmalign_jax.types import OF_TRAINING, SCHEDULES, Hyper, PyTree, Spec, lookup
 
-STRENGTHS = ('lam', 'lam_1', 'lam_2')
 _ALWAYS = ('redundancy', 'lam', 'seed')  # dimensions even with one value
 RUN = {'chunk': 0, 'workers': 0, 'memory_gb': 1.0, 'resamples': 2000}  # 0: chosen by the machine
 _DATA = {name: p.default for name, p in inspect.signature(views.load_paired).parameters.items()
@@ -29,6 +27,7 @@ _DATA = {name: p.default for name, p in inspect.signature(views.load_paired).par
 _DATA['data'] = ''
 _DERIVED = ('max_train',)
 _KIND = 'strength'
+_OF_FILES = 2  # sides
 RULES_OF_RUN = {
     'chunk': count(0, 2**20), 'workers': count(0, 1024), 'resamples': count(20, 10**7),
     'memory_gb': number(0, 2**20, above=True)}
@@ -52,25 +51,42 @@ class Study:
     return tuple(len(values) for values in self.axes.values())
 
   @property
+  def n_sides(self) -> int:
+    return SOURCES[self.spec.generator].n_sides(self.tables)
+
+  @property
   def n_cells(self) -> int:
     return math.prod(self.shape)
 
 
 def defaults() -> dict[str, Any]:
-  """Every setting with its default; the traced ones as tuples, () where absent."""
-  traced = {name: () if value is None else (value,) for name, value in traced_fields().items()}
-  static = {name: value for name, value in static_fields().items() if name not in _DERIVED}
+  """Every setting with its default; the traced ones as tuples, () where absent. There are those of
+  as many sides as a registered source has, and those of every registered loss."""
+  traced = {name: () if value is None else (value,) for name, value in _traced().items()}
+  static = {name: value for name, value in named.static_fields(_most_sides()).items()
+            if name not in _DERIVED}
   return {'study': _KIND, 'name': 'study', **static, **traced, 'schedule': (SCHEDULES[0],), **_DATA,
           **RUN}
+
+
+def _most_sides() -> int:
+  return max(2, *(row.sides for row in SOURCES.values() if isinstance(row.sides, int)))
+
+
+def _traced() -> dict[str, float | int | None]:
+  """Names and defaults of all traced settings."""
+  return named.traced_fields(_most_sides()) | dict.fromkeys(losses.own_ranges())
 
 
 def rules(source: Source | None = None) -> dict[str, Rule]:
   """What every setting may be, traced ones as the source's row says."""
   own = {} if source is None else checks.own_ranges(source)
-  traced = {name: checks.traced_rule(name, own) for name in traced_fields()}
-  for name in ('lam_1', 'lam_2', *(('n_train',) if source and source.tables is None else ())):
+  traced = {name: checks.traced_rule(name, own) for name in _traced()}
+  for name in (*filter(named.is_own, traced),
+               *(('n_train',) if source and source.tables is None else ())):
     traced[name] = dataclasses.replace(traced[name], least=0)
-  static = {name: rule for name, rule in checks.STATIC.items() if name not in _DERIVED}
+  static = {name: rule for name, rule in checks.static_rules(_most_sides()).items()
+            if name not in _DERIVED}
   if source and source.tables is None:
     static['task'] = choice(lambda: (*losses.TASKS, 'auto'))
   data = {name: like(value) for name, value in _DATA.items()}
@@ -97,7 +113,8 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   settings['schedule'] = tuple(sorted(settings['schedule'], key=SCHEDULES.index))
   axes = _dimensions(settings, source)
   check_cells(axes)
-  read = refuse_unread(settings, given, defaults(), unread(settings, source), preset)
+  n_sides = source.sides if isinstance(source.sides, int) else _OF_FILES
+  read = refuse_unread(settings, given, defaults(), unread(settings, source, n_sides), preset)
   loaded = None
   if source.tables is None:
     most = max((*settings['n_train'], settings['batch_size']))
@@ -122,15 +139,15 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
                {name: settings[name] for name in RUN}, loaded.notes if loaded else ())
 
 
-def unread(settings: Mapping[str, Any], source: Source) -> dict[str, str]:
+def unread(settings: Mapping[str, Any], source: Source, n_sides: int) -> dict[str, str]:
   """{setting: why it has no effect}, of those that this study does not read."""
-  found = (reads.unread_of_sides(settings) | reads.unread_of_temperature(settings)
+  found = (reads.unread_of_sides(settings, n_sides) | reads.unread_of_others(settings, n_sides)
+           | reads.unread_of_temperature(settings) | reads.unread_of_loss(settings)
+           | reads.unread_of_strengths(settings, n_sides)
            | reads.unread_of_generator(settings, source.settings))
   if source.tables is not None:
     found |= dict.fromkeys(_DATA, f'has no effect: generator {settings["generator"]!r} reads no '
                            'files; generator=paired does')
-  if settings['lam_1'] and settings['lam_2']:
-    found['lam'] = f'has no effect: lam_1 and lam_2 are both given; leave lam at {Hyper.lam:g}'
   if settings['chunk']:
     found['memory_gb'] = f'has no effect: chunk={settings["chunk"]} says how many cells go at once'
   return found
@@ -140,24 +157,27 @@ def _built(settings: Mapping[str, Any], axes: Mapping[str, tuple],
            max_train: int) -> tuple[Spec, Hyper]:
   """The Spec and the grid."""
   task = settings['task'] if settings['task'] != 'auto' else Spec.task
-  spec = Spec(max_train=max_train, **{
-      name: settings[name] for name in static_fields() if name not in _DERIVED} | {'task': task})
+  spec = named.spec(max_train=max_train, **{
+      name: settings[name] for name in named.static_fields(_most_sides())
+      if name not in _DERIVED} | {'task': task})
   number_of = lambda v: float(SCHEDULES.index(v)) if isinstance(v, str) else float(v)
   columns = {name: [number_of(v) for v in axis] for name, axis in axes.items()}
-  fixed = {name: number_of(settings[name][0]) for name in traced_fields()
+  fixed = {name: number_of(settings[name][0]) for name in _traced()
            if settings[name] and name not in axes}
   return spec, grid(columns, **fixed)
 
 
 def _dimensions(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]:
   """Axes of the grid: several values, or always; settings first, then strengths, then the seed."""
-  both = bool(settings['lam_1'] and settings['lam_2'])  # then nothing follows `lam`
+  n_sides = source.sides if isinstance(source.sides, int) else _OF_FILES
+  strengths = named.strengths(_most_sides())
+  all_own = all(settings[f'lam_{i + 1}'] for i in range(n_sides))  # then nothing follows `lam`
   axes = {}
-  for name in (*(n for n in traced_fields() if n not in (*STRENGTHS, 'seed')), *STRENGTHS, 'seed'):
-    values = settings[name]
-    if name not in (*OF_TRAINING, *source.settings) or name == 'lam' and both:
+  for name in (*(n for n in _traced() if n not in (*strengths, 'seed')), *strengths, 'seed'):
+    values, own = settings[name], named.is_own(name)
+    if not (own or name in (*OF_TRAINING, *source.settings)) or name == 'lam' and all_own:
       continue
-    if len(values) > 1 or (values and name in _ALWAYS + STRENGTHS):
+    if len(values) > 1 or (values and name in (*_ALWAYS, *strengths)):
       axes[name] = values
   return axes
 
@@ -191,5 +211,5 @@ def _of_data(settings: Mapping[str, Any], loaded: views.PairedData) -> dict[str,
 
 def _tables(data: views.PairedData) -> ArrayTables:
   return ArrayTables(
-      data.x1_train, data.x2_train, data.y_train, data.x1_test, data.x2_test, data.y_test,
+      (data.x1_train, data.x2_train), data.y_train, (data.x1_test, data.x2_test), data.y_test,
       data.fold_test, data.n_folds, len(data.classes) or 1)

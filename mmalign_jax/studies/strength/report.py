@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import xarray as xr
 
-from mmalign_jax.studies.strength.curves import Curve, curves
+from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
 from mmalign_jax.reports.statistics import half_width, spearman
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
 from mmalign_jax.reports.text import aligned, write_json
@@ -96,7 +96,7 @@ def trends(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
   alike for all settings, the best strengths chosen anew in each resample.
   """
   found, source = [], _source(dataset)
-  for encoder in (1, 2):
+  for encoder in encoders(dataset):
     own = [c for c in curves(dataset) if c.encoder == encoder]
     for name, predictor in _predictors(own, encoder, source).items():
       if len(set(predictor)) < 3 or not all(np.isfinite(c.accuracy).all() for c in own):
@@ -120,7 +120,7 @@ def _source(dataset: xr.Dataset) -> Source | None:
 def _predictors(own: list[Curve], encoder: int, source: Source | None) -> dict[str, list[float]]:
   settings = [curve.setting for curve in own]
   found = {}
-  if all(name in s for s in settings for name in ('redundancy', 'unique_1', 'unique_2')):
+  if all(name in s for s in settings for name in ('redundancy', f'unique_{encoder}')):
     found['unique information (nats)'] = [s[f'unique_{encoder}'] for s in settings]
   elif 'redundancy' in settings[0] and max(s['redundancy'] for s in settings) > 1:
     shared = [s['redundancy'] for s in settings]
@@ -138,16 +138,19 @@ def trend_lines(found: list[dict]) -> str:
 
 
 def pairs(dataset: xr.Dataset) -> str:
-  """What every pair of own strengths (lam_1, lam_2) gains over the lowest pair, in words: both
-  encoders' mean accuracy in points, 95 % t intervals over seeds; '' where they are no axes."""
-  if not {'lam_1', 'lam_2'} <= set(dataset.sizes):
+  """What all points of several strengths (lam_1, lam_2) gain over the lowest one, in words: all
+  encoders' mean accuracy in points, 95 % t intervals over seeds; '' where there is one axis."""
+  axes = [name for name in map(str, dataset.sizes) if is_strength(name)]
+  if len(axes) < 2:
     return ''
-  both = (dataset['accuracy_1'] + dataset['accuracy_2']) / 2
-  gain = 100 * (both - both.isel(lam_1=0, lam_2=0))
+  numbers = encoders(dataset)
+  mean = sum(dataset[f'accuracy_{i}'] for i in numbers) / len(numbers)
+  gain = 100 * (mean - mean.isel(dict.fromkeys(axes, 0)))
   n = gain.sizes['seed']
   spread = gain.std('seed', ddof=1 if n > 1 else 0, skipna=False)
   half = half_width(spread, n)
-  lines = ['gain of both encoders together (points) by lam_1 and lam_2:']
+  lines = [f'gain of {"both" if len(numbers) == 2 else "all"} encoders together (points) by '
+           f'{" and ".join(axes)}:']
   mean = gain.mean('seed', skipna=False)
   for point in mean.stack(cell=[d for d in gain.dims if d != 'seed']).cell.values:
     at = dict(zip([d for d in gain.dims if d != 'seed'], point))

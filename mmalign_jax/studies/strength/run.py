@@ -80,7 +80,8 @@ def held(study: Study, workdir: str | os.PathLike) -> list[str]:
   """Names of the cells that a folder holds; nothing in it is touched."""
   names = wanted(study)
   chunks = pathlib.Path(workdir) / 'chunks'
-  return [names[cell] for cell in on_disk.read_chunks(chunks, len(names), shards.read)['cell']]
+  return [names[cell] for cell in on_disk.read_chunks(
+      chunks, len(names), study.n_sides, shards.read)['cell']]
 
 
 def _train(study: Study, wanted: np.ndarray, total: int, chunks: on_disk.Chunks,

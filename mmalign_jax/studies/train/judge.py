@@ -1,5 +1,6 @@
 """What an ensemble of trained pairs is worth on held-out pairs."""
 
+from collections.abc import Sequence
 import functools
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from mmalign_jax import objective, similarity
 from mmalign_jax.data.avmnist.load import AVMNIST
+from mmalign_jax.runs.dataset import with_encoders
 from mmalign_jax.types import PyTree, Spec
 
 if TYPE_CHECKING:
@@ -27,19 +29,20 @@ _BOTH = {
 
 @functools.lru_cache(maxsize=8)
 def _forward(spec: Spec, n_outputs: int):
-  def one(params, x1, x2):
+  def one(params, samples):
     outs = [side.apply(params[f'side_{i + 1}'], x) for i, (side, x) in enumerate(
-        zip(objective.modules(spec, n_outputs), (x1, x2)))]
+        zip(objective.modules(spec, n_outputs, len(samples)), samples))]
     return [(jax.nn.log_softmax(out.prediction), out.layers[-1], out.z) for out in outs]
-  return jax.jit(jax.vmap(one, in_axes=(0, None, None)))
+  return jax.jit(jax.vmap(one, in_axes=(0, None)))
 
 
-def forward(params: PyTree, x1: np.ndarray, x2: np.ndarray, *, spec: Spec, n_outputs: int):
-  """Of each side (log probabilities [R, M, C], last layer [R, M, width], z [R, M, K])."""
-  m, parts = len(x1), []
+def forward(params: PyTree, samples: Sequence[np.ndarray], *, spec: Spec, n_outputs: int):
+  """Of each side, with samples [M, ...]: log probabilities [R, M, C], the last layer [R, M, width],
+  z [R, M, K]."""
+  m, parts = len(samples[0]), []
   for start in range(0, m, CHUNK):
     index = np.minimum(np.arange(start, start + CHUNK), m - 1)
-    out = jax.device_get(_forward(spec, n_outputs)(params, x1[index], x2[index]))
+    out = jax.device_get(_forward(spec, n_outputs)(params, tuple(x[index] for x in samples)))
     parts.append(jax.tree.map(lambda v: v[:, :m - start], out))
   return jax.tree.map(lambda *v: np.concatenate(v, axis=1), *parts)
 
@@ -47,7 +50,7 @@ def forward(params: PyTree, x1: np.ndarray, x2: np.ndarray, *, spec: Spec, n_out
 def accuracies(params: PyTree, data: AVMNIST, *, spec: Spec, n_outputs: int,
                most: int | None = None) -> dict[str, np.ndarray]:
   """Accuracy [R] and cross-entropy [R] (nats) of both encoders on the first `most` test pairs."""
-  sides = forward(params, data.image_test[:most], data.audio_test[:most], spec=spec,
+  sides = forward(params, (data.image_test[:most], data.audio_test[:most]), spec=spec,
                   n_outputs=n_outputs)
   label, found = data.label_test[:most], {}
   for i, (log_p, *_) in enumerate(sides, start=1):
@@ -69,7 +72,7 @@ def _similar(neighbors: int):
 
 def judge(params: PyTree, data: AVMNIST, *, spec: Spec, n_outputs: int) -> dict[str, np.ndarray]:
   """Everything reported of an ensemble [R], by name; accuracy_by_fold_i [R, F]."""
-  sides = forward(params, data.image_test, data.audio_test, spec=spec, n_outputs=n_outputs)
+  sides = forward(params, (data.image_test, data.audio_test), spec=spec, n_outputs=n_outputs)
   label, found = data.label_test, {}
   # A recording is in many pairs, and right or wrong in all of them: it counts as one observation.
   units = [np.unique(v, return_inverse=True)[1] for v in (
@@ -114,7 +117,7 @@ def to_dataset(axes: dict[str, tuple], found: dict[str, np.ndarray],
   text = {'lam': 'strength of alignment', 'seed': 'random seed'}
   coords = {name: (name, np.asarray(axis), {'long_name': text[name], 'units': '1'})
             for name, axis in axes.items()}
-  return xr.Dataset(data, coords, attributes)
+  return with_encoders(xr.Dataset(data, coords, attributes))
 
 
 def check_shapes(data: AVMNIST) -> tuple[tuple[int, ...], tuple[int, ...], int]:

@@ -26,14 +26,14 @@ def batches(data: AVMNIST, *, batch_size: int, seed: int, part: int = 0,
       filled up with copies that are not `valid`.
 
   Returns:
-    Batch of x1 [B, 28, 28, 1], x2 [B, T, F], y [B], B = batch_size / parts.
+    Batch of x ([B, 28, 28, 1], [B, T, F]), y [B], B = batch_size / parts.
   """
   own = slice(part * (batch_size // parts), (part + 1) * (batch_size // parts))
 
   def rows(index: np.ndarray) -> Batch:
     valid = None if drop_last else (np.arange(batch_size) < len(index))[own]
     index = np.resize(index, batch_size)[own]
-    return Batch(data.image_train[index], data.audio_train[index], data.label_train[index], valid)
+    return Batch((data.image_train[index], data.audio_train[index]), data.label_train[index], valid)
 
   order = grain.MapDataset.range(len(data.label_train)).seed(seed).shuffle()
   found = order.batch(batch_size, drop_remainder=drop_last).repeat(None).map(rows)

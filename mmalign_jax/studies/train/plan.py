@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mmalign_jax import checks, losses
+from mmalign_jax import checks, losses, named
 from mmalign_jax.studies import reads
 from mmalign_jax.data.avmnist import knobs as pairing, spectra
 from mmalign_jax.data.avmnist.load import AVMNIST
@@ -92,19 +92,27 @@ class TrainPlan:
 
 def defaults() -> dict[str, Any]:
   """Every setting with its default; those of the pairs are `pairing.Knobs`, data_seed its seed."""
-  spec, hyper = Spec(), Hyper()
+  spec, hyper = named.static(Spec(), 2), named.traced(Hyper())
   knobs = {f.name: f.default for f in dataclasses.fields(pairing.Knobs)}
   knobs['data_seed'] = knobs.pop('seed')
-  return {**{n: getattr(spec, n) for n in _SPEC}, **{n: getattr(hyper, n) for n in _HYPER},
+  return {**{n: spec[n] for n in _SPEC}, **{n: hyper[n] for n in _HYPER}, **_losses_own(),
           **_OWN, **knobs, **RUN}
+
+
+def _losses_own() -> dict[str, tuple]:
+  """Settings of the losses: () is their own default."""
+  return dict.fromkeys(losses.own_ranges(), ())
 
 
 def rules() -> dict[str, Rule]:
   """What every setting may be; knobs of the pairs are judged by `pairing.Knobs`."""
   lone = {name: dataclasses.replace(checks.traced_rule(name), axis=False) for name in _HYPER}
+  of_spec = checks.static_rules()
   return {
-      'study': text(), 'name': text(blank=False), **{name: checks.STATIC[name] for name in _SPEC},
+      'study': text(), 'name': text(blank=False), **{name: of_spec[name] for name in _SPEC},
       **lone, **{name: checks.traced_rule(name) for name in AXES},
+      **{name: dataclasses.replace(checks.traced_rule(name), least=0)
+         for name in _losses_own()},
       'encoder_1': choice(checks.STATIC['encoder'].known),
       'encoder_2': choice(checks.STATIC['encoder'].known),
       'schedule': choice(lambda: SCHEDULES), 'drop_last': truth(), 'tensorboard': truth(),
@@ -130,14 +138,19 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   knobs = pairing.Knobs(**{f.name: settings[name] for f, name in zip(
       dataclasses.fields(pairing.Knobs), _KNOBS)})
   read = refuse_unread(settings, given, defaults(), unread(settings), preset)
-  hypers = grid(axes, **{n: float(settings[n]) for n in _HYPER},
+  own = {name: settings[name][0] for name in _losses_own() if settings[name]}
+  for name in own:
+    if len(settings[name]) > 1:
+      raise ValueError(f'{name}={settings[name]} takes one value in a training')
+  hypers = grid(axes, **{n: float(settings[n]) for n in _HYPER}, **own,
                 schedule=float(SCHEDULES.index(settings['schedule'])))
-  spec = Spec(generator='paired', **{n: settings[n] for n in _SPEC})
+  spec = named.spec(generator='paired', **{n: settings[n] for n in _SPEC})
   batch = float(spec.batch_size)
   checks.check(dataclasses.replace(spec, max_train=spec.batch_size),
                hypers.replace(n_train=np.full(math.prod(map(len, axes.values())), batch)))
   _check_sizes(settings, knobs)
-  if not settings['drop_last'] and 'valid' not in losses.options_of(spec.loss):
+  row = losses.loss_of(spec.loss)
+  if not settings['drop_last'] and row.of_pairs and 'valid' not in row.options:
     raise ValueError(f'drop_last=False: loss {spec.loss!r} takes no `valid`, so no batch can be '
                      'filled up')
   fits(spec, SHAPES, 'int32', CLASSES)
@@ -148,7 +161,8 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
 
 def unread(settings: Mapping[str, Any]) -> dict[str, str]:
   """{setting: why it has no effect}, of those that this study does not read."""
-  found = reads.unread_of_sides(settings) | reads.unread_of_temperature(settings)
+  found = (reads.unread_of_sides(settings) | reads.unread_of_temperature(settings)
+           | reads.unread_of_loss(settings))
   return {name: why for name, why in found.items() if name in settings}
 
 

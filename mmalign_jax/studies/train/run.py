@@ -159,7 +159,9 @@ def _epoch_scores(plan: TrainPlan, data: AVMNIST, spec: Spec,
 
 
 def _plain(metrics: PyTree) -> dict[str, np.ndarray]:
-  return {name: np.asarray(value, np.float64) for name, value in vars(metrics).items()}
+  found = dict(vars(metrics))
+  found |= {f'task_{i}': value for i, value in enumerate(found.pop('task'), start=1)}
+  return {name: np.asarray(value, np.float64) for name, value in found.items()}
 
 
 def _finite(plan: TrainPlan, step: int, metrics: PyTree, kept: Checkpoints) -> None:

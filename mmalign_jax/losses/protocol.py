@@ -1,0 +1,81 @@
+"""What an alignment loss is, and what it may ask for: a row of LOSSES."""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import inspect
+from typing import Any
+
+import chex
+
+from mmalign_jax.types import Batch, Outputs, Range
+
+OPTIONS = ('temperature', 'axis_name', 'valid')  # what a loss of two embeddings gets if it asks
+_OWN = 'loss_'                                   # before the names of its own settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+  """A row of LOSSES. A plain function (z1, z2, **options) stands for `Loss(function, True)`.
+
+  of_pairs: function(z1, z2, **options) of two embeddings [B, K], for every pair of sides, with
+  those of OPTIONS that its signature names. Otherwise function(outputs, batch, **options), of the
+  `Outputs` of all sides and the `Batch`, with temperature and axis_name if it names them.
+
+  Every other keyword-only argument whose default is a float is a setting of the loss: traced, so
+  that it can be an axis of a grid, and called loss_NAME. ranges: {NAME: Range}. name: of the row.
+
+  It returns a value per example [B], 0 where not valid, or one value [] for the batch. With
+  axis_name the batch is one device's part and the value that of the global batch: the mean over
+  devices of its gradients (`lax.pmean`) must be the gradient of the loss of the whole batch.
+  """
+  function: Callable[..., chex.Array]
+  of_pairs: bool = False
+  ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+  name: str = ''
+
+  @property
+  def options(self) -> tuple[str, ...]:
+    """Those of OPTIONS that it takes."""
+    taken = inspect.signature(self.function).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in taken):
+      return OPTIONS
+    return tuple(option for option in OPTIONS if option in {p.name for p in taken})
+
+  @property
+  def settings(self) -> dict[str, float]:
+    """Its own settings, with their defaults."""
+    return {p.name: p.default for p in inspect.signature(self.function).parameters.values()
+            if p.kind is p.KEYWORD_ONLY and isinstance(p.default, float)
+            and p.name not in OPTIONS}
+
+  def __call__(self, outputs: Sequence[Outputs], batch: Batch, *, own: Mapping[str, Any],
+               **options: Any) -> chex.Array:
+    """The loss of the outputs of two sides (of_pairs), or of all.
+
+    Args:
+      own: values of its `settings`; names that are not among them are left out.
+      options: of OPTIONS; None is not given.
+
+    Raises:
+      ValueError: a batch spread over devices, or filled up, and a loss that knows nothing of it.
+    """
+    own = {name: value for name, value in own.items() if name in self.settings}
+    if self.of_pairs:
+      one, two = outputs
+      return self.function(one.z, two.z, **self.taken(valid=batch.valid, **options), **own)
+    return self.function(tuple(outputs), batch, **self.taken(**options), **own)
+
+  def taken(self, **options: Any) -> dict[str, Any]:
+    """Those of the options that are given and that it takes; see `__call__`."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for option, what in (('axis_name', 'a batch spread over devices'),
+                         ('valid', 'a batch that is filled up (drop_last=False)')):
+      if option in given and option not in self.options:
+        raise ValueError(f'loss={self.name!r} takes no {option}, which {what} needs')
+    return {name: value for name, value in given.items() if name in self.options}
+
+
+def own_settings(traced: Mapping[str, Any]) -> dict[str, Any]:
+  """The settings of the loss among traced ones, without `loss_` before their names."""
+  return {name.removeprefix(_OWN): value for name, value in traced.items()
+          if name.startswith(_OWN)}
