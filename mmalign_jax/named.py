@@ -44,7 +44,7 @@ def spec(**settings) -> Spec:
   count = max((int(named[name][2]) for name, value in of_sides.items() if value), default=0)
   own = tuple(OwnSide(**{stem: of_sides.get(f'{stem}_{i + 1}', default)
                          for stem, default in _OF_SIDE.items()}) for i in range(count))
-  return Spec(**settings, **({'sides': own} if count else {}))
+  return Spec(**settings | ({'sides': own} if count else {}))
 
 
 def strengths(n_sides: int) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def test_atoms_at_both_ends_are_fine():
     ('loss', 'info_nce'), ('task', 'cross_entropy, l1'), ('projection', 'linear, mlp, none'),
     ('transform', 'both, one')])
 def test_an_unknown_name_lists_the_known_ones(field, known):
-  spec = Spec(**{field: 'nonsense'})
+  spec = named.spec(**{field: 'nonsense'})
   with pytest.raises(ValueError, match=f"{field} 'nonsense' is unknown; known: {known}"):
     check(spec, Hyper())
   with pytest.raises(ValueError, match=f"{field} 'nonsense' is unknown; known: {known}"):

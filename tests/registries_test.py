@@ -55,6 +55,37 @@ def test_a_kind_of_study_of_ones_own_answers_a_number(tmp_path):
       'merge', tmp_path, status=2, rows=rows)
 
 
+def test_a_third_modality_of_ones_own(tmp_path):
+  rows, tiny = ROOT / 'tests' / 'own_third.py', '--config=strength:tiny'
+  sweep = ('sweep', tiny, f'--workdir={tmp_path}', '--nofigures', '--config.resamples=20')
+  said = command(*sweep, '--config.generator=three', '--config.lam=(0,)', '--config.seed=(0,)',
+                 '--config.lam_1_3=(0, 2)', '--config.width_3=5', rows=rows)
+  dataset = xr.open_zarr(tmp_path / 'results.zarr').load()
+  assert dataset['accuracy'].sizes['encoder'] == 3 and dataset.sizes['lam_1_3'] == 2
+  assert np.isfinite([dataset[name] for name in ('accuracy_3', 'cka_1_2', 'cka_2_3')]).all()
+  moved = abs(dataset.drop_vars('diverged').diff('lam_1_3')).max()
+  assert moved['accuracy_1'] > 0 and moved['accuracy_3'] > 0 and not moved['accuracy_2']
+  assert ' 3 ' in said and json.loads((tmp_path / 'config.json').read_text())['width_3'] == 5
+  assert "lam_3=(1,) has no effect: generator 'bits' has 2 sides" in command(
+      *sweep, '--config.lam_3=(1,)', rows=rows, status=2)
+
+
+def test_a_loss_with_two_weights_of_ones_own(tmp_path):
+  rows = ROOT / 'tests' / 'own_loss.py'
+  sweep = ('sweep', '--config=strength:tiny', f'--workdir={tmp_path}', '--nofigures')
+  command(*sweep, '--config.loss=vicreg', '--config.loss_variance=(0, 25)', '--config.seed=(0,)',
+          '--config.loss_covariance=(2,)', '--config.resamples=20', rows=rows)
+  dataset = xr.open_zarr(tmp_path / 'results.zarr').load()
+  assert dict(dataset.sizes) == {
+      'redundancy': 2, 'lam': 2, 'seed': 1, 'loss_variance': 2, 'encoder': 2}
+  moved = abs(dataset['cka'].diff('loss_variance')).max('redundancy').squeeze()
+  assert moved.sel(lam=0) == 0 and moved.sel(lam=1) > 0
+  settings = json.loads((tmp_path / 'config.json').read_text())
+  assert settings['loss_covariance'] == [2.0] and 'temperature' not in settings
+  assert "loss_bias=(1,) has no effect: loss 'vicreg' has no such setting, but variance" in (
+      command(*sweep, '--config.loss=vicreg', '--config.loss_bias=(1,)', rows=rows, status=2))
+
+
 def test_a_shard_of_it_is_merged(swept, tmp_path):
   said = command('merge', swept[0], f'--workdir={tmp_path / "m"}', '--nofigures')
   assert 'results.zarr' in said

@@ -153,7 +153,7 @@ def test_chunks_report_every_wanted_cell_once():
   told = []
   chunks = list(sweep.run_chunks(
       SPEC, hypers, tables(), np.array([4, 1, 3]), chunk=2, workers=2,
-      done=lambda index, cells: told.append((index.tolist(), len(cells.cka)))))
+      done=lambda index, cells: told.append((index.tolist(), len(cells.cka[0])))))
   assert sorted(told) == [([3], 1), ([4, 1], 2)]
   expected = run(FIVE)
   for index, got in chunks:

@@ -9,7 +9,8 @@ from mmalign_jax import checks
 from mmalign_jax.cli import Parser
 from mmalign_jax.generators import exact, joint, synthetic
 from mmalign_jax.information import ATOMS
-from mmalign_jax.types import Hyper, Spec, lookup, traced_fields
+from mmalign_jax.named import traced_fields
+from mmalign_jax.types import Hyper, Spec, lookup
 
 _NOT_ASKED = ('transform_depth', 'n_train')  # of samples: they change nothing that is known
 _WORDS = {'mismatched': 'share of pairs whose x2 is unrelated', 'level': 'difficulty',

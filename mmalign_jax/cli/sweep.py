@@ -25,12 +25,15 @@ def run(argv: list[str], name: str = 'sweep') -> None:
 def config(path: str) -> pathlib.Path:
   """The file of settings that --config names; it is code, and is run.
 
-  A path that begins with /, ./ or ../ is the user's own. Any other is the package's where it has
-  such a file, so that nothing is run by surprise that lies in the folder one stands in.
+  A lone name, as strength, is one of the package's. A path that begins with /, ./ or ../ is the
+  user's own. Any other is the package's where it has such a file, so that nothing is run by
+  surprise that lies in the folder one stands in.
 
   Raises:
     FileNotFoundError: neither has it.
   """
+  if path.isidentifier() and (HOME / 'configs' / f'{path}.py').is_file():
+    return HOME / 'configs' / f'{path}.py'
   own, known = guard.place(path), HOME / path
   bare = known.parent == HOME / 'configs' and not path.startswith('./')
   if not (bare and known.is_file()):

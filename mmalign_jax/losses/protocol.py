@@ -61,8 +61,8 @@ class Loss:
     """
     own = {name: value for name, value in own.items() if name in self.settings}
     if self.of_pairs:
-      one, two = outputs
-      return self.function(one.z, two.z, **self.taken(valid=batch.valid, **options), **own)
+      taken, (one, two) = self.taken(valid=batch.valid, **options), outputs
+      return self.function(one.z, two.z, **taken, **own)
     return self.function(tuple(outputs), batch, **self.taken(**options), **own)
 
   def taken(self, **options: Any) -> dict[str, Any]:

@@ -44,7 +44,8 @@ class Study(Protocol):
 
   def answer(self, plan: Any, dataset: 'xr.Dataset', folder: pathlib.Path, *,
              figures: bool) -> str:
-    """Writes summary.json, and figures/ if asked, into `folder`; the answer as text."""
+    """Writes summary.json and, if asked, figures/ and report.html, into `folder`; the answer as
+    text."""
     ...
 
 

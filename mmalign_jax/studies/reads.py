@@ -10,8 +10,8 @@ from typing import Any
 
 from mmalign_jax import losses
 from mmalign_jax.encoders import sides
-from mmalign_jax.named import is_own, static_fields, strengths, traced_fields
-from mmalign_jax.types import OF_TRAINING, Hyper, Spec
+from mmalign_jax.named import OF_TRAINING, is_own, static_fields, strengths, traced_fields
+from mmalign_jax.types import Hyper, Spec
 
 _OF_DATA = tuple(name for name in traced_fields()
                  if name not in OF_TRAINING and not is_own(name))

@@ -29,10 +29,12 @@ def study_of(settings: Mapping[str, Any]) -> Study:
 
 
 def answer(study: Study, plan: Plan, dataset: Any, folder: pathlib.Path, *, figures: bool) -> str:
-  """Writes summary.json and figures/ into `folder`; the answer, and where it lies, as text."""
+  """Writes summary.json and, with figures, figures/ and report.html into `folder`; the answer, and
+  where it lies, as text."""
   text = study.answer(plan, dataset, folder, figures=figures)
-  places = [str(folder / 'results.zarr'), str(folder / 'summary.json')]
-  return f'\n{text}\n\n' + ', '.join(places + [f'{folder / "figures"}/*.png'] * figures)
+  places = ['results.zarr', 'summary.json', *['figures/*.png', 'report.html'] * figures]
+  return f'\n{text}\n\n' + ', '.join(
+      str(folder / name) for name in places if any(folder.glob(name)))
 
 
 def merge(folders: Sequence[str | os.PathLike], out: str | os.PathLike, *,

@@ -1,5 +1,6 @@
 """What the emergence study answers: summary.json, and the same beside the published values."""
 
+from collections.abc import Sequence
 import json
 import pathlib
 
@@ -10,10 +11,18 @@ from mmalign_jax import similarity
 from mmalign_jax.studies.emergence import correlation, published
 from mmalign_jax.studies.emergence.correlation import PAIRS
 from mmalign_jax.reports.statistics import mean_interval, median, spearman, within_one
-from mmalign_jax.reports.text import aligned, bracket, number, write_json
+from mmalign_jax.reports import document
+from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
+from mmalign_jax.reports.text import bracket, number, write_json
 
 _WORDS = {'alignment_performance': 'alignment / performance',
           'performance_depth': 'performance / depth', 'alignment_depth': 'alignment / depth'}
+
+_PICTURES = {
+    'fig4': 'Best alignment over layers and depths against the information that is not shared.',
+    'fig6': 'Performance against alignment, a point for every encoder.',
+    'fig7': 'Correlations of alignment, performance and depth, by what is not shared.',
+    'fig9': 'Best alignment against the depth of the random transform.'}
 
 DECISIVE = 0.6  # width of an interval above which it does not count as agreement
 
@@ -186,21 +195,27 @@ def _row(quantity: str, unique: int | None, theirs: float, own: float, interval)
 
 def text(summary: dict) -> str:
   """The summary as a reader wants it: the table beside the paper, then each claim by measure."""
-  parts = []
+  return '\n\n'.join(document.text(Document('', [Section('', [part])]))
+                     for _, parts in said(summary) for part in parts)
+
+
+def said(summary: dict) -> list[tuple[str, list[Table | Words]]]:
+  """What there is to say, by 'published', the name of a measure, and 'training'."""
+  found: list[tuple[str, list[Table | Words]]] = []
   if summary['published']:
-    parts.append(aligned(
+    found.append(('published', [Table(
         ['quantity', 'U', 'published', 'ours', '95 %', 'agrees?'],
         [[r['quantity'], _whole(r['unique']), number(r['published']), number(r['ours']),
-          bracket(r['interval']), _yes(r)] for r in summary['published']], left=(0, 5)))
+          bracket(r['interval']), _yes(r)] for r in summary['published']], left=(0, 5))]))
   for name, own in summary['measures'].items():
-    parts.append('\n'.join([f'{name}:', *('  ' + line for line in claims(own))]))
-  parts.append('\n'.join(_trained(row) for row in summary['training']))
+    found.append((name, [Words('\n'.join([f'{name}:', *('  ' + c for c in claims(own))]))]))
+  last = [Words('\n'.join(_trained(row) for row in summary['training']))]
   if summary['diverged']:
     lost = summary['diverged_untrained']
-    parts.append(
+    last.append(Words(
         f'{summary["diverged"]} encoders diverged; their best epoch before that is used' + (
-            f', of {lost} the untrained state, since none was good' if lost else ''))
-  return '\n\n'.join(parts)
+            f', of {lost} the untrained state, since none was good' if lost else '')))
+  return [*found, ('training', last)]
 
 
 def claims(own: dict) -> list[str]:
@@ -248,10 +263,23 @@ def _yes(row: dict) -> str:
 
 def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
           figures: bool = True) -> str:
-  """Writes summary.json and figures/ into `folder`; returns the answer as text."""
+  """Writes summary.json and, with figures, figures/ and report.html into `folder`; returns the
+  answer as text."""
   summary = summarise(dataset, resamples=resamples)
   write_json(folder / 'summary.json', summary)
   if figures:
     from mmalign_jax.studies.emergence.figures import draw_all  # Matplotlib is slow to import
-    draw_all(dataset, summary, folder / 'figures')
+    pictures = draw_all(dataset, summary, folder / 'figures')
+    document.write(folder / 'report.html', as_document(dataset, summary, pictures))
   return text(summary)
+
+
+def as_document(dataset: xr.Dataset, summary: dict, pictures: Sequence[pathlib.Path]) -> Document:
+  """The report: what `text` says, in sections, with the pictures and what was run."""
+  titles = {'published': 'Beside the published values', 'training': 'How far training went'}
+  sections = [Section(titles.get(name, f'Measure {name}'), parts) for name, parts in said(summary)]
+  return Document(f'When alignment emerges: {dataset.attrs.get("name", "study")}', [
+      *sections,
+      Section('Pictures', [Picture(path, _PICTURES[path.stem]) for path in pictures]),
+      *(document.settings(json.loads(dataset.attrs.get(kind, '{}')), title)
+        for kind, title in (('configuration', 'Settings'), ('versions', 'Versions')))])

@@ -18,7 +18,8 @@ from mmalign_jax.data.sources import SOURCES, ArrayTables, Source
 from mmalign_jax.settings import (
     MOST_VALUES, Rule, check_cells, checked, choice, count, like, number, refuse_unread, text)
 from mmalign_jax.training.sweep import grid, make_tables, traceable
-from mmalign_jax.types import OF_TRAINING, SCHEDULES, Hyper, PyTree, Spec, lookup
+from mmalign_jax.named import OF_TRAINING
+from mmalign_jax.types import SCHEDULES, Hyper, PyTree, Spec, lookup
 
 _ALWAYS = ('redundancy', 'lam', 'seed')  # dimensions even with one value
 RUN = {'chunk': 0, 'workers': 0, 'memory_gb': 1.0, 'resamples': 2000}  # 0: chosen by the machine

@@ -1,4 +1,4 @@
-"""What a study answers: summary.json, trends.json, and the same in words."""
+"""What a study answers: summary.json, trends.json, the same in words, and report.html."""
 
 import json
 import pathlib
@@ -9,13 +9,27 @@ import xarray as xr
 from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
 from mmalign_jax.reports.statistics import half_width, spearman
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
-from mmalign_jax.reports.text import aligned, write_json
+from mmalign_jax.reports import document
+from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
+from mmalign_jax.reports.text import write_json
 from mmalign_jax.data.sources import SOURCES, Source
 
 FEW_FOLDS = 8  # parts of a test set, below which intervals are said to be rough
 _WORDS = {'rising': 'align, at about {}', 'falling': 'strong alignment hurts',
           'inverted_u': 'align, at about {} and not much more',
           'flat': 'no difference shows', None: f'under {MIN_SEEDS} seeds: no verdict'}
+
+
+_READING = (
+    'gain: test accuracy at the best strength minus that at the lowest one, in percentage points. '
+    'Every seed is judged at the strength that the other seeds choose, so that choosing does not '
+    'flatter; intervals are of 95 %. A shape is named where its interval excludes 0. '
+    'ceiling: what no encoder of this side can pass, where it is known.')
+_PICTURES = {
+    'accuracy': 'Test accuracy against strength, bands over seeds; dotted: the Bayes ceiling.',
+    'gain': 'Accuracy minus that at the lowest strength, in points, by setting and strength.',
+    'cka': 'Accuracy against the similarity of the representations, coloured by strength.',
+    'best_lam': 'Best strength of every encoder by setting, with its 95 % interval.'}
 
 
 def summarise(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
@@ -45,18 +59,21 @@ def _number(value: float) -> float | None:
   return float(value) if np.isfinite(value) else None
 
 
-def table(summary: list[dict], dataset: xr.Dataset) -> str:
-  """The summary as text: accuracies in percent, gains in percentage points, 95 % intervals."""
+def table(summary: list[dict], dataset: xr.Dataset) -> Table:
+  """The summary: accuracies in percent, gains in percentage points, 95 % intervals."""
   settings = [name for name in dataset['accuracy_1'].dims if any(name in row for row in summary)]
   head = [*settings, 'encoder', 'at lowest', 'best lam', '95 %', 'gain', '95 %', 'ceiling',
           'shape', 'so']
-  rows = [_cells(row, settings) for row in summary]
+  return Table(head, [_cells(row, settings) for row in summary], (len(head) - 2, len(head) - 1))
+
+
+def remarks(summary: list[dict], dataset: xr.Dataset) -> list[str]:
+  """What a reader of the table must know of it."""
   diverged = int(dataset['diverged'].sum())
   few = sorted({row['folds'] for row in summary if 1 < row['folds'] < FEW_FOLDS})
-  return aligned(head, rows, left=(len(head) - 2, len(head) - 1)) + (
-      f'\n{diverged} of {dataset["diverged"].size} cells diverged' if diverged else '') + (
-          f'\nthe test set has {" or ".join(map(str, few))} independent parts (groups): '
-          'intervals are rough' if few else '')
+  said = [f'{diverged} of {dataset["diverged"].size} cells diverged'] if diverged else []
+  return said + ([f'the test set has {" or ".join(map(str, few))} independent parts (groups): '
+                  'intervals are rough'] if few else [])
 
 
 def _cells(row: dict, settings: list[str]) -> list[str]:
@@ -162,12 +179,33 @@ def pairs(dataset: xr.Dataset) -> str:
 
 def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
           figures: bool = True) -> str:
-  """Writes summary.json, trends.json and figures/ into `folder`; returns the answer as text."""
+  """Writes summary.json, trends.json and, with figures, figures/ and report.html into `folder`;
+  returns the answer as text."""
   summary = summarise(dataset, resamples=resamples)
   found = trends(dataset, resamples=resamples)
   for name, content in (('summary.json', summary), ('trends.json', found)):
     write_json(folder / name, content)
+  pictures = []
   if figures:
     from mmalign_jax.studies.strength.figures import draw_all  # Matplotlib is slow to import
-    draw_all(dataset, summary, folder / 'figures')
-  return '\n'.join(filter(None, (table(summary, dataset), trend_lines(found), pairs(dataset))))
+    pictures = draw_all(dataset, summary, folder / 'figures')
+  made = as_document(dataset, summary, found, pictures)
+  if figures:
+    document.write(folder / 'report.html', made)
+  return document.text(made)
+
+
+def as_document(dataset: xr.Dataset, summary: list[dict], found: list[dict],
+                pictures: list[pathlib.Path]) -> Document:
+  """The report: the table, the trends, the pictures, and what was run."""
+  configuration = json.loads(dataset.attrs.get('configuration', '{}'))
+  said = list(filter(None, (*remarks(summary, dataset), trend_lines(found), pairs(dataset))))
+  notes = dataset.attrs.get('notes', '')
+  return Document(f'How strongly to align: {dataset.attrs.get("name", "study")}', [
+      Section('Best strength of every encoder', [table(summary, dataset), *map(Words, said)]),
+      Section('How to read it', [Words(_READING)], said=False),
+      *([Section('Pictures', [Picture(path, _PICTURES[path.stem]) for path in pictures])]
+        if pictures else []),
+      *([Section('The data', [Words(notes)], said=False)] if notes else []),
+      document.settings(configuration),
+      document.settings(json.loads(dataset.attrs.get('versions', '{}')), 'Versions')])

@@ -1,14 +1,16 @@
 """What a long training over strengths answers: a table and a curve, with their intervals."""
 
+import json
 import pathlib
 
 from matplotlib.figure import Figure
 import numpy as np
-from scipy import special
 import xarray as xr
 
-from mmalign_jax.reports import style
-from mmalign_jax.reports.text import aligned, bracket, number, write_json
+from mmalign_jax.reports import document, style
+from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
+from mmalign_jax.reports.statistics import half_width
+from mmalign_jax.reports.text import bracket, number, write_json
 
 _BOTH = ('cka', 'mutual_knn', 'recall_12', 'recall_21')
 
@@ -41,22 +43,27 @@ def _units(dataset: xr.Dataset, side: int) -> np.ndarray:
 def _mean(values: np.ndarray) -> tuple[float, tuple[float, float]]:
   """Mean of n units and its 95 % t interval."""
   n = len(values)
-  half = special.stdtrit(max(n - 1, 1), 0.975) * values.std(ddof=min(n - 1, 1)) / n**0.5
+  half = half_width(values.std(ddof=min(n - 1, 1)), n)
   return float(values.mean()), (float(values.mean() - half), float(values.mean() + half))
 
 
-def table(summary: list[dict]) -> str:
-  """The summary as text: percent, and points of gain."""
+def table(summary: list[dict]) -> Table:
+  """The summary: percent, and points of gain."""
   rows = [[f'{r["lam"]:g}', *(text for i in (1, 2) for text in (
       number(100 * r[f'accuracy_{i}'], '.1f', ' %'), bracket(r[f'interval_{i}'], '.1f', 100),
       number(100 * r[f'gain_{i}'], '+.1f'), bracket(r[f'gain_interval_{i}'], '+.1f', 100))),
            *(number(r[name], '.3f') for name in _BOTH)] for r in summary]
   head = ['lam', *(text for i in (1, 2) for text in (f'encoder {i}', '95 %', 'gain', '95 %')),
           'cka', 'mutual kNN', 'recall 1-2', 'recall 2-1']
+  return Table(head, rows)
+
+
+def remarks(summary: list[dict]) -> list[str]:
+  """What a reader of the table must know of it."""
   unit = 'folds of the test images and recordings' if summary[0]['seeds'] == 1 else 'seeds'
   lost = sum(not np.isfinite(r['accuracy_1'] + r['accuracy_2']) for r in summary)
-  return aligned(head, rows) + f'\nintervals over {unit}' + (
-      f'\nat {lost} of {len(summary)} strengths a run diverged' if lost else '')
+  return [f'intervals over {unit}'] + (
+      [f'at {lost} of {len(summary)} strengths a run diverged'] if lost else [])
 
 
 def figure(dataset: xr.Dataset, summary: list[dict]) -> Figure:
@@ -79,11 +86,21 @@ def figure(dataset: xr.Dataset, summary: list[dict]) -> Figure:
 
 
 def write(dataset: xr.Dataset, folder: pathlib.Path, *, figures: bool = True) -> str:
-  """Writes summary.json and figures/ into `folder`; returns the answer as text."""
+  """Writes summary.json and, with figures, figures/ and report.html into `folder`; returns the
+  answer as text."""
   summary = summarise(dataset)
   write_json(folder / 'summary.json', summary)
+  sections = [Section('By strength', [table(summary), *map(Words, remarks(summary))])]
   if figures:
     (folder / 'figures').mkdir(parents=True, exist_ok=True)
     for suffix in ('png', 'svg'):
       style.save(figure(dataset, summary), folder / 'figures' / f'curve.{suffix}')
-  return table(summary)
+    sections.append(Section('Pictures', [Picture(
+        folder / 'figures' / 'curve.png', 'Test accuracy of both encoders, and similarity of the '
+        'sides, against strength; bars: 95 %.')]))
+  made = Document(f'How strongly to align: {dataset.attrs.get("name", "training")}', [
+      *sections, *(document.settings(json.loads(dataset.attrs.get(kind, '{}')), title)
+                   for kind, title in (('configuration', 'Settings'), ('versions', 'Versions')))])
+  if figures:
+    document.write(folder / 'report.html', made)
+  return document.text(made)
