@@ -24,7 +24,7 @@ for name in ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS'):
 import numpy as np  # noqa: E402
 
 from mmalign_jax.information import ATOMS, quantise  # noqa: E402
-from mmalign_jax.information.estimate import NULLS, atoms_by_chance  # noqa: E402
+from mmalign_jax.information.estimation import NULLS, atoms_by_chance  # noqa: E402
 
 PATH = pathlib.Path(__file__).parent.parent / 'runs' / 'group_nulls_pid.jsonl'
 KINDS = ('equal', 'unequal', 'unequal, one label a group')

@@ -260,7 +260,7 @@ def test_mistakes_end_in_one_line(folder, run, arguments, message):
 def test_a_gap_that_is_not_reached_is_an_error(folder, run, monkeypatch):
   import sys
   np.save('hard.npy', np.random.default_rng(0).dirichlet(np.ones(150)).reshape(5, 5, 6))
-  monkeypatch.setattr(sys.modules['mmalign_jax.information.broja'], '_STEPS', 2)
+  monkeypatch.setattr(sys.modules['mmalign_jax.information.convex'], '_STEPS', 2)
   run('--table=hard.npy', status=2)
   assert "--table='hard.npy': p: the solver reached a gap of" in run.notes
   assert run.notes.count('\n') == 1 and 'tol=1e-06' in run.notes

@@ -2,11 +2,11 @@
 
 from mmalign_jax.information import counts, cross_check, discrete, nearest, quantise
 from mmalign_jax.information.neural.estimate import BatchEstimate, BatchSpec, batch
-from mmalign_jax.information.broja import broja
+from mmalign_jax.information.convex import broja
 from mmalign_jax.information.classifier import held_out
 from mmalign_jax.information.decomposition import ATOMS, Decomposition
-from mmalign_jax.information.estimate import Estimate, estimate
-from mmalign_jax.information.gaussian import gaussian
+from mmalign_jax.information.estimation import Estimate, estimate
+from mmalign_jax.information.gaussians import gaussian
 from mmalign_jax.information.lattice import METHODS, imin, mmi
 
 __all__ = [

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax.information import discrete
-from mmalign_jax.information.broja import staged, broja
+from mmalign_jax.information.convex import staged, broja
 from mmalign_jax.information.decomposition import Decomposition, checked_table, from_redundancy
 from mmalign_jax.information.discrete import xlogx
 

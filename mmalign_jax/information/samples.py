@@ -10,7 +10,7 @@ from mmalign_jax.precision import doubles
 from mmalign_jax.information import cross_check as checks
 from mmalign_jax.information import quantise
 from mmalign_jax.information.decomposition import ATOMS
-from mmalign_jax.information.estimate import Estimate, check_size, estimate
+from mmalign_jax.information.estimation import Estimate, check_size, estimate
 
 _WHO = dict(zip(checks.NAMES, ('X1', 'X2', 'X1,X2')))
 

@@ -27,7 +27,7 @@ from mmalign_jax import grouped
 from mmalign_jax.information import nulls as nulls_
 from mmalign_jax.information import quantise as cells_
 from mmalign_jax.information.bias import bias_of
-from mmalign_jax.information.broja import broja, broja_many
+from mmalign_jax.information.convex import broja, broja_many
 from mmalign_jax.information.decomposition import ATOMS
 from mmalign_jax.information.surrogate import Sample, Shares
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmalign_jax.information.gaussian import gaussian
+from mmalign_jax.information.gaussians import gaussian
 from mmalign_jax.information.lattice import METHODS
 
 

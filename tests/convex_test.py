@@ -19,7 +19,7 @@ from scipy import sparse, special
 
 from mmalign_jax import Hyper, Spec, synthetic
 from mmalign_jax.information import ATOMS, broja, discrete, solver
-from mmalign_jax.information.broja import broja_many
+from mmalign_jax.information.convex import broja_many
 from mmalign_jax.information.decomposition import checked_table
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / 'shared'
@@ -542,7 +542,7 @@ def test_a_tolerance_that_cannot_be(tol):
 
 
 def test_a_gap_that_is_not_reached_is_an_error(monkeypatch):
-  monkeypatch.setattr(sys.modules['mmalign_jax.information.broja'], '_STEPS', 2)
+  monkeypatch.setattr(sys.modules['mmalign_jax.information.convex'], '_STEPS', 2)
   p = table('dense', (3, 4, 3), 0)
   message = r'p: .* a gap of \S+ nats in 2 steps, not tol=1e-06'
   with pytest.raises(ValueError, match=message) as error:
