@@ -32,13 +32,14 @@ def points(z: chex.Array, metric: str) -> tuple[chex.Array, chex.Array]:
   return z / jnp.sqrt(jnp.where(square > 0, square, 1)), scale
 
 
-def nearness(a: chex.Array, b: chex.Array, metric: str) -> chex.Array:
+def nearness(a: chex.Array, b: chex.Array, metric: str, *given: chex.Array) -> chex.Array:
   """How near rows a, b [..., D] of `points` are, higher is nearer: -|a - b|^2 for 'euclidean',
-  cosine - 1 for 'cosine', where differences keep more digits than products."""
+  cosine - 1 for 'cosine', where differences keep more digits than products; given: `some` of both,
+  where it is known."""
   if metric == 'inner_product':
     return jnp.sum(a * b, axis=-1)
   square = jnp.sum(jnp.square(a - b), axis=-1)
-  return -square if metric == 'euclidean' else _cosine(square, _some(a), _some(b))
+  return -square if metric == 'euclidean' else _cosine(square, *(given or (some(a), some(b))))
 
 
 def slack(near: chex.Array, metric: str, size: chex.Numeric, features: int) -> chex.Array:
@@ -100,7 +101,7 @@ def nearness_to_all(rows: chex.Array, p: chex.Array, metric: str, own: chex.Arra
   square, error = squared_distances(rows, p, own)
   if metric == 'euclidean':
     return -square, error
-  return _cosine(square, _some(rows)[:, None], _some(p)[None]), error / 2
+  return _cosine(square, some(rows)[:, None], some(p)[None]), error / 2
 
 
 def all_nearness(p: chex.Array, metric: str) -> tuple[chex.Array, chex.Array]:
@@ -148,10 +149,11 @@ def ordered(near: chex.Array, index: chex.Array, tolerance: chex.Array, k: int,
   return -far[:, :k], index[:, :k]
 
 
-def _some(p: chex.Array) -> chex.Array:
+def some(p: chex.Array) -> chex.Array:
+  """Which rows [...] of p [..., D] are not of zeros."""
   return jnp.any(p != 0, axis=-1)
 
 
-def _cosine(square: chex.Array, *some: chex.Array) -> chex.Array:
+def _cosine(square: chex.Array, a: chex.Array, b: chex.Array) -> chex.Array:
   """cosine - 1 from the squared distance of rows of norm 1, or of zeros: those have cosine 0."""
-  return jnp.where(some[0] & some[1], -square / 2, -1.0)
+  return jnp.where(a & b, -square / 2, -1.0)

@@ -119,6 +119,7 @@ def _nearest(p: chex.Array, k: int, metric: str, with_self: bool) -> Found:
     size = jnp.sqrt(jnp.sum(p * p, axis=1))
     size = size * jnp.max(size)
   slack = lambda near, size: exact.slack(near, metric, size[:, None], features)
+  some = exact.some(p)
 
   def among_all(index):
     every = jnp.arange(n, dtype=jnp.int32)[None]
@@ -140,7 +141,7 @@ def _nearest(p: chex.Array, k: int, metric: str, with_self: bool) -> Found:
 
   def among_candidates(index):
     own = candidates[index]  # [B, kept]
-    exactly = exact.nearness(p[index][:, None], p[own], metric)
+    exactly = exact.nearness(p[index][:, None], p[own], metric, some[index][:, None], some[own])
     ordered = exact.ordered(exactly, own, slack(exactly, size[index]), k)
     least = ordered[0][:, -1:]
     apart = (least - slack(least, size[index]))[:, 0]
@@ -160,26 +161,35 @@ def _candidates(p: chex.Array, kept: int, metric: str, with_self: bool):
     near, lists [N, kept], nearest first, and error [N]: by how much any nearness of a sample may be
     wrong, 0 where all is whole numbers that products hold. f64 but for the lists.
   """
-  n, features = p.shape
-  largest = jnp.max(jnp.abs(p))
-  whole = jnp.all(p == jnp.round(p)) & (4 * features * largest**2 < 2**24)
+  features = p.shape[1]
+  whole = _whole(p)
   mean = jnp.where(whole, 0, p.mean(axis=0, keepdims=True))
-  v = p - mean
-  scale = power(jnp.max(jnp.abs(v)))
-  v, mean = v / scale, mean / scale
-  squares = jnp.sum(v * v, axis=1)
-  euclidean = metric == 'euclidean'
-  factor = 2 if euclidean else 1
-  terms = squares if euclidean else -jnp.sum(mean * v, axis=1)
+  squares = jnp.sum(jnp.square(p - mean), axis=1)
   norms = jnp.sqrt(squares)
+  scale = power(jnp.max(norms))
+  factor = 2 if metric == 'euclidean' else 1
+  offset = jnp.zeros((), p.dtype)
+  if metric == 'inner_product':
+    terms = -jnp.sum(mean * (p - mean), axis=1)
+    offset = -jnp.sum(mean * mean)
+  else:  # a product of rows of norm 1, less 1, is -|a - b|^2 / 2; with a row of zeros it is -1
+    terms = squares * (factor / 2)
+    terms += 0 if metric == 'euclidean' else jnp.all(p == 0, axis=1) / 2
+  norms, terms = norms / scale, terms / scale**2
   error = 1.1 * 2.0**-24 * (factor * (features + 4) * norms * jnp.max(norms)
                             + 4 * (jnp.abs(terms) + jnp.max(jnp.abs(terms))))
-  offset = {'euclidean': jnp.zeros((), p.dtype),
-            'inner_product': -jnp.sum(mean * mean),
-            'cosine': jnp.mean(squares) + jnp.mean(jnp.all(p == 0, axis=1)) / scale**2}[metric]
-  near, lists = _tiles(v.astype(jnp.float32), terms.astype(jnp.float32), factor, kept, with_self)
-  near = (near.astype(p.dtype) - offset) * scale**2
-  return near, lists, jnp.where(whole, 0, error) * scale**2
+  error += features * 2.0**-123  # of what float32 takes for zero
+  v = ((p - mean) / scale).astype(jnp.float32)
+  near, lists = _tiles(v, terms.astype(jnp.float32), factor, kept, with_self)
+  near = (near.astype(p.dtype) - offset / scale**2) * scale**2
+  return near, lists, jnp.where(whole, 0, error * scale**2)
+
+
+def _whole(p: chex.Array) -> chex.Array:
+  """Whether p [N, D] are whole numbers whose products float32 holds: asked of a row, then all."""
+  are = lambda p: jnp.all(p == jnp.round(p))
+  small = lambda p: 4 * p.shape[1] * jnp.max(jnp.abs(p))**2 < 2**24
+  return jax.lax.cond(are(p[0]), lambda p: are(p) & small(p), lambda _: False, p)
 
 
 # -- in float32 ------------------------------------------------------------------------------------

@@ -195,6 +195,31 @@ def _packed_table(folder: pathlib.Path) -> None:
   assert 'more than 16777216 bytes, the bound for a .gz file' in _error(f'{folder}/d.csv.gz')
 
 
+def _signalling_short(folder: pathlib.Path) -> None:
+  """A warning of the cast, from where the short float had become a longer one."""
+  head = json.dumps({'x': {'dtype': 'BF16', 'shape': [3, 1], 'data_offsets': [0, 6]}}).encode()
+  (folder / 'd.safetensors').write_bytes(
+      len(head).to_bytes(8, 'little') + head + np.uint16([0x3F80, 0x7F81, 0x4000]).tobytes())
+  with warnings.catch_warnings():
+    warnings.simplefilter('error')
+    assert '1 values not finite' in _error(f'{folder}/d.safetensors')
+
+
+def _index_of_no_kind(folder: pathlib.Path) -> None:
+  """A traceback: what pandas says of itself in the file was believed."""
+  import pyarrow
+  import pyarrow.parquet
+  plain = pyarrow.table({'a': [1.5, 2.5, 4.5], 'b': [3.5, 1.5, 2.5]})
+  for said in (b'{"index_columns": 0}', b'{"index_columns": {"a": 1}}', b'[1]', b'7'):
+    pyarrow.parquet.write_table(plain.replace_schema_metadata({b'pandas': said}),
+                                folder / 'd.parquet')
+    values, = features.read(str(folder / 'd.parquet'), 'X').layers
+    assert values.shape == (3, 2)
+  pyarrow.parquet.write_table(plain.replace_schema_metadata({b'pandas': b'{"index'}),
+                              folder / 'd.parquet')
+  assert 'cannot be read' in _error(f'{folder}/d.parquet')
+
+
 ROWS = [
     Row('found', 'the home of somebody unknown', _nobodys_home),
     Row('found', 'a parser that warns', _reader_warns),
@@ -216,4 +241,6 @@ ROWS = [
     Row('found', 'names that a terminal obeys', _terminal),
     Row('found', 'a cell without end', _long_cell),
     Row('found', 'a signalling NaN', _signalling),
+    Row('found', 'a signalling NaN of a short type', _signalling_short),
+    Row('found', 'an index that is of no kind', _index_of_no_kind),
     Row('found', 'the largest numbers', _largest)]

@@ -33,8 +33,10 @@ def read(path: pathlib.Path) -> Read:
     packed = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
     guard.sized((packed,), 1, size=size)
     table = parts.read(use_threads=False)
+    said = schema.pandas_metadata
   names = tuple(schema.names)
-  index = [names.index(name) for name in (schema.pandas_metadata or {}).get('index_columns', ())
+  marked = said.get('index_columns') if isinstance(said, dict) else ()
+  index = [names.index(name) for name in (marked if isinstance(marked, list) else ())
            if isinstance(name, str) and name in names]
   def text(j: int) -> np.ndarray:
     return _text(table.column(j), f'{path}: column {names[j]!r}')

@@ -40,9 +40,10 @@ def plain(array: np.ndarray, remarks: list[str]) -> np.ndarray:
     raise ValueError('values of one byte without a type (float8?); save float16, or .safetensors, '
                      'which names the type')
   if array.dtype.type.__module__ == 'ml_dtypes':
-    return array.astype(np.float32)
+    with np.errstate(invalid='ignore'):
+      array = array.astype(np.float32)
   if array.dtype.kind == 'f' and array.dtype.itemsize > 8:
-    return _rounded(array, remarks)
+    array = _rounded(array, remarks)
   array = array.astype(array.dtype.newbyteorder('='), copy=False)
   if array.dtype.kind == 'b':
     return np.asarray(array.view(np.uint8) != 0)  # a damaged file has truths other than 1
@@ -56,7 +57,7 @@ def plain(array: np.ndarray, remarks: list[str]) -> np.ndarray:
 
 def _rounded(array: np.ndarray, remarks: list[str]) -> np.ndarray:
   """A longdouble as f64."""
-  with np.errstate(over='ignore'):
+  with np.errstate(over='ignore', invalid='ignore'):
     short = array.astype(np.float64)
   if (np.isinf(short) & ~np.isinf(array)).any():
     raise ValueError(f'{array.dtype} with values beyond the range of float64; rescale it first')

@@ -1,0 +1,54 @@
+"""A Dataset in a folder, whole or not at all."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # slow to import
+  import xarray as xr
+
+
+
+
+def write_dataset(dataset: 'xr.Dataset', path: pathlib.Path) -> None:
+  """Writes a zarr store beside `path` and moves it there; one run at a time.
+
+  What was there stays whole until the new one is: a call that is killed between the two moves
+  leaves NAME.old, and the next begins by putting it back.
+
+  Raises:
+    OSError: one line that says what is safe.
+  """
+  part, old = (path.with_name(path.name + end) for end in ('.part', '.old'))
+  try:
+    if os.path.lexists(old) and not os.path.lexists(path):
+      os.rename(old, path)
+    _remove(part)
+    dataset.to_zarr(part, mode='w', zarr_format=2)
+    _to_disk(part)
+    _remove(old)
+    if os.path.lexists(path):
+      os.rename(path, old)
+    os.rename(part, path)
+    _remove(old)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      _remove(part)  # where the disk is full, its room is wanted
+    raise OSError(f'{path}: {error.strerror or error}; what it is made of is safe, and the same '
+                  'command makes it') from error
+
+
+def _remove(path: pathlib.Path) -> None:
+  if path.is_dir() and not path.is_symlink():
+    shutil.rmtree(path)
+  else:
+    path.unlink(missing_ok=True)
+
+
+def _to_disk(store: pathlib.Path) -> None:
+  for folder_name, _, names in os.walk(store):
+    for name in names:
+      with open(os.path.join(folder_name, name), 'rb') as file:
+        os.fsync(file.fileno())
