@@ -5,6 +5,7 @@ notebook and of the package, so that a second build runs only what has changed.
 """
 
 import base64
+from collections.abc import Sequence
 import hashlib
 import logging
 import os
@@ -90,7 +91,7 @@ def page(notebook: nbformat.NotebookNode, stem: str) -> tuple[str, dict[str, byt
       parts.append(cell.source)
       continue
     parts.append(f'```python\n{cell.source}\n```')
-    for output in cell.get('outputs', ()):
+    for output in joined(cell.get('outputs', ())):
       png = output.get('data', {}).get('image/png')
       if png:
         name = f'{stem}-{len(pictures) + 1}.png'
@@ -99,6 +100,17 @@ def page(notebook: nbformat.NotebookNode, stem: str) -> tuple[str, dict[str, byt
       else:
         parts += [f'```text\n{said}\n```' for said in (printed(output),) if said]
   return '\n\n'.join(parts) + '\n', pictures
+
+
+def joined(outputs: Sequence[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+  """The outputs of a cell; what it printed in pieces as one."""
+  found = []
+  for output in outputs:
+    if output.output_type == 'stream' and found and found[-1].get('name') == output.name:
+      found[-1] = nbformat.from_dict(output | {'text': found[-1].text + output.text})
+    else:
+      found.append(output)
+  return found
 
 
 def printed(output: nbformat.NotebookNode) -> str:
