@@ -4,6 +4,9 @@ import pathlib
 
 from setuptools import find_packages, setup
 
+DOCS = ['mkdocs>=1.6,<2', 'mkdocs-material>=9.6', 'mkdocstrings>=1.0', 'mkdocstrings-python>=2.0',
+        'nbclient>=0.10', 'nbformat>=5.10', 'ipykernel>=6.29']
+
 setup(
     name='mmalign_jax',
     version='0.1.0',
@@ -27,7 +30,8 @@ setup(
     ],
     extras_require={
         'test': ['pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6.100', 'ruff>=0.9',
-                 'cvxpy>=1.5', 'clarabel>=0.9', 'anndata>=0.11', 'mudata>=0.3'],
+                 'cvxpy>=1.5', 'clarabel>=0.9', 'anndata>=0.11', 'mudata>=0.3', *DOCS],
+        'docs': DOCS,
         'bio': ['anndata>=0.11', 'mudata>=0.3'],
         'bench': ['torch>=2.5', 'cvxpy>=1.5', 'clarabel>=0.9', 'dit>=2.3'],
         'cuda12': ['jax[cuda12]>=0.10,<0.13'],
