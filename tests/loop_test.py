@@ -34,7 +34,7 @@ def test_results_have_dimensions_units_and_the_configuration(whole):
   folder, dataset = whole
   stored = xr.open_zarr(folder / 'results.zarr').load()
   xr.testing.assert_identical(stored, dataset)
-  assert dict(stored.sizes) == {'redundancy': 2, 'lam': 2, 'seed': 2}
+  assert dict(stored.sizes) == {'redundancy': 2, 'lam': 2, 'seed': 2, 'encoder': 2}
   for name in ('accuracy_1', 'accuracy_2', 'ceiling_1', 'ceiling_2', 'cross_entropy_1',
                'cross_entropy_2', 'cka', 'mutual_knn', 'diverged'):
     assert stored[name].attrs['long_name'] and stored[name].attrs['units']

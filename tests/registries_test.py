@@ -35,7 +35,7 @@ def swept(tmp_path_factory):
 def test_a_study_of_rows_of_ones_own(swept):
   folder, said = swept
   dataset = xr.open_zarr(folder / 'results.zarr').load()
-  assert dict(dataset.sizes) == {'redundancy': 2, 'lam': 2, 'seed': 2}
+  assert dict(dataset.sizes) == {'redundancy': 2, 'lam': 2, 'seed': 2, 'encoder': 2}
   assert np.isfinite(dataset['accuracy_1']).all() and np.isfinite(dataset['cka']).all()
   assert dataset['redundancy'].attrs['long_name'] == 'bits of my own'
   assert dataset['cross_entropy_1'].attrs['long_name'] == 'test brier loss of encoder 1'

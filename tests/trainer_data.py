@@ -62,7 +62,7 @@ def steps(path: str) -> None:
 
   two = jax.process_count() > 1  # one form says it: eight devices of one process have them all
   for loss in losses.LOSSES:
-    for learnable in (True,) if two else (False, True):
+    for learnable in (True,) if two or loss != 'info_nce' else (False, True):
       state, hypers, batch, make = one_step(loss, learnable)
       half = 16 // jax.process_count()
       own = slice(jax.process_index() * half, (jax.process_index() + 1) * half)

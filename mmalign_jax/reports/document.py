@@ -92,7 +92,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid #ddd;
   white-space: nowrap; }
-th.left, td.left { text-align: left; white-space: normal; }
+th.left, td.left { text-align: left; white-space: normal; min-width: 8rem; }
 figure { margin: 1rem 0; } img { max-width: 100%; } figcaption { font-size: .85rem; color: #555; }
 pre { white-space: pre-wrap; font: inherit; }
 """
