@@ -71,7 +71,7 @@ def test_a_reader_that_leaves_early_is_no_error():
     (['generator', '--level=3', '--name=atoms'], '--level=3 is not a setting of generator'),
     (['generator', '--name=atoms', '--synergy=0.8'], 'synergy=0.8 is outside 0..0.693'),
     (['generator', '--flip=1'], 'unrecognized arguments: --flip=1'),
-    (['measured'], "unknown command 'measured'; known: sweep, merge, generator")])
+    (['measured'], "unknown command 'measured'; known: sweep, train, merge, generator")])
 def test_wrong_commands_end_in_one_line(capsys, arguments, message):
   assert cli.main(arguments) == 2
   error = capsys.readouterr().err

@@ -22,7 +22,7 @@ def idle(monkeypatch):
   """Fails where a plan makes tables, reads data or traces a program."""
   def work(*_, **__):
     raise AssertionError('work has begun')
-  for module, name in ((study, 'make_tables'), (study.paired, 'load_paired'), (study, 'traceable'),
+  for module, name in ((study, 'make_tables'), (study.views, 'load_paired'), (study, 'traceable'),
                        (emergence, 'make_tables'), (emergence, 'traceable'), (train_plan, 'fits')):
     monkeypatch.setattr(module, name, work)
 
