@@ -10,8 +10,6 @@ if TYPE_CHECKING:  # slow to import
   import xarray as xr
 
 
-
-
 def write_dataset(dataset: 'xr.Dataset', path: pathlib.Path) -> None:
   """Writes a zarr store beside `path` and moves it there; one run at a time.
 

@@ -68,7 +68,7 @@ def accuracy_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figu
     axis.set_xlabel('strength of alignment, lam')
   for row in axes:
     row[0].set_ylabel('test accuracy')
-  _legend(figure, axes, loc='outside upper center', ncols=4)
+  _legend(figure, axes, loc='outside upper center', ncols=4 if columns > 2 else 2)
   if len(groups) > len(shown):
     figure.supxlabel(f'the first {len(shown)} of {len(groups)} settings', fontsize=8)
   return figure

@@ -4,10 +4,10 @@ import pathlib
 
 from matplotlib.figure import Figure
 import numpy as np
-from scipy import special
 import xarray as xr
 
 from mmalign_jax.reports import style
+from mmalign_jax.reports.statistics import half_width
 from mmalign_jax.reports.text import aligned, bracket, number, write_json
 
 _BOTH = ('cka', 'mutual_knn', 'recall_12', 'recall_21')
@@ -41,7 +41,7 @@ def _units(dataset: xr.Dataset, side: int) -> np.ndarray:
 def _mean(values: np.ndarray) -> tuple[float, tuple[float, float]]:
   """Mean of n units and its 95 % t interval."""
   n = len(values)
-  half = special.stdtrit(max(n - 1, 1), 0.975) * values.std(ddof=min(n - 1, 1)) / n**0.5
+  half = half_width(values.std(ddof=min(n - 1, 1)), n)
   return float(values.mean()), (float(values.mean() - half), float(values.mean() + half))
 
 
