@@ -27,9 +27,7 @@ def main(_) -> None:
       raise ValueError(f'--{flag} is missing; for example {__doc__.partition(": ")[2]}')
   shard = shards.parse(FLAGS.shard)
   settings, folder = FLAGS.config.to_dict(), pathlib.Path(FLAGS.workdir)
-  study = registry.study_of(settings)
-  if study.LAUNCHER != 'sweep':
-    raise ValueError(f'this configuration is run by launch/{study.LAUNCHER}.py')
+  study = registry.study_of(settings, 'sweep')
   loading = threading.Timer(2, load_libraries)  # while XLA compiles, Python is idle
   loading.daemon = True
   loading.start()

@@ -30,9 +30,7 @@ def main(_) -> None:
       raise ValueError(f'--{flag} is missing; for example {__doc__.partition(": ")[2]}')
   devices.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.timeout)
   settings = FLAGS.config.to_dict()
-  study = registry.study_of(settings)
-  if study.LAUNCHER != 'train':
-    raise ValueError(f'this configuration is run by launch/{study.LAUNCHER}.py')
+  study = registry.study_of(settings, 'train')
   plan = study.from_settings(settings, preset=preset.names(FLAGS['config']))
   dataset = study.run(plan, FLAGS.workdir, data_dir=FLAGS.data_dir, prepared_dir=FLAGS.prepared_dir)
   if devices.leads():

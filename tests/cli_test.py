@@ -43,6 +43,24 @@ def test_generator_table_names_units(capsys):
   assert 'pid_unique_1      0.40000 nats' in text
 
 
+@pytest.mark.parametrize('number', ['SIGINT', 'SIGTERM'])
+def test_an_interruption_within_the_garbage_collector_is_not_lost(number):
+  code = ('import gc, os, signal, sys, time\nfrom mmalign_jax import cli\n'
+          'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
+          'def within(*_):\n'
+          '  gc.callbacks.remove(within)\n'
+          f'  os.kill(os.getpid(), signal.{number})\n'
+          '  time.sleep(1)\n'
+          'def work():\n'
+          '  gc.callbacks.append(within)\n  gc.collect()\n  print("went on", flush=True)\n'
+          '  time.sleep(20)\n  print("to the end")\n'
+          'sys.exit(cli.guard(work))')
+  found = subprocess.run([sys.executable, '-c', code], env=os.environ | {'PYTHONPATH': str(ROOT)},
+                         capture_output=True, text=True, timeout=60, check=False)
+  assert found.returncode == 130 and found.stdout == 'went on\n'  # the first was lost
+  assert found.stderr.count('\n') == 1 and found.stderr.startswith('stopped; ')
+
+
 def test_an_interruption_waits_for_no_thread():
   code = ('import sys, threading, time\nfrom mmalign_jax import cli\n'
           'def interrupted(argv):\n'

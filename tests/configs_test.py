@@ -69,7 +69,8 @@ def test_what_is_trained_is_not_swept(tmp_path):
   found = subprocess.run(command, env=os.environ | {'PYTHONPATH': str(ROOT)}, timeout=300,
                          capture_output=True, text=True, check=False)
   assert found.returncode == 2
-  assert found.stderr == 'error: this configuration is run by launch/train.py\n'
+  assert found.stderr == (
+      'error: this configuration is run by mmalign train (launch/train.py)\n')
 
 
 @pytest.mark.parametrize('variant', ['', 'tiny', 'apart', 'degraded'])

@@ -21,7 +21,7 @@ import pathlib
 import signal
 import sys
 import threading
-from typing import Callable, Iterator
+from typing import Any, Callable, Iterator
 import warnings
 
 from mmalign_jax.cli import register
@@ -77,7 +77,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
   """Runs `function`; wrong input or an interruption ends in one line on standard error."""
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
+  for number in (signal.SIGTERM, signal.SIGALRM):  # the alarm is of `_once_more`
+    signal.signal(number, signal.default_int_handler)
   with _one_voice():
     return _guarded(function, stopped)
 
@@ -122,12 +123,20 @@ def _one_voice() -> Iterator[None]:
   """What fails in threads and callbacks of libraries is not printed: it reaches the user in one
   line by what waits for it, where a full disk would else print a trace for every file."""
   hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
-  sys.excepthook = sys.unraisablehook = threading.excepthook = lambda *_: None
+  sys.excepthook = threading.excepthook = lambda *_: None
+  sys.unraisablehook = _once_more
   warnings.filterwarnings('ignore', message='coroutine .* was never awaited')
   try:
     yield
   finally:
     sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
+
+
+def _once_more(unraisable: Any) -> None:
+  """A Ctrl-C that comes within a callback, as JAX's of the garbage collector, ends that only: it
+  comes again a moment later."""
+  if unraisable.exc_type is KeyboardInterrupt:
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
 
 
 def _fail(message: str) -> None:

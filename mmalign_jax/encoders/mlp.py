@@ -10,8 +10,6 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 
-
-
 class Dense(nn.Module):
   """x [in, B] -> kernel @ x + bias [features, B] in `dtype`."""
   features: int

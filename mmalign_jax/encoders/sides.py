@@ -51,7 +51,6 @@ class Side(nn.Module):
         prediction=prediction[0] if losses.task_of(spec.task).regression else prediction.T)
 
 
-
 def parts(spec: Spec) -> tuple[nn.Module, nn.Module]:
   """The encoder and the projection of one side, as the registries make them."""
   return (lookup(ENCODERS, spec.encoder, 'encoder')(spec, name='encoder'),

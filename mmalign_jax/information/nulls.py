@@ -15,7 +15,6 @@ from mmalign_jax.information import surrogate
 from mmalign_jax.information.surrogate import Sample, tables
 
 
-
 def permuted(sample: Sample, which: str, draws: int, rng: np.random.Generator) -> tuple[
     np.ndarray, np.ndarray | None]:
   """Tables [P, n1, n2, C] of permuted data, and that of the samples that took part, None if all.

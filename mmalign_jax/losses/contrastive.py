@@ -10,8 +10,6 @@ import jax.numpy as jnp
 from mmalign_jax.losses.batch import ABSENT, gather, own_columns, where_valid
 
 
-
-
 def info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
              axis_name: str | None = None, valid: chex.Array | None = None) -> chex.Array:
   """Symmetric InfoNCE with in-batch negatives (van den Oord et al. 2018; Radford et al. 2021).

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from mmalign_jax.losses.batch import ABSENT, gather, own_columns, where_valid
 
 BLOCK_SIZE = 256
+
+
 def streaming_info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
                        block_size: int = BLOCK_SIZE, axis_name: str | None = None,
                        valid: chex.Array | None = None) -> chex.Array:

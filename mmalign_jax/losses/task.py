@@ -10,8 +10,6 @@ import jax.numpy as jnp
 from mmalign_jax.types import lookup
 
 
-
-
 def cross_entropy(logits: chex.Array, y: chex.Array) -> chex.Array:
   """-log softmax(logits)[y], or against a distribution over classes.
 
@@ -49,6 +47,8 @@ class Task:
 
   def __call__(self, prediction: chex.Array, y: chex.Array) -> chex.Array:
     return self.function(prediction, y)
+
+
 TASKS = {'cross_entropy': Task(cross_entropy, soft=True),
          'l1': Task(l1, regression=True, units='label deviation')}
 

@@ -16,16 +16,21 @@ from mmalign_jax.types import lookup
 STUDIES: dict[str, Study] = {'strength': strength, 'emergence': emergence, 'train': train}
 
 
-def study_of(settings: Mapping[str, Any]) -> Study:
+def study_of(settings: Mapping[str, Any], launcher: str = '') -> Study:
   """The kind of study that settings ask for.
 
   Raises:
-    ValueError: unknown; lists the known ones.
+    ValueError: unknown (lists the known ones), or one that is not run by `launcher`, if that is
+      given.
   """
   name = settings.get('study', 'strength')
   if not isinstance(name, str):
     raise ValueError(f'study={name!r} is not a name; known: {", ".join(sorted(STUDIES))}')
-  return lookup(STUDIES, name, 'study')
+  study = lookup(STUDIES, name, 'study')
+  if launcher and study.LAUNCHER != launcher:
+    raise ValueError(f'this configuration is run by mmalign {study.LAUNCHER} '
+                     f'(launch/{study.LAUNCHER}.py)')
+  return study
 
 
 def answer(study: Study, plan: Plan, dataset: Any, folder: pathlib.Path, *, figures: bool) -> str:

@@ -9,7 +9,8 @@ from matplotlib.patches import Rectangle
 import numpy as np
 
 from mmalign_jax.reports import style
-from mmalign_jax.cli.measure.report import Question, Side, at_floor, digits
+from mmalign_jax.cli.measure.question import Question, Side
+from mmalign_jax.cli.measure.report import at_floor, digits
 from mmalign_jax.similarity.scores import Score
 from mmalign_jax.similarity import Measure
 

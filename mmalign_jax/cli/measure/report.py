@@ -1,68 +1,23 @@
 """Scores of similarity as a table, with what every number means."""
 
 from collections.abc import Callable, Iterable, Mapping
-import dataclasses
-import functools
 import math
 import textwrap
 
 import numpy as np
 
-from mmalign_jax.similarity.scores import Plan, Score
-from mmalign_jax.reports.text import aligned
+from mmalign_jax.cli.measure.question import Question, Side
 from mmalign_jax.grouped import FEW
-from mmalign_jax.similarity import Measure, arrangements
+from mmalign_jax.reports.text import aligned
+from mmalign_jax.similarity import Measure
 from mmalign_jax.similarity.interval import OF_GROUPS, RESAMPLES
+from mmalign_jax.similarity.scores import Plan, Score
 
 WIDTH = 118
 _UNMOVED = {  # invariances: a letter, and what it stands for
     'orthogonal': ('R', 'rotation of a side'), 'scaling': ('S', 'scale'),
     'translation': ('T', 'shift'), 'linear': ('A', 'any invertible linear map'),
     'rows': ('L', 'lengths of samples'), 'common': ('C', 'one rotation of both sides')}
-
-
-@dataclasses.dataclass(frozen=True)
-class Side:
-  """Where features come from, the names of their layers and the width of each."""
-  where: str
-  names: tuple[str, ...]
-  widths: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Question:
-  """What was compared: N samples of two sides, in which precision, after which preprocessing.
-
-  groups, items: codes [N] of samples that belong together, and that are partners, or None.
-  """
-  x: Side
-  y: Side
-  n: int
-  dtype: str
-  steps: tuple[str, ...]
-  plan: Plan
-  groups: np.ndarray | None = None
-  items: np.ndarray | None = None
-
-  @functools.cached_property
-  def units(self) -> arrangements.Units | None:
-    """How samples move: whole groups or, without them, whole items; None where each on its own."""
-    return arrangements.units(self.n, self.groups, self.items)
-
-  @property
-  def unit(self) -> str:
-    """What moves."""
-    return ('groups' if self.groups is not None else 'items' if self.items is not None else
-            'samples')
-
-  @property
-  def layered(self) -> bool:
-    return len(self.x.names) > 1 or len(self.y.names) > 1
-
-  def place(self, score: Score) -> dict[str, str]:
-    """Names of the layers that the score is of, by the side where there are several."""
-    return {letter: side.names[i] for letter, side, i in zip('XY', (self.x, self.y), score.layers)
-            if len(side.names) > 1}
 
 
 def table(scores: Mapping[str, Score], measures: Mapping[str, Measure], question: Question) -> str:
@@ -139,18 +94,10 @@ def _chance(measures: Mapping[str, Measure], question: Question) -> str:
 
 def _times(question: Question, null: str) -> str:
   """How often, and whether that is every arrangement there is."""
-  plan, count = question.plan, possible(question, null)
+  plan, count = question.plan, question.arrangements(null)
   if count is not None and count - 1 <= plan.permutations:
     return f'in all {count - 1} other ways' if count > 2 else 'in the one other way'
   return f'{plan.permutations} times, seed {plan.seed}'
-
-
-def possible(question: Question, null: str) -> int | None:
-  """How many arrangements of groups there are, the given one included; None without groups."""
-  units = question.units
-  if units is None:
-    return None
-  return units.count if null == 'pairs' else arrangements.sides_count(int(units.codes.max()) + 1)
 
 
 # -- rows ------------------------------------------------------------------------------------------
@@ -292,7 +239,7 @@ def _of_groups(scores: Mapping[str, Score], nulls: Mapping[str, str],
            + (' (of all where X and Y are exchanged)' if len(cut) < len(scores) else ''))
   count = int(units.codes.max()) + 1
   if count < FEW and (plan.permutations or plan.resamples):
-    ways = [f'{possible(question, null)} {said}'
+    ways = [f'{question.arrangements(null)} {said}'
             for null, said in (('pairs', 'arrangements'), ('sides', 'exchanges of X and Y'))
             if null in nulls.values() and plan.permutations]
     yield (f'{count} {unit} are few' + (f': they have {" and ".join(ways)}, the given one included'

@@ -20,7 +20,7 @@ def source_paths(source: str) -> dict[str, pathlib.Path]:
   """Where the IDX files and the recordings are in a folder with mnist/ and fsdd/ in it."""
   folder = guard.place(source)
   if not folder.is_dir():
-    raise FileNotFoundError(f'{source!r}: no such folder')
+    raise FileNotFoundError(f'data_dir={source!r}: no such folder')
   paths = {name: idx.find(folder / 'mnist', file) for name, file in IMAGES.items()}
   inner = folder / 'fsdd' / 'recordings'
   return {**paths, 'recordings': inner if inner.is_dir() else inner.parent}

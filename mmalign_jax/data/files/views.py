@@ -134,7 +134,7 @@ def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str =
     raw = stores.from_store(stores.digits(), {**asked, 'x1': x1 or 'left', 'x2': x2 or 'right'},
                            reading)
   elif not path.exists():
-    raise FileNotFoundError(f'{data!r}: no such file or folder')
+    raise FileNotFoundError(f'data={data!r}: no such file or folder')
   elif path.is_dir():
     raw = folder_views.from_folder(path, asked, reading, id)
   elif guard.kind(path) in columns.FORMATS:
