@@ -40,7 +40,7 @@ def atoms(dominant: str, others: float, n: int, draw: int) -> dict:
   key = rng.stream(draw, f'{dominant} {others} {n}')
   pairs = synthetic.draw(made, made.tables(Spec()), hyper, key, n)
   relevant = lambda row: (np.asarray(row)[:, None] >> np.array([0, 8, 9]) & 1) @ [1, 2, 4]
-  return estimate(relevant(pairs.row_1), relevant(pairs.row_2), np.asarray(pairs.y),
+  return estimate(relevant(pairs.rows[0]), relevant(pairs.rows[1]), np.asarray(pairs.y),
                   null=99, bootstrap=200, seed=draw)
 
 

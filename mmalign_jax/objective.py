@@ -81,14 +81,14 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric
   tasks = tuple(mean(task(out.prediction, batch.y)) for out in outs)
   align, weighted = alignment(
       outs, hyper, batch, schedule(hyper, progress), temperature(params, hyper, spec=spec),
-      name=spec.loss, mean=mean, axis_name=axis_name)
+      spec=spec, mean=mean, axis_name=axis_name)
   # The strengths act on the gradient of `align`, so the value is added without scaling it again.
   loss = sum(tasks) + weighted + align - jax.lax.stop_gradient(align)
   return loss, Metrics(loss, tasks, align)
 
 
 def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: chex.Array,
-              temperature: chex.Array, *, name: str, mean: Callable[[chex.Array], chex.Array],
+              temperature: chex.Array, *, spec: Spec, mean: Callable[[chex.Array], chex.Array],
               axis_name: str | None) -> tuple[chex.Array, chex.Array]:
   """The alignment loss [] of all sides, whose gradient its strengths have scaled, and its value []
   times the strengths, without a gradient.
@@ -96,13 +96,13 @@ def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: chex.
   Raises:
     ValueError: embeddings of different widths, or a loss that cannot take the batch.
   """
-  row = losses.loss_of(name)
+  row = losses.loss_of(spec.loss)
   options = dict(axis_name=axis_name, own=losses.own_settings(hyper.own))
   numbers = range(1, len(outs) + 1)
   groups = list(itertools.combinations(numbers, 2)) if row.of_pairs else [tuple(numbers)]
   widths = {out.z.shape[1] for out in outs}
   if row.of_pairs and len(widths) > 1:
-    raise ValueError('projection leaves embeddings of different widths: '
+    raise ValueError(f'projection={spec.projection!r} leaves embeddings of different widths: '
                      f'{" and ".join(str(out.z.shape[1]) for out in outs)}')
   aligns, weights = [], []
   for group in groups:

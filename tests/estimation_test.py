@@ -19,7 +19,7 @@ def drawn(atoms, n, seed=0):
   hyper = Hyper(**dict(zip(ATOMS, atoms)))
   pairs = synthetic.draw(made, made.tables(Spec()), hyper, rng.stream(seed, 'test'), n)
   relevant = lambda row: (np.asarray(row)[:, None] >> np.array([0, 8, 9]) & 1) @ [1, 2, 4]
-  return relevant(pairs.row_1), relevant(pairs.row_2), np.asarray(pairs.y)
+  return relevant(pairs.rows[0]), relevant(pairs.rows[1]), np.asarray(pairs.y)
 
 
 def independent(n, seed, shape=(STATES, STATES, 2)):

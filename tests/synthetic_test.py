@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from mmalign_jax import named
 from mmalign_jax.generators import exact, synthetic
 from mmalign_jax.types import Hyper, Spec
 
@@ -39,9 +40,9 @@ def information(generator: str = 'bits', **values) -> exact.Information:
   """Exact quantities [R] of settings [R] (scalars are repeated), as numpy arrays."""
   n = max(np.size(v) for v in values.values())
   values = {name: np.resize(v, MOST) for name, v in values.items()}  # one compilation for all
-  values = {**vars(Hyper()), **values}
+  values = {**named.traced(Hyper()), **values}
   stacked = {k: jnp.asarray(np.broadcast_to(v, MOST), jnp.float32) for k, v in values.items()}
-  hypers = Hyper(**stacked)
+  hypers = named.hyper(**stacked)
   return jax.tree.map(lambda v: np.asarray(v)[:n], informer(generator)(hypers))
 
 

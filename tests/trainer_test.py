@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -207,9 +208,7 @@ def test_batches_are_epochs_and_their_parts_the_whole():
             for i in (0, 1)]
   for whole in epoch:
     parts = [next(one) for one in both]
-    for name in ('x1', 'y', 'valid'):
-      np.testing.assert_array_equal(np.concatenate([getattr(p, name) for p in parts]),
-                                    getattr(whole, name))
+    chex.assert_trees_all_equal(jax.tree.map(lambda *part: np.concatenate(part), *parts), whole)
   halves = [pipeline.batches(data, batch_size=16, seed=3, part=i, parts=2) for i in (0, 1)]
   for whole in first[:3]:
     np.testing.assert_array_equal(np.concatenate([next(h).x[1] for h in halves]), whole.x[1])

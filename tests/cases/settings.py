@@ -42,7 +42,7 @@ def pairs_of(made: ArrayTables, n: int, seed: int = 0):
 def like_all(label: np.ndarray, n: int, folder: pathlib.Path) -> None:
   """CKA of n pairs is about that of all, whatever order the test rows come in."""
   made = tables(label)
-  whole = float(similarity.debiased_linear_cka(made.x1_test, made.x2_test))
+  whole = float(similarity.debiased_linear_cka(made.x_test[0], made.x_test[1]))
   found = [float(similarity.debiased_linear_cka(*pairs_of(made, n, seed))) for seed in (0, 1)]
   assert whole > 0.3 and np.allclose(found, whole, atol=0.12), (whole, found)
   assert found[0] != found[1]  # by the seed
@@ -60,7 +60,7 @@ def trained_on_all(folder: pathlib.Path) -> None:
 def all_of_them(folder: pathlib.Path) -> None:
   """As many pairs as there are: the rows as they are."""
   made = tables(np.repeat(np.arange(4), 10))
-  assert np.array_equal(pairs_of(made, 40)[0], made.x1_test)
+  assert np.array_equal(pairs_of(made, 40)[0], made.x_test[0])
 
 
 # -- 17, 3: refused --------------------------------------------------------------------------------
