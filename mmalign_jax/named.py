@@ -3,9 +3,8 @@
 import dataclasses
 import re
 
-import chex
 
-from mmalign_jax.types import Hyper, OwnSide, Spec
+from mmalign_jax.types import Hyper, Numeric, OwnSide, Spec
 
 # Settings of `Hyper` that every study of strength reads, beside those in `own`; the others are for
 # generators.
@@ -19,7 +18,7 @@ def is_own(name: str) -> bool:
   return bool(_OWN_NAME.fullmatch(name))
 
 
-def hyper(**settings: chex.Numeric | None) -> Hyper:
+def hyper(**settings: Numeric | None) -> Hyper:
   """Hyper(**settings), those of `Hyper.own` put there; None leaves one out.
 
   Raises:
@@ -30,7 +29,7 @@ def hyper(**settings: chex.Numeric | None) -> Hyper:
   return Hyper(**given, own=own)
 
 
-def traced(hyper: Hyper) -> dict[str, chex.Numeric]:
+def traced(hyper: Hyper) -> dict[str, Numeric]:
   """The settings of a Hyper by name, those of `own` among them."""
   found = dict(vars(hyper))
   return found | found.pop('own')

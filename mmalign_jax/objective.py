@@ -5,14 +5,13 @@ import functools
 import itertools
 import math
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
 
 from mmalign_jax import losses
 from mmalign_jax.encoders import sides
-from mmalign_jax.types import Batch, Hyper, Key, Outputs, PyTree, Shape, Spec
+from mmalign_jax.types import Array, Batch, Hyper, Key, Numeric, Outputs, PyTree, Shape, Spec
 
 
 LOG_TEMPERATURE = 'log_temperature'  # its name among the parameters
@@ -23,11 +22,11 @@ class Metrics:
   """Means over the batch []: the total, the task loss of every side, and the unweighted alignment
   loss; and Euclidean norms [] of the gradient before it is clipped, and of the parameters
   (`train_step`)."""
-  loss: chex.Array
-  task: tuple[chex.Array, ...]
-  align: chex.Array
-  grad_norm: chex.Array | None = None
-  param_norm: chex.Array | None = None
+  loss: Array
+  task: tuple[Array, ...]
+  align: Array
+  grad_norm: Array | None = None
+  param_norm: Array | None = None
 
 
 def modules(spec: Spec, n_outputs: int, n_sides: int = 2) -> tuple[sides.Side, ...]:
@@ -44,7 +43,7 @@ def init(key: Key, hyper: Hyper, *shapes: Shape, spec: Spec, n_outputs: int) -> 
   return params
 
 
-def schedule(hyper: Hyper, progress: chex.Numeric) -> chex.Array:
+def schedule(hyper: Hyper, progress: Numeric) -> Array:
   """Factor [] of all strengths at `progress` in 0..1 of training.
 
   Schedules: constant; warmup, linear from 0 over the first tenth; cosine, from the full strength
@@ -55,15 +54,15 @@ def schedule(hyper: Hyper, progress: chex.Numeric) -> chex.Array:
       0.5 * (1 + jnp.cos(math.pi * progress))])[jnp.asarray(hyper.schedule).astype(jnp.int32)]
 
 
-def strength(hyper: Hyper, side: int, other: int | None = None) -> chex.Numeric:
+def strength(hyper: Hyper, side: int, other: int | None = None) -> Numeric:
   """What encoder `side` feels of its alignment with `other` (of all where None), sides from 1: that
   of the pair if there is one, else its own, else `lam`."""
   names = ['lam_{}_{}'.format(*sorted((side, other)))] if other else []
   return next((hyper.own[name] for name in (*names, f'lam_{side}') if name in hyper.own), hyper.lam)
 
 
-def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric, *, spec: Spec,
-              n_outputs: int, axis_name: str | None = None) -> tuple[chex.Array, Metrics]:
+def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, spec: Spec,
+              n_outputs: int, axis_name: str | None = None) -> tuple[Array, Metrics]:
   """The loss [] of a batch and its parts.
 
   With one strength this is sum_i task_i + lam * align, where align is the mean over pairs of sides
@@ -87,9 +86,9 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: chex.Numeric
   return loss, Metrics(loss, tasks, align)
 
 
-def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: chex.Array,
-              temperature: chex.Array, *, spec: Spec, mean: Callable[[chex.Array], chex.Array],
-              axis_name: str | None) -> tuple[chex.Array, chex.Array]:
+def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: Array,
+              temperature: Array, *, spec: Spec, mean: Callable[[Array], Array],
+              axis_name: str | None) -> tuple[Array, Array]:
   """The alignment loss [] of all sides, whose gradient its strengths have scaled, and its value []
   times the strengths, without a gradient.
 
@@ -120,8 +119,8 @@ def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: chex.
   return sum(aligns) / len(aligns), weighted / len(aligns)
 
 
-def _mean(values: chex.Array, *, valid: chex.Array | None,
-          axis_name: str | None) -> chex.Array:
+def _mean(values: Array, *, valid: Array | None,
+          axis_name: str | None) -> Array:
   """Mean [] of values [B] over the valid; its pmean over axis_name is theirs over all devices."""
   if valid is None:
     return jnp.mean(values)
@@ -131,7 +130,7 @@ def _mean(values: chex.Array, *, valid: chex.Array | None,
   return jnp.mean(jnp.where(valid, values, 0)) / share
 
 
-def temperature(params: PyTree, hyper: Hyper, *, spec: Spec) -> chex.Array:
+def temperature(params: PyTree, hyper: Hyper, *, spec: Spec) -> Array:
   """Temperature [] of the contrastive loss: fixed, or learnt and clamped to the Spec's bounds.
 
   The gradient passes through the clamp: one that starts at a bound, or beyond it, can leave.
@@ -152,7 +151,7 @@ def within_bounds(params: PyTree, *, spec: Spec) -> PyTree:
 
 
 @jax.custom_vjp
-def scale_gradient(x: chex.Array, factor: chex.Numeric) -> chex.Array:
+def scale_gradient(x: Array, factor: Numeric) -> Array:
   """x itself; the gradient that flows back through it is multiplied by `factor` []."""
   del factor
   return x

@@ -2,21 +2,22 @@
 
 import zlib
 
-import chex
 import jax
 import jax.numpy as jnp
+
+from mmalign_jax.types import Array, Numeric
 
 ROUNDS = 16  # of the shuffle: log2(n) of the largest n in use
 
 
-def stream(seed: chex.Numeric, name: str) -> jax.Array:
+def stream(seed: Numeric, name: str) -> jax.Array:
   """Key of the stream `name` of a run: the same for every cell that shares the seed."""
   # The two words of a threefry key are name and seed: as good as folding in, with nothing to hash.
   words = jnp.stack([jnp.uint32(zlib.crc32(name.encode())), jnp.asarray(seed, jnp.uint32)])
   return jax.random.wrap_key_data(words, impl='threefry2x32')
 
 
-def permute(key: jax.Array, index: chex.Array, n: chex.Numeric) -> chex.Array:
+def permute(key: jax.Array, index: Array, n: Numeric) -> Array:
   """Image of `index` under a pseudo-random permutation of range(n).
 
   The swap-or-not shuffle (Hoang, Morris and Rogaway, CRYPTO 2012): stateless, so a batch costs
@@ -42,7 +43,7 @@ def permute(key: jax.Array, index: chex.Array, n: chex.Numeric) -> chex.Array:
   return jax.lax.fori_loop(0, ROUNDS, round_, index).astype(jnp.int32)
 
 
-def _coin(word: chex.Array) -> chex.Array:
+def _coin(word: Array) -> Array:
   """One well-mixed bit of each 32-bit word (the finaliser of MurmurHash3)."""
   word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
   word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)

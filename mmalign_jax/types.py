@@ -8,12 +8,16 @@ compiled sweep; a static one in `Spec`, one compile each.
 
 import dataclasses
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import chex
 from flax import struct
 import jax
+import numpy as np
 
+Array = jax.Array | np.ndarray
+Numeric = Array | float | int
+PyTree = Any
+Key = jax.Array
 SCHEDULES = ('constant', 'warmup', 'cosine')  # Hyper.schedule is the index
 COMPUTE_DTYPES = ('bfloat16', 'float32')
 
@@ -32,10 +36,10 @@ class Batch:
   valid [B]: bool, False for the filling of a last batch that is too short; None: all are real.
   groups [B] i32: samples that belong together, for losses that ask; None: each is its own.
   """
-  x: tuple[chex.ArrayTree, ...]
-  y: chex.Array
-  valid: chex.Array | None = None
-  groups: chex.Array | None = None
+  x: tuple[PyTree, ...]
+  y: Array
+  valid: Array | None = None
+  groups: Array | None = None
 
 
 @struct.dataclass
@@ -46,10 +50,10 @@ class Outputs:
   z [B, K] unit-norm embedding that is aligned, raw [B, K] the same before it is normalised;
   prediction [B, C] logits, or [B] for regression.
   """
-  layers: tuple[chex.Array, ...]
-  z: chex.Array
-  raw: chex.Array
-  prediction: chex.Array
+  layers: tuple[Array, ...]
+  z: Array
+  raw: Array
+  prediction: Array
 
 
 @struct.dataclass
@@ -66,30 +70,30 @@ class Hyper:
   share of pairs whose x2 is another sample's; flipped: probability that a shared bit is flipped in
   x2. seed: of data, initialisation and order.
   """
-  lam: chex.Numeric = 0.0
-  schedule: chex.Numeric = 0
-  temperature: chex.Numeric = 0.1
-  learning_rate: chex.Numeric = 5e-3
-  weight_decay: chex.Numeric = 1e-2
-  n_train: chex.Numeric = 512
-  redundancy: chex.Numeric = 4
-  unique_1: chex.Numeric = 0.0
-  unique_2: chex.Numeric = 0.0
-  synergy: chex.Numeric = 0.0
-  level: chex.Numeric = 0
-  transform_depth: chex.Numeric = 0
-  mismatched: chex.Numeric = 0.0
-  flipped: chex.Numeric = 0.0
-  seed: chex.Numeric = 0
-  own: dict[str, chex.Numeric] = dataclasses.field(default_factory=dict)
+  lam: Numeric = 0.0
+  schedule: Numeric = 0
+  temperature: Numeric = 0.1
+  learning_rate: Numeric = 5e-3
+  weight_decay: Numeric = 1e-2
+  n_train: Numeric = 512
+  redundancy: Numeric = 4
+  unique_1: Numeric = 0.0
+  unique_2: Numeric = 0.0
+  synergy: Numeric = 0.0
+  level: Numeric = 0
+  transform_depth: Numeric = 0
+  mismatched: Numeric = 0.0
+  flipped: Numeric = 0.0
+  seed: Numeric = 0
+  own: dict[str, Numeric] = dataclasses.field(default_factory=dict)
 
 
 @struct.dataclass
 class Frames:
   """Sequences of features: x [B, T, F], mask [B, T] bool, true where a frame is valid, None where
   all are. Silence is a valid frame, so zeros cannot stand for a mask."""
-  x: chex.Array
-  mask: chex.Array | None = None
+  x: Array
+  mask: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +148,8 @@ class Spec:
 @struct.dataclass
 class Draws:
   """Training samples as rows of the tables of inputs: rows, of every side [N] i32; y [N]."""
-  rows: tuple[chex.Array, ...]
-  y: chex.Array
+  rows: tuple[Array, ...]
+  y: Array
 
 
 @struct.dataclass
@@ -156,18 +160,18 @@ class Test:
   noise; data from files give their held-out rows with one-hot targets. fold [M] i32 assigns rows
   to F folds, the units that a bootstrap over test samples draws.
   """
-  x: chex.Array
-  target: chex.Array
-  fold: chex.Array
+  x: Array
+  target: Array
+  fold: Array
   n_folds: int = struct.field(pytree_node=False, default=1)
 
 
 @struct.dataclass
 class TrainState:
   """step [] i32, params and optimiser state of all encoders and their heads."""
-  step: chex.Array
-  params: chex.ArrayTree
-  opt_state: chex.ArrayTree
+  step: Array
+  params: PyTree
+  opt_state: PyTree
 
 
 def lookup(registry: dict, name: str, kind: str):
@@ -177,6 +181,4 @@ def lookup(registry: dict, name: str, kind: str):
   return registry[name]
 
 
-PyTree = chex.ArrayTree
 Shape = int | tuple[int, ...]  # of one sample; an int is a width
-Key = jax.Array

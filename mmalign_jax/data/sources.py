@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 import dataclasses
 import functools
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 from mmalign_jax import rng
 from mmalign_jax.generators import exact, synthetic
 from mmalign_jax.generators.synthetic import GENERATORS, Generator
-from mmalign_jax.types import Draws, Hyper, Key, PyTree, Range, Spec, Test
+from mmalign_jax.types import Array, Draws, Hyper, Key, PyTree, Range, Spec, Test
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,9 +29,9 @@ class Source:
   settings: tuple[str, ...]
   tables: Callable[[Spec], PyTree] | None
   draw: Callable[..., Draws]
-  inputs: Callable[..., tuple[chex.Array, ...]]
+  inputs: Callable[..., tuple[Array, ...]]
   test: Callable[..., Test]
-  pairs: Callable[..., tuple[chex.Array, ...]]
+  pairs: Callable[..., tuple[Array, ...]]
   bounds: Callable[..., tuple['Bounds', ...]]
   n_outputs: Callable[[PyTree], int]
   ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
@@ -49,19 +48,19 @@ class Source:
 class Bounds:
   """What the encoder of a side cannot pass: Bayes accuracy [] in 0..1, and mi [], I(X;Y) in nats;
   NaN where unknown."""
-  accuracy: chex.Array
-  mi: chex.Array
+  accuracy: Array
+  mi: Array
 
 
 @struct.dataclass
 class ArrayTables:
   """Paired arrays: x of every side [N, D] and y [N] to train on, *_test held out [M, ..], fold [M].
   """
-  x: tuple[chex.Array, ...]
-  y: chex.Array
-  x_test: tuple[chex.Array, ...]
-  y_test: chex.Array
-  fold: chex.Array
+  x: tuple[Array, ...]
+  y: Array
+  x_test: tuple[Array, ...]
+  y_test: Array
+  fold: Array
   n_folds: int = struct.field(pytree_node=False)
   n_outputs: int = struct.field(pytree_node=False)
 

@@ -4,19 +4,18 @@ Each gives every layer as [B, width_i], the last one last, and what masked frame
 of them follow the valid ones, does not change it. A sample without a valid frame is no error.
 """
 
-import chex
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
 from mmalign_jax.encoders.layers import (
     Block, Conv, Drawn, Linear, Tokens, max_pool, parameter, product, with_class_token)
-from mmalign_jax.types import Frames, PyTree
+from mmalign_jax.types import Array, Frames, PyTree
 
 HEADS = 2
 
 
-def frames(x: PyTree, encoder: str, dtype: str) -> tuple[chex.Array, chex.Array]:
+def frames(x: PyTree, encoder: str, dtype: str) -> tuple[Array, Array]:
   """(x [B, T, F] in `dtype`, 0 where masked; mask [B, T] bool, all true where there is none).
 
   Raises:
@@ -49,7 +48,7 @@ class AudioCNN(Drawn, nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, x: PyTree) -> tuple[chex.Array, ...]:
+  def __call__(self, x: PyTree) -> tuple[Array, ...]:
     x, mask = frames(x, f'audio_cnn{self.axes}d', self.dtype)
     x = x if self.axes == 1 else x[..., None]
     valid = mask[..., None].astype(self.dtype)  # [B, T, 1]
@@ -61,12 +60,12 @@ class AudioCNN(Drawn, nn.Module):
     return tuple(layers)
 
 
-def over_frames(x: chex.Array, valid: chex.Array) -> chex.Array:
+def over_frames(x: Array, valid: Array) -> Array:
   """x [B, T, ..., C] times valid [B, T, 1]."""
   return x * jnp.broadcast_to(valid.reshape(valid.shape[:2] + (1,) * (x.ndim - 2)), x.shape)
 
 
-def valid_mean(x: chex.Array, valid: chex.Array) -> chex.Array:
+def valid_mean(x: Array, valid: Array) -> Array:
   """Mean [B, C] in float32 of x [B, T, ..., C], which is 0 where valid [B, T, 1] is."""
   per_frame = jnp.mean(x.reshape(*x.shape[:2], -1, x.shape[-1]), axis=2, dtype=jnp.float32)
   count = jnp.sum(valid, axis=1, dtype=jnp.float32)  # [B, 1]
@@ -84,7 +83,7 @@ class AudioTransformer(Drawn, nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, x: PyTree) -> tuple[chex.Array, ...]:
+  def __call__(self, x: PyTree) -> tuple[Array, ...]:
     x, mask = frames(x, 'transformer', self.dtype)
     x = Linear(self.width, self.dtype, name='embed')(x)
     at = Tokens(self.width, 'frames', name='positions')(x.shape[1])
@@ -105,7 +104,7 @@ class GRU(Drawn, nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, x: PyTree) -> tuple[chex.Array, ...]:
+  def __call__(self, x: PyTree) -> tuple[Array, ...]:
     x, mask = frames(x, 'gru', self.dtype)
     layers = []
     for i in range(self.depth):
@@ -121,7 +120,7 @@ class GRULayer(nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, x: chex.Array, mask: chex.Array) -> tuple[chex.Array, chex.Array]:
+  def __call__(self, x: Array, mask: Array) -> tuple[Array, Array]:
     inputs = Linear(3 * self.width, self.dtype, name='inputs')(x)  # of all frames at once
     kernel = parameter(self, 'kernel', (self.width, 3 * self.width))
     bias = parameter(self, 'bias', (self.width,))
@@ -138,8 +137,8 @@ class GRULayer(nn.Module):
     return last, states.swapaxes(0, 1)
 
 
-def gru_step(h: chex.Array, inputs: chex.Array, kernel: chex.Array, bias: chex.Array,
-             dtype: str) -> chex.Array:
+def gru_step(h: Array, inputs: Array, kernel: Array, bias: Array,
+             dtype: str) -> Array:
   """The next state [B, width], float32.
 
   Args:

@@ -7,17 +7,16 @@ statistics of a norm and means are float32 whatever it is.
 import itertools
 import math
 
-import chex
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.types import Key
+from mmalign_jax.types import Array, Key
 
 TOKEN = 0.02  # standard deviation of learned tokens and positions at the start, as in BERT and ViT
 
 
-def initial(name: str, noise: chex.Array) -> chex.Array:
+def initial(name: str, noise: Array) -> Array:
   """First value of the parameter `name` from noise uniform in -1..1, of the parameter's shape.
 
   kernel [in, out]: LeCun, variance 1 / in. filters [in, out], before a ReLU: He, 2 / in. tokens:
@@ -33,20 +32,20 @@ class Drawn:
   """Of an encoder that starts as `initial` says: `encoders.init` cuts all from one draw."""
 
   @staticmethod
-  def initial(path: tuple[str, ...], noise: chex.Array, shapes: dict) -> chex.Array:
+  def initial(path: tuple[str, ...], noise: Array, shapes: dict) -> Array:
     """First value of the parameter at `path` from noise uniform in -1..1 of its shape."""
     del shapes
     return initial(path[-1], noise)
 
 
-def parameter(module: nn.Module, name: str, shape: tuple[int, ...]) -> chex.Array:
+def parameter(module: nn.Module, name: str, shape: tuple[int, ...]) -> Array:
   """The parameter `name` of a module, float32, started as `initial` says."""
-  def start(key: Key, shape: tuple[int, ...]) -> chex.Array:
+  def start(key: Key, shape: tuple[int, ...]) -> Array:
     return initial(name, jax.random.uniform(key, shape, minval=-1.0, maxval=1.0))
   return module.param(name, start, shape)
 
 
-def product(x: chex.Array, kernel: chex.Array, dtype: str) -> chex.Array:
+def product(x: Array, kernel: Array, dtype: str) -> Array:
   """x [..., in] @ kernel [in, out] in `dtype`, in full precision where that is float32."""
   precision = 'highest' if dtype == 'float32' else None
   return jnp.dot(x.astype(dtype), kernel.astype(dtype), precision=precision)
@@ -60,7 +59,7 @@ class Linear(nn.Module):
   use_bias: bool = True
 
   @nn.compact
-  def __call__(self, x: chex.Array) -> chex.Array:
+  def __call__(self, x: Array) -> Array:
     y = product(x, parameter(self, self.weights, (x.shape[-1], self.features)), self.dtype)
     if not self.use_bias:
       return y
@@ -81,7 +80,7 @@ class Conv(nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, x: chex.Array) -> chex.Array:
+  def __call__(self, x: Array) -> Array:
     extent = x.shape[1:-1]
     padded = jnp.pad(x, ((0, 0), *((s // 2, s // 2) for s in self.size), (0, 0)))
     windows = [
@@ -91,7 +90,7 @@ class Conv(nn.Module):
         jnp.concatenate(windows, axis=-1)))
 
 
-def max_pool(x: chex.Array) -> chex.Array:
+def max_pool(x: Array) -> Array:
   """x [B, *S, C] >= 0 -> maxima of pairs along every axis of S; a last one alone stays alone.
 
   A maximum over an axis of a reshape: its gradient is far faster than that of `reduce_window`.
@@ -113,7 +112,7 @@ class Attention(nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, x: chex.Array, mask: chex.Array | None = None) -> chex.Array:
+  def __call__(self, x: Array, mask: Array | None = None) -> Array:
     batch, length, width = x.shape
     if width % self.heads:
       raise ValueError(f'width={width} must be divisible by the {self.heads} heads of attention')
@@ -139,7 +138,7 @@ class Block(nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, x: chex.Array, mask: chex.Array | None = None) -> chex.Array:
+  def __call__(self, x: Array, mask: Array | None = None) -> Array:
     width = x.shape[-1]
     attend = lambda h: Attention(self.heads, self.dtype, name='attention')(h, mask)
     feed = lambda h: Linear(width, self.dtype, name='out')(
@@ -166,7 +165,7 @@ class Tokens(nn.Module):
   exact: bool = False
 
   @nn.compact
-  def __call__(self, length: int) -> chex.Array:
+  def __call__(self, length: int) -> Array:
     if not self.has_variable('params', 'tokens'):
       return parameter(self, 'tokens', (length, self.width))
     known = self.get_variable('params', 'tokens')
@@ -175,7 +174,7 @@ class Tokens(nn.Module):
     return known[:length]
 
 
-def with_class_token(module: nn.Module, x: chex.Array, dtype: str) -> chex.Array:
+def with_class_token(module: nn.Module, x: Array, dtype: str) -> Array:
   """x [B, T, width] -> [B, 1 + T, width] with a learned token before the others, to sum them up.
 
   It has no position of its own, which would only be added to it.

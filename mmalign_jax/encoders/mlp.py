@@ -5,9 +5,10 @@ With the batch in the last axis a vmapped ensemble of narrow layers is markedly 
 
 import math
 
-import chex
 from flax import linen as nn
 import jax.numpy as jnp
+
+from mmalign_jax.types import Array
 
 
 class Dense(nn.Module):
@@ -16,7 +17,7 @@ class Dense(nn.Module):
   dtype: str = 'float32'
 
   @nn.compact
-  def __call__(self, x: chex.Array) -> chex.Array:
+  def __call__(self, x: Array) -> Array:
     kernel = self.param('kernel', nn.initializers.zeros, (self.features, x.shape[0]))
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
     precision = 'highest' if self.dtype == 'float32' else None
@@ -24,7 +25,7 @@ class Dense(nn.Module):
     return jnp.dot(kernel, x, precision=precision) + bias[:, None]
 
 
-def fan_in(path: tuple[str, ...], noise: chex.Array, shapes: dict) -> chex.Array:
+def fan_in(path: tuple[str, ...], noise: Array, shapes: dict) -> Array:
   """PyTorch's default from noise uniform in -1..1: within 1 / sqrt(fan in), biases too.
 
   path: of the parameter among all `shapes` {path: shape}.
@@ -40,7 +41,7 @@ class MLP(nn.Module):
   features_first, initial = True, staticmethod(fan_in)
 
   @nn.compact
-  def __call__(self, x: chex.Array) -> tuple[chex.Array, ...]:
+  def __call__(self, x: Array) -> tuple[Array, ...]:
     layers = []
     for _ in range(self.depth):
       x = nn.leaky_relu(Dense(self.width, self.dtype)(x), 0.1)
@@ -57,7 +58,7 @@ class Projection(nn.Module):
   features_first, initial = True, staticmethod(fan_in)
 
   @nn.compact
-  def __call__(self, h: chex.Array) -> chex.Array:
+  def __call__(self, h: Array) -> Array:
     if self.hidden:
       h = nn.leaky_relu(Dense(self.width, self.dtype, name='hidden')(h), 0.1)
     return h if self.width is None else Dense(self.width, self.dtype, name='out')(h)

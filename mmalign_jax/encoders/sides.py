@@ -17,7 +17,7 @@ from mmalign_jax import losses
 from mmalign_jax.encoders.audio import GRU, AudioCNN, AudioTransformer
 from mmalign_jax.encoders.mlp import MLP, Dense, Projection, fan_in
 from mmalign_jax.encoders.vision import LeNet, ViT
-from mmalign_jax.types import Frames, Key, Outputs, PyTree, Shape, Spec, lookup
+from mmalign_jax.types import Array, Frames, Key, Outputs, PyTree, Shape, Spec, lookup
 
 EPS = 1e-12  # keeps the gradient of a norm finite at zero
 
@@ -62,7 +62,7 @@ def features_first(module: nn.Module) -> bool:
   return getattr(module, 'features_first', False)
 
 
-def flat(x: PyTree, encoder: str) -> chex.Array:
+def flat(x: PyTree, encoder: str) -> Array:
   """x [B, ...] -> [B, D]."""
   if isinstance(x, Frames):
     raise ValueError(f'encoder {encoder!r} takes no mask of frames')
@@ -72,7 +72,7 @@ def flat(x: PyTree, encoder: str) -> chex.Array:
   return x
 
 
-def unit_norm(z: chex.Array) -> chex.Array:
+def unit_norm(z: Array) -> Array:
   """z [B, K] with rows of Euclidean norm 1; a zero row stays zero, with a finite gradient."""
   z = z.T
   return (z * jax.lax.rsqrt(jnp.sum(z * z, axis=0, keepdims=True) + EPS)).T

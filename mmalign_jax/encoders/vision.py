@@ -1,18 +1,17 @@
 """Encoders of images [B, H, W, C]. Each gives every layer as [B, width_i], the last one last."""
 
-import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
 from mmalign_jax.encoders.layers import (
     Block, Conv, Drawn, Linear, Tokens, layer_norm, max_pool, with_class_token)
-from mmalign_jax.types import Frames, PyTree
+from mmalign_jax.types import Array, Frames, PyTree
 
 PATCH = 4
 HEADS = 2
 
 
-def images(x: PyTree, encoder: str) -> chex.Array:
+def images(x: PyTree, encoder: str) -> Array:
   """x itself.
 
   Raises:
@@ -36,7 +35,7 @@ class LeNet(Drawn, nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, x: PyTree) -> tuple[chex.Array, ...]:
+  def __call__(self, x: PyTree) -> tuple[Array, ...]:
     x = images(x, 'lenet').astype(self.dtype)
     layers = []
     for i in range(self.depth):
@@ -55,7 +54,7 @@ class ViT(Drawn, nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, x: PyTree) -> tuple[chex.Array, ...]:
+  def __call__(self, x: PyTree) -> tuple[Array, ...]:
     x = Linear(self.width, self.dtype, name='embed')(patches(images(x, 'vit')))
     at = Tokens(self.width, 'patches', exact=True, name='positions')(x.shape[1])
     x = x + jnp.broadcast_to(at.astype(self.dtype), x.shape)
@@ -67,7 +66,7 @@ class ViT(Drawn, nn.Module):
     return (*layers[:-1], layer_norm(self.dtype, 'norm')(layers[-1]))
 
 
-def patches(x: chex.Array) -> chex.Array:
+def patches(x: Array) -> Array:
   """x [B, H, W, C] -> [B, H/4 * W/4, 16 C].
 
   Raises:

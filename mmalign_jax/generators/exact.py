@@ -7,30 +7,29 @@ symmetric channel: flip probability 0 where the side sees it, 1/2 where it does 
 
 import math
 
-import chex
 from flax import struct
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
 from mmalign_jax.generators import synthetic
 from mmalign_jax.generators.synthetic import SHARED, Generator, Tables
-from mmalign_jax.types import Hyper, Test
+from mmalign_jax.types import Array, Hyper, Test
 
 
 @struct.dataclass
 class Information:
   """Scalars []: mutual informations in nats, Bayes accuracies in 0..1 (of X1, X2 and both),
   and how many task bits are shared or private to a side (nominal, not information)."""
-  mi_joint: chex.Array
-  mi_1: chex.Array
-  mi_2: chex.Array
-  mi_1_2: chex.Array
-  bayes_accuracy_1: chex.Array
-  bayes_accuracy_2: chex.Array
-  bayes_accuracy: chex.Array
-  shared: chex.Array
-  unique_1: chex.Array
-  unique_2: chex.Array
+  mi_joint: Array
+  mi_1: Array
+  mi_2: Array
+  mi_1_2: Array
+  bayes_accuracy_1: Array
+  bayes_accuracy_2: Array
+  bayes_accuracy: Array
+  shared: Array
+  unique_1: Array
+  unique_2: Array
 
 
 def information(generator: Generator, tables: Tables, hyper: Hyper) -> Information:
@@ -63,7 +62,7 @@ def information(generator: Generator, tables: Tables, hyper: Hyper) -> Informati
       unique_2=jnp.sum(only_2 & ~only_1))
 
 
-def side_posterior(masks: chex.Array, labels: chex.Array, hyper: Hyper, side: int) -> chex.Array:
+def side_posterior(masks: Array, labels: Array, hyper: Hyper, side: int) -> Array:
   """p(y | what one side sees) for every value of the task bits: [2**T, C].
 
   Args:
@@ -94,7 +93,7 @@ def test_set(generator: Generator, tables: Tables, hyper: Hyper, side: int) -> T
   return Test(x, target, fold=jnp.zeros_like(rows), n_folds=1)
 
 
-def entropy(p: chex.Array) -> chex.Array:
+def entropy(p: Array) -> Array:
   """-sum p log p over the last axis, in nats; 0 log 0 = 0."""
   return -jnp.sum(xlogy(p, p), axis=-1)
 

@@ -14,14 +14,13 @@ import dataclasses
 import functools
 import math
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlog1py
 import numpy as np
 
-from mmalign_jax.types import Draws, Hyper, Key, Range, Spec
+from mmalign_jax.types import Array, Draws, Hyper, Key, Range, Spec
 
 SHARED, PRIVATE = 8, 4
 WIDTH = SHARED + PRIVATE          # features of one side
@@ -40,10 +39,10 @@ _SHARED = np.uint32(0x00FF)
 class Tables:
   """Constants of a generator: x1, x2 [depth + 1, M, 12] inputs by transform depth and row,
   masks [9, T] u32 by redundancy and labels [10, 2**T, C] by level (None where computed)."""
-  x1: chex.Array
-  x2: chex.Array
-  masks: chex.Array | None = None
-  labels: chex.Array | None = None
+  x1: Array
+  x2: Array
+  masks: Array | None = None
+  labels: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,7 +58,7 @@ class Generator:
   """
   settings: tuple[str, ...]
   tables: Callable[[Spec], Tables]
-  task: Callable[[Tables, Hyper], tuple[chex.Array, chex.Array]]
+  task: Callable[[Tables, Hyper], tuple[Array, Array]]
   ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
   words: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
   start: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -70,13 +69,13 @@ class Generator:
 # -- the two generators ------------------------------------------------------------------------
 
 
-def bits_task(tables: Tables, hyper: Hyper) -> tuple[chex.Array, chex.Array]:
+def bits_task(tables: Tables, hyper: Hyper) -> tuple[Array, Array]:
   """Masks [8] and labels [256, 4]: redundancy picks a row of one table, level of the other."""
   row = jnp.asarray(hyper.redundancy).astype(jnp.int32)
   return tables.masks[row], tables.labels[jnp.asarray(hyper.level).astype(jnp.int32)]
 
 
-def atoms_task(tables: Tables, hyper: Hyper) -> tuple[chex.Array, chex.Array]:
+def atoms_task(tables: Tables, hyper: Hyper) -> tuple[Array, Array]:
   """Masks [4] and labels [16, 16]: y is four bits, each its source through its own noise.
 
   The sources are one shared bit, one private bit of each side, and the XOR of one private bit of
@@ -92,7 +91,7 @@ def atoms_task(tables: Tables, hyper: Hyper) -> tuple[chex.Array, chex.Array]:
   return jnp.array([1 << 0, 1 << 8, 1 << 12, (1 << 9) | (1 << 13)], jnp.uint32), labels
 
 
-def flip_probability(nats: chex.Array) -> chex.Array:
+def flip_probability(nats: Array) -> Array:
   """Flip probability e in [0, 1/2] at which a fair bit keeps `nats` = ln 2 - H(e) of information.
 
   Solved by bisection on 1 - 2e, elementwise; `nats` in 0..ln 2.
@@ -152,7 +151,7 @@ def atoms_tables(spec: Spec) -> Tables:
   return Tables(*input_tables(spec))
 
 
-def input_tables(spec: Spec) -> tuple[chex.Array, chex.Array]:
+def input_tables(spec: Spec) -> tuple[Array, Array]:
   """Inputs x1, x2 [MAX_DEPTH + 1, 4096, 12], standardised, by transform depth and row.
 
   Row r holds the bits of r as -1 or 1 at depth 0. At depth d > 0 they have gone through
@@ -202,31 +201,31 @@ def draw(generator: Generator, tables: Tables, hyper: Hyper, key: Key, n: int) -
   return Draws((row_1.astype(jnp.int32), row_2.astype(jnp.int32)), y.astype(jnp.int32))
 
 
-def task_pattern(sample: chex.Array, masks: chex.Array) -> chex.Array:
+def task_pattern(sample: Array, masks: Array) -> Array:
   """Value [N] i32 in 0..2**T-1 of the task bits [T] of each 16-bit sample [N]."""
   parity = jax.lax.population_count(sample.astype(jnp.uint32)[:, None] & masks[None]) & 1
   place = jnp.arange(masks.shape[0], dtype=jnp.uint32)
   return jnp.sum(parity << place[None], axis=1).astype(jnp.int32)
 
 
-def side_sample(row: chex.Array, side: int) -> chex.Array:
+def side_sample(row: Array, side: int) -> Array:
   """16-bit sample that a row of one side stands for, the other side's private bits zero."""
   row = row.astype(jnp.uint32)
   return row if side == 1 else (row & _SHARED) | ((row >> SHARED) << WIDTH)
 
 
-def hidden_from(masks: chex.Array, side: int) -> chex.Array:
+def hidden_from(masks: Array, side: int) -> Array:
   """[T] bool: task bits that need a private bit of the other side."""
   return (masks & (_ONLY_2 if side == 1 else _ONLY_1)) > 0
 
 
-def touches_shared(masks: chex.Array) -> chex.Array:
+def touches_shared(masks: Array) -> Array:
   """[T] bool: task bits that read a shared bit."""
   return (masks & _SHARED) > 0
 
 
-def inputs(tables: Tables, hyper: Hyper, rows: Sequence[chex.Array],
-           ) -> tuple[chex.Array, chex.Array]:
+def inputs(tables: Tables, hyper: Hyper, rows: Sequence[Array],
+           ) -> tuple[Array, Array]:
   """x1 [B, 12] and x2 [B, 12] of rows [B] of both sides, at the transform depth of the cell."""
   depth = jnp.asarray(hyper.transform_depth).astype(jnp.int32)
   return tables.x1[depth, rows[0]], tables.x2[depth, rows[1]]

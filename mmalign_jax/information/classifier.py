@@ -3,12 +3,12 @@
 from collections.abc import Callable
 import warnings
 
-import chex
 from flax import struct
 import numpy as np
 
 from mmalign_jax import grouped
 from mmalign_jax.information.nearest import checked_labels, checked_samples
+from mmalign_jax.types import Array, Numeric
 
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0)  # C of scikit-learn: the inverse of the penalty
 TRUST = (0.0, 0.5, 0.8, 0.9, 0.97, 0.99, 0.997)  # in the classifier; the rest is in frequencies
@@ -20,13 +20,13 @@ _STEPS = 200
 @struct.dataclass
 class HeldOut:
   """value [] of I(X;Y) in nats and its standard error []; chosen: the model of each fold."""
-  value: chex.Numeric
-  error: chex.Numeric
+  value: Numeric
+  error: Numeric
   chosen: tuple[str, ...] = struct.field(pytree_node=False, default=())
 
 
-def held_out(x: chex.Array, y: chex.Array, seed: int, folds: int = 5, *,
-             groups: chex.Array | None = None) -> HeldOut:
+def held_out(x: Array, y: Array, seed: int, folds: int = 5, *,
+             groups: Array | None = None) -> HeldOut:
   """H(Y) less the cross-entropy of classifiers on samples that they have not seen.
 
   In expectation below I(X;Y) for any classifier q: the difference is the divergence of q(y|x) from

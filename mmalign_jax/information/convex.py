@@ -13,13 +13,14 @@ import numpy as np
 
 from mmalign_jax.information import discrete, solver
 from mmalign_jax.information.decomposition import Decomposition, checked_table, from_redundancy
+from mmalign_jax.types import Array, Numeric
 
 TOLERANCE = 1e-6  # nats
 _AIM = 1e-2       # share of the tolerance that is aimed at: the last steps are cheap
 _STEPS = 300
 
 
-def broja(p: chex.Array, *, tol: float = TOLERANCE) -> Decomposition:
+def broja(p: Array, *, tol: float = TOLERANCE) -> Decomposition:
   """Redundancy, unique and synergistic information of p(x1, x2, y), with a certificate.
 
   Computed in float64 whatever the setting of JAX. Zeros, states that never occur and labels that
@@ -67,7 +68,7 @@ def staged(x) -> bool:
 
 # jit here, and not at the edge, since the float64 of this function is its own affair.
 @functools.partial(jax.jit, static_argnames='steps')
-def _broja(p: chex.Array, tol: chex.Numeric, steps: int) -> Decomposition:
+def _broja(p: Array, tol: Numeric, steps: int) -> Decomposition:
   batch = p.shape[:-3]
   one = functools.partial(_one, tol=tol, steps=steps)
   if not batch:
@@ -76,7 +77,7 @@ def _broja(p: chex.Array, tol: chex.Numeric, steps: int) -> Decomposition:
   return jax.tree.map(lambda leaf: leaf.reshape(*batch, *leaf.shape[1:]), found)
 
 
-def _one(p: chex.Array, tol: chex.Numeric, steps: int) -> Decomposition:
+def _one(p: Array, tol: Numeric, steps: int) -> Decomposition:
   m1, m2 = p.sum(axis=1), p.sum(axis=0)
   best = jax.lax.stop_gradient(solver.solve(jax.lax.stop_gradient(p), tol, steps))
   moved = lambda m, price: jnp.sum((m - jax.lax.stop_gradient(m)) * jnp.where(m > 0, price, 0))
@@ -94,12 +95,12 @@ def _one(p: chex.Array, tol: chex.Numeric, steps: int) -> Decomposition:
   return found.replace(synergy=_above(found.synergy))
 
 
-def _above(x: chex.Array) -> chex.Array:
+def _above(x: Array) -> Array:
   """x, 0 where rounding made it negative, with the gradient of x."""
   return x - jnp.minimum(0, jax.lax.stop_gradient(x))
 
 
-def broja_many(p: chex.Array, *, tol: float = 1e-5) -> np.ndarray:
+def broja_many(p: Array, *, tol: float = 1e-5) -> np.ndarray:
   """Atoms [B, 4] in nats, in the order of ATOMS, of many tables p [B, n1, n2, C], as float64.
 
   For nulls and resamples, whose spread is far wider than `tol`; tables are not checked.
@@ -117,7 +118,7 @@ def broja_many(p: chex.Array, *, tol: float = 1e-5) -> np.ndarray:
 
 
 @jax.jit
-def _atoms(p: chex.Array, tol: chex.Numeric) -> tuple[chex.Array, chex.Array]:
+def _atoms(p: Array, tol: Numeric) -> tuple[Array, Array]:
   def one(table):
     found = _one(table, tol, _STEPS)
     return found.atoms(), found.gap

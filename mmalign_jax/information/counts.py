@@ -6,7 +6,6 @@ where there is none. NumPy counts give NumPy float64; JAX arrays keep their prec
 `nsb` work under jit and vmap, where what cannot be seen is not checked.
 """
 
-import chex
 from flax import struct
 import jax
 from jax.scipy import special as jax_special
@@ -14,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax.information.discrete import Axes
+from mmalign_jax.types import Array, Key, Numeric
 
 _COARSE, _FINE = 160, 256  # points of the integral over the concentration
 
 
-def plug_in(counts: chex.Array, axis: Axes | None = None) -> chex.Array:
+def plug_in(counts: Array, axis: Axes | None = None) -> Array:
   """H of the frequencies [...] in nats; too low by about (K - 1) / 2N.
 
   Args:
@@ -32,7 +32,7 @@ def plug_in(counts: chex.Array, axis: Axes | None = None) -> chex.Array:
   return _h(xp, n)
 
 
-def miller_madow(counts: chex.Array, axis: Axes | None = None) -> chex.Array:
+def miller_madow(counts: Array, axis: Axes | None = None) -> Array:
   """Plug-in + (K - 1) / 2N [...] in nats, K the number of states that were seen.
 
   Miller (1955), Note on the bias of information estimates. Arguments as `plug_in`.
@@ -42,7 +42,7 @@ def miller_madow(counts: chex.Array, axis: Axes | None = None) -> chex.Array:
   return _h(xp, n) + (seen - 1) / (2 * _some(xp, _sum(n)))
 
 
-def chao_shen(counts: chex.Array, axis: Axes | None = None) -> chex.Array:
+def chao_shen(counts: Array, axis: Axes | None = None) -> Array:
   """-sum C p log(C p) / (1 - (1 - C p)^N) [...] in nats, C the coverage 1 - singletons / N.
 
   Chao and Shen (2003), Environmental and Ecological Statistics 10:429: what was not seen is made up
@@ -58,7 +58,7 @@ def chao_shen(counts: chex.Array, axis: Axes | None = None) -> chex.Array:
   return 0 - _sum(_plogp(xp, p) / xp.where(n > 0, 1 - unseen, 1))
 
 
-def grassberger(counts: chex.Array, axis: Axes | None = None) -> chex.Array:
+def grassberger(counts: Array, axis: Axes | None = None) -> Array:
   """log N - sum n G(n) / N [...] in nats, G(n) = psi(n) + (-1)^n (psi((n+1)/2) - psi(n/2)) / 2.
 
   Grassberger (2003, arXiv physics/0307138). Arguments as `plug_in`; counts are whole numbers.
@@ -71,7 +71,7 @@ def grassberger(counts: chex.Array, axis: Axes | None = None) -> chex.Array:
   return xp.log(total) - _sum(n * g) / total
 
 
-def nsb(counts: chex.Array, axis: Axes | None = None) -> np.ndarray:
+def nsb(counts: Array, axis: Axes | None = None) -> np.ndarray:
   """Posterior mean of H [...] in nats, float64, under a prior that is nearly flat in H.
 
   Nemenman, Shafee and Bialek (2002, arXiv physics/0108025): Dirichlet priors of concentration beta,
@@ -92,8 +92,8 @@ ENTROPIES = {'plug_in': plug_in, 'miller_madow': miller_madow, 'chao_shen': chao
              'grassberger': grassberger, 'nsb': nsb}
 
 
-def mutual_information(counts: chex.Array, x: Axes = 0, y: Axes = -1, *,
-                       entropy: str = 'miller_madow') -> chex.Array:
+def mutual_information(counts: Array, x: Axes = 0, y: Axes = -1, *,
+                       entropy: str = 'miller_madow') -> Array:
   """H(X) + H(Y) - H(X,Y) [] in nats of counts of any shape, each by the same estimator.
 
   Near or below 0 where X and Y are independent: what is left of the bias of three entropies need
@@ -129,13 +129,13 @@ class Shuffled:
   about 0 where X and Y are independent, somewhat low where they are not (the bias shrinks with
   dependence); p_value: (1 + number of permutations at least as high) / (1 + permutations).
   """
-  mi: chex.Numeric
-  null_mean: chex.Numeric
-  corrected: chex.Numeric
-  p_value: chex.Numeric
+  mi: Numeric
+  null_mean: Numeric
+  corrected: Numeric
+  p_value: Numeric
 
 
-def shuffled(x: chex.Array, y: chex.Array, seed: int | chex.PRNGKey, permutations: int = 200, *,
+def shuffled(x: Array, y: Array, seed: int | Key, permutations: int = 200, *,
              entropy: str = 'plug_in') -> Shuffled:
   """Mutual information of two columns of codes less that of permuted pairs; on the host.
 
@@ -165,7 +165,7 @@ def shuffled(x: chex.Array, y: chex.Array, seed: int | chex.PRNGKey, permutation
   return Shuffled(mi, mean, mi - mean, (1 + reached) / (1 + permutations))
 
 
-def _codes(x: chex.Array, name: str) -> tuple[np.ndarray, int]:
+def _codes(x: Array, name: str) -> tuple[np.ndarray, int]:
   """Codes [N] in 0..n-1, and n."""
   x = np.asarray(x)
   if x.ndim != 1 or x.size == 0:
@@ -176,7 +176,7 @@ def _codes(x: chex.Array, name: str) -> tuple[np.ndarray, int]:
   return codes, len(values)
 
 
-def _generator(seed: int | chex.PRNGKey) -> np.random.Generator:
+def _generator(seed: int | Key) -> np.random.Generator:
   if isinstance(seed, jax.Array):
     seed = np.asarray(jax.random.key_data(seed)).ravel()
   return np.random.default_rng(seed)
@@ -199,7 +199,7 @@ def _axes(rank: int, axes: Axes, name: str) -> tuple[int, ...]:
   return tuple(axis % rank for axis in axes)
 
 
-def _cells(counts: chex.Array, axis: Axes | None, whole: bool = False):
+def _cells(counts: Array, axis: Axes | None, whole: bool = False):
   """The library to compute with, and counts [..., K] with the states as one last axis."""
   xp = jnp if isinstance(counts, jax.Array) else np
   n = xp.asarray(counts)
@@ -222,20 +222,20 @@ def _check(n: np.ndarray, whole: bool):
     raise ValueError(f'counts has {n[n != np.round(n)][0]:g}; this estimator needs whole numbers')
 
 
-def _sum(x: chex.Array) -> chex.Array:
+def _sum(x: Array) -> Array:
   return x.sum(axis=-1)
 
 
-def _some(xp, n: chex.Array) -> chex.Array:
+def _some(xp, n: Array) -> Array:
   """n, with 1 for 0, where what is divided or looked up is then not used."""
   return xp.where(n > 0, n, 1)
 
 
-def _h(xp, n: chex.Array) -> chex.Array:
+def _h(xp, n: Array) -> Array:
   return 0 - _sum(_plogp(xp, n / _some(xp, n.sum(axis=-1, keepdims=True))))  # 0 - 0 is not -0
 
 
-def _plogp(xp, p: chex.Array) -> chex.Array:
+def _plogp(xp, p: Array) -> Array:
   return p * xp.log(_some(xp, p))
 
 

@@ -12,11 +12,12 @@ of the sources, C of the target. A table is p(x1, x2, y) [n1, n2, C], the target
 
 import warnings
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from mmalign_jax.types import Array
 
 ATOMS = ('redundancy', 'unique_1', 'unique_2', 'synergy')
 NEAR = 1e-3     # a sum this close to 1 is a rounded table
@@ -32,19 +33,19 @@ class Decomposition:
   redundancy can be, in nats (0 for closed forms). q [..., n1, n2, C]: the optimal Q of BROJA, else
   None. method, units: names.
   """
-  redundancy: chex.Array
-  unique_1: chex.Array
-  unique_2: chex.Array
-  synergy: chex.Array
-  mi_1: chex.Array
-  mi_2: chex.Array
-  mi_joint: chex.Array
-  gap: chex.Array
-  q: chex.Array | None = None
+  redundancy: Array
+  unique_1: Array
+  unique_2: Array
+  synergy: Array
+  mi_1: Array
+  mi_2: Array
+  mi_joint: Array
+  gap: Array
+  q: Array | None = None
   method: str = struct.field(pytree_node=False, default='')
   units: str = struct.field(pytree_node=False, default='nats')
 
-  def atoms(self) -> chex.Array:
+  def atoms(self) -> Array:
     """[..., 4] in the order of ATOMS."""
     atoms = [getattr(self, name) for name in ATOMS]
     traced = any(isinstance(atom, jax.Array) for atom in atoms)
@@ -59,8 +60,8 @@ class Decomposition:
     return self.replace(**scaled, units='bits')
 
 
-def from_redundancy(redundancy: chex.Array, mi_1: chex.Array, mi_2: chex.Array,
-                    mi_joint: chex.Array, **rest) -> Decomposition:
+def from_redundancy(redundancy: Array, mi_1: Array, mi_2: Array,
+                    mi_joint: Array, **rest) -> Decomposition:
   """The other three atoms by the three sums, at least 0; all arguments [...] in nats."""
   positive = lambda atom: atom * (atom > 0)  # what is lost is rounding
   return Decomposition(
@@ -68,7 +69,7 @@ def from_redundancy(redundancy: chex.Array, mi_1: chex.Array, mi_2: chex.Array,
       positive(mi_joint - mi_1 - mi_2 + redundancy), mi_1, mi_2, mi_joint, **rest)
 
 
-def checked_table(p: chex.Array, name: str = 'p') -> chex.Array:
+def checked_table(p: Array, name: str = 'p') -> Array:
   """p [..., n1, n2, C] as floating point with sum 1 (outside jit and vmap, where it can be seen).
 
   Raises:

@@ -9,16 +9,18 @@ from collections.abc import Sequence
 import chex
 import jax.numpy as jnp
 
+from mmalign_jax.types import Array
+
 Axes = int | Sequence[int]
 
 
-def xlogx(p: chex.Array) -> chex.Array:
+def xlogx(p: Array) -> Array:
   """p log p elementwise; 0 and of gradient 0 at p = 0."""
   some = p > 0
   return jnp.where(some, p * jnp.log(jnp.where(some, p, 1)), 0)
 
 
-def entropy(p: chex.Array, axis: Axes | None = None) -> chex.Array:
+def entropy(p: Array, axis: Axes | None = None) -> Array:
   """H = -sum p log p [] in nats over `axis` (all axes): p of any shape, sum 1 over these axes.
 
   Cover and Thomas (2006), Elements of Information Theory, equation 2.1.
@@ -26,7 +28,7 @@ def entropy(p: chex.Array, axis: Axes | None = None) -> chex.Array:
   return -jnp.sum(xlogx(p), axis=axis)
 
 
-def mutual_information(p: chex.Array, x: Axes = 0, y: Axes = -1) -> chex.Array:
+def mutual_information(p: Array, x: Axes = 0, y: Axes = -1) -> Array:
   """I(X;Y) [] in nats of a table p of any shape; axes in neither x nor y are summed out.
 
   Args:
@@ -39,8 +41,8 @@ def mutual_information(p: chex.Array, x: Axes = 0, y: Axes = -1) -> chex.Array:
   return conditional_mutual_information(p, x, y, given=())
 
 
-def conditional_mutual_information(p: chex.Array, x: Axes = 0, y: Axes = -1,
-                                   given: Axes = 1) -> chex.Array:
+def conditional_mutual_information(p: Array, x: Axes = 0, y: Axes = -1,
+                                   given: Axes = 1) -> Array:
   """I(X;Y|Z) = H(X,Z) + H(Y,Z) - H(X,Y,Z) - H(Z) [] in nats; arguments as `mutual_information`."""
   p = jnp.asarray(p)
   x, y, z = groups = [_axes(axes, p.ndim) for axes in (x, y, given)]
@@ -51,7 +53,7 @@ def conditional_mutual_information(p: chex.Array, x: Axes = 0, y: Axes = -1,
   return of(x, z) + of(y, z) - of(x, y, z) - of(z)
 
 
-def interaction_information(p: chex.Array) -> chex.Array:
+def interaction_information(p: Array) -> Array:
   """Co-information I(X1;Y) - I(X1;Y|X2) = I(X1;Y) + I(X2;Y) - I(X1,X2;Y) [] in nats, p [n1, n2, C].
 
   Redundancy less synergy, of every decomposition (Williams and Beer 2010, arXiv 1004.2515, which
@@ -69,11 +71,11 @@ def _axes(axes: Axes, rank: int) -> tuple[int, ...]:
   return tuple(axis % rank for axis in axes)
 
 
-def _marginal(p: chex.Array, keep: Sequence[int]) -> chex.Array:
+def _marginal(p: Array, keep: Sequence[int]) -> Array:
   return jnp.sum(p, axis=tuple(axis for axis in range(p.ndim) if axis not in keep))
 
 
-def three(p: chex.Array) -> tuple[chex.Array, chex.Array, chex.Array]:
+def three(p: Array) -> tuple[Array, Array, Array]:
   """I(X1;Y), I(X2;Y), I(X1,X2;Y) [...] in nats of tables p [..., n1, n2, C]."""
   h_y = entropy(p.sum(axis=(-3, -2)), axis=-1)
   def of(joint, sources):  # H(Y) + H(X) - H(X,Y), X the `sources` axes before the last

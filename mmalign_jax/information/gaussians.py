@@ -1,14 +1,14 @@
 """Information of jointly normal variables, from their covariance alone: log-determinants."""
 
-import chex
 import numpy as np
 
 from mmalign_jax.information.decomposition import Decomposition, from_redundancy
+from mmalign_jax.types import Array
 
 _ROUNDING = 1e-8  # of a covariance with unit variances, between its two halves
 
 
-def gaussian(covariance: chex.Array, d1: int, d2: int) -> Decomposition:
+def gaussian(covariance: Array, d1: int, d2: int) -> Decomposition:
   """Decomposition of jointly normal X1 [d1], X2 [d2] about Y, the rest of the variables.
 
   I(A;B) = (log det S_A + log det S_B - log det S_AB) / 2, and redundancy = min(I(X1;Y), I(X2;Y)).

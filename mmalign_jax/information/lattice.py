@@ -7,7 +7,6 @@ of synergy.
 
 import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 
@@ -15,9 +14,10 @@ from mmalign_jax.information import discrete
 from mmalign_jax.information.convex import staged, broja
 from mmalign_jax.information.decomposition import Decomposition, checked_table, from_redundancy
 from mmalign_jax.information.discrete import xlogx
+from mmalign_jax.types import Array
 
 
-def imin(p: chex.Array) -> Decomposition:
+def imin(p: Array) -> Decomposition:
   """Redundancy sum_y p(y) min_i I(Y=y;Xi), the information that any source gives of each y.
 
   Williams and Beer (2010, arXiv 1004.2515). I(Y=y;X) = sum_x p(x|y) log (p(y|x) / p(y)).
@@ -36,7 +36,7 @@ def imin(p: chex.Array) -> Decomposition:
   return _float64(p, 'imin')
 
 
-def mmi(p: chex.Array) -> Decomposition:
+def mmi(p: Array) -> Decomposition:
   """Redundancy min(I(X1;Y), I(X2;Y)): the largest that the three sums allow with no atom below 0.
 
   Minimum mutual information, Barrett (2015, arXiv 1411.2832). All else as `imin`.
@@ -47,7 +47,7 @@ def mmi(p: chex.Array) -> Decomposition:
 METHODS = {'broja': broja, 'imin': imin, 'mmi': mmi}
 
 
-def _float64(p: chex.Array, method: str) -> Decomposition:
+def _float64(p: Array, method: str) -> Decomposition:
   if staged(p) and not jax.config.jax_enable_x64:
     raise ValueError(f'{method} within jax.jit needs float64: call the outer function under '
                      'jax.enable_x64(True)')
@@ -61,7 +61,7 @@ def _float64(p: chex.Array, method: str) -> Decomposition:
 
 # jit here, and not at the edge, since the float64 of this function is its own affair.
 @functools.partial(jax.jit, static_argnames='method')
-def _decomposed(p: chex.Array, method: str) -> Decomposition:
+def _decomposed(p: Array, method: str) -> Decomposition:
   mi_1, mi_2, mi_joint = discrete.three(p)
   most = jnp.minimum(mi_1, mi_2)
   shared = _imin(p) if method == 'imin' else most
@@ -70,11 +70,11 @@ def _decomposed(p: chex.Array, method: str) -> Decomposition:
   return from_redundancy(shared, mi_1, mi_2, mi_joint, method=method, gap=jnp.zeros_like(shared))
 
 
-def _imin(p: chex.Array) -> chex.Array:
+def _imin(p: Array) -> Array:
   return jnp.sum(jnp.minimum(_specific(p.sum(axis=-2)), _specific(p.sum(axis=-3))), axis=-1)
 
 
-def _specific(p: chex.Array) -> chex.Array:
+def _specific(p: Array) -> Array:
   """p(y) I(Y=y;X) = sum_x p(x,y) log p(x,y) / (p(x) p(y)) [..., C] in nats of p [..., n, C]."""
   p_x = p.sum(axis=-1, keepdims=True)
   log_x = jnp.log(jnp.where(p_x > 0, p_x, 1))

@@ -8,16 +8,16 @@ Values below 0, which chance gives where there is next to no information, are re
 
 import warnings
 
-import chex
 import numpy as np
 
 from mmalign_jax.precision import doubles
+from mmalign_jax.types import Array
 
 _SAME = 1 + 1e-10  # distances as close as this are ties: the tree rounds their squares
 _REPEATED = 0.1    # share of samples with an equal one from which `ksg` warns
 
 
-def ross(x: chex.Array, y: chex.Array, k: int = 3) -> float:
+def ross(x: Array, y: Array, k: int = 3) -> float:
   """I(X;Y) [] in nats of features and class labels.
 
   Ross (2014, PLoS ONE 9:e87357): psi(N) - <psi(N_y)> + psi(k) - <psi(m)>, with N_y samples in the
@@ -58,7 +58,7 @@ def ross(x: chex.Array, y: chex.Array, k: int = 3) -> float:
       digamma(same - itself) - digamma(near - itself) - digamma(size[codes])))
 
 
-def ksg(x: chex.Array, y: chex.Array, k: int = 3) -> float:
+def ksg(x: Array, y: Array, k: int = 3) -> float:
   """I(X;Y) [] in nats of continuous variables.
 
   Kraskov, Stoegbauer and Grassberger (2004, arXiv cond-mat/0305641), algorithm 1: psi(k) + psi(N) -
@@ -104,7 +104,7 @@ def ksg(x: chex.Array, y: chex.Array, k: int = 3) -> float:
 # -- checks ----------------------------------------------------------------------------------------
 
 
-def checked_samples(x: chex.Array, name: str) -> np.ndarray:
+def checked_samples(x: Array, name: str) -> np.ndarray:
   """x [N, D] as float64.
 
   Raises:
@@ -124,7 +124,7 @@ def checked_samples(x: chex.Array, name: str) -> np.ndarray:
   return x
 
 
-def checked_labels(y: chex.Array, n: int, name: str = 'y') -> np.ndarray:
+def checked_labels(y: Array, n: int, name: str = 'y') -> np.ndarray:
   """Codes [n] in 0..C-1 of labels [n], C at least 2.
 
   Raises:

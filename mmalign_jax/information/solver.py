@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
 from mmalign_jax.information.discrete import xlogx
+from mmalign_jax.types import Array, Numeric
 
 FLOOR = 0.1          # share of the tolerance below which q z in all need not go
 BOUNDARY = 0.99      # share of the way to the boundary that a step may go
@@ -35,33 +36,33 @@ STEPS = 300
 class Solution:
   """q [n1, n2, C], the best found; value = -H_Q(Y|X1,X2) [] of it and bound [] below, in nats;
   a [n1, C], b [n2, C]: the multipliers of the bound, d value / d m1 and d m2."""
-  q: chex.Array
-  value: chex.Array
-  bound: chex.Array
-  a: chex.Array
-  b: chex.Array
+  q: Array
+  value: Array
+  bound: Array
+  a: Array
+  b: Array
 
 
 class _Problem(NamedTuple):
-  m1: chex.Array   # [n1, C]
-  m2: chex.Array   # [n2, C]
-  on: chex.Array   # [n1, n2, C]: entries that move
-  free_1: chex.Array  # [n1, C]: multipliers that move
-  free_2: chex.Array  # [n2, C]: the same, less one for each y, since a + c(y), b - c(y) are one
+  m1: Array   # [n1, C]
+  m2: Array   # [n2, C]
+  on: Array   # [n1, n2, C]: entries that move
+  free_1: Array  # [n1, C]: multipliers that move
+  free_2: Array  # [n2, C]: the same, less one for each y, since a + c(y), b - c(y) are one
 
 
 class _State(NamedTuple):
-  step: chex.Array
-  q: chex.Array
-  z: chex.Array
-  a: chex.Array
-  b: chex.Array
-  ridge: chex.Array
-  length: chex.Array
+  step: Array
+  q: Array
+  z: Array
+  a: Array
+  b: Array
+  ridge: Array
+  length: Array
   best: Solution
 
 
-def solve(p: chex.Array, tol: chex.Numeric, steps: int = STEPS) -> Solution:
+def solve(p: Array, tol: Numeric, steps: int = STEPS) -> Solution:
   """The optimum for a table p [n1, n2, C], to value - bound <= tol or until `steps` are spent."""
   chex.assert_rank(p, 3)
   problem, start = _start(p)
@@ -69,7 +70,7 @@ def solve(p: chex.Array, tol: chex.Numeric, steps: int = STEPS) -> Solution:
   return jax.lax.while_loop(unfinished, lambda s: _step(problem, s, tol), start).best
 
 
-def objective(q: chex.Array) -> chex.Array:
+def objective(q: Array) -> Array:
   """-H_Q(Y|X1,X2) = sum q log q(y|x1,x2) [] in nats of q [..., C]."""
   return jnp.sum(xlogx(q)) - jnp.sum(xlogx(q.sum(axis=-1)))
 
@@ -77,7 +78,7 @@ def objective(q: chex.Array) -> chex.Array:
 # -- start -----------------------------------------------------------------------------------------
 
 
-def _start(p: chex.Array) -> tuple[_Problem, _State]:
+def _start(p: Array) -> tuple[_Problem, _State]:
   """q = p(x1|y) p(x2|y) p(y), strictly inside, and a = log p(y|x1) / 2, b = log p(y|x2) / 2."""
   m1, m2 = p.sum(axis=1), p.sum(axis=0)
   on = (m1[:, None] > TINY) & (m2[None] > TINY)
@@ -98,22 +99,22 @@ def _start(p: chex.Array) -> tuple[_Problem, _State]:
                          RIDGE * one, 0.0 * one, best)
 
 
-def _log(x: chex.Array) -> chex.Array:
+def _log(x: Array) -> Array:
   return jnp.log(_safe(x))
 
 
-def _safe(x: chex.Array) -> chex.Array:
+def _safe(x: Array) -> Array:
   return jnp.where(x > 0, x, 1)
 
 
-def _share(part: chex.Array, whole: chex.Array) -> chex.Array:
+def _share(part: Array, whole: Array) -> Array:
   return jnp.where(whole > 0, part / _safe(whole), 0)
 
 
 # -- one Newton step -------------------------------------------------------------------------------
 
 
-def _step(problem: _Problem, s: _State, tol: chex.Numeric) -> _State:
+def _step(problem: _Problem, s: _State, tol: Numeric) -> _State:
   count = jnp.sum(problem.on)
   centring = jnp.clip(1 - s.length, 0.02, 0.8)  # a short step asks for a better centred point
   mu = jnp.maximum(centring * jnp.sum(s.q * s.z), FLOOR * tol) / count
@@ -128,14 +129,14 @@ def _step(problem: _Problem, s: _State, tol: chex.Numeric) -> _State:
   return _State(s.step + 1, jnp.where(problem.on, q, 0), moved(s.z, dz), a, b, ridge, length, best)
 
 
-def _longest(x: chex.Array, d: chex.Array) -> chex.Array:
+def _longest(x: Array, d: Array) -> Array:
   """How far to go [] in 0..1 such that x stays above zero."""
   shrinking = d < 0
   return jnp.minimum(1, BOUNDARY * jnp.min(jnp.where(shrinking, x / jnp.where(shrinking, -d, 1),
                                                      jnp.inf)))
 
 
-def _direction(problem: _Problem, s: _State, mu: chex.Array):
+def _direction(problem: _Problem, s: _State, mu: Array):
   """da [n1, C], db [n2, C], dq, dz [n1, n2, C]: Newton's step towards q z = mu.
 
   The inverse Hessian of a cell is diag d + d d^T / rest, d = q / (1 + z), rest = sum q z / (1 + z).
@@ -168,7 +169,7 @@ def _direction(problem: _Problem, s: _State, mu: chex.Array):
   return da, db, dq, jnp.where(problem.on, (mu - s.z * dq) / _safe(s.q) - s.z, 0)
 
 
-def _scaled(blocks: chex.Array, free: chex.Array, ridge: chex.Array):
+def _scaled(blocks: Array, free: Array, ridge: Array):
   """Blocks [n, C, C] with diagonal 1 + ridge, and the scale [n, C]; identity where not free."""
   diagonal = jnp.einsum('iyy->iy', blocks)
   scale = jnp.where(free, jax.lax.rsqrt(jnp.where(free, diagonal, 1)), 0)
@@ -176,7 +177,7 @@ def _scaled(blocks: chex.Array, free: chex.Array, ridge: chex.Array):
   return jnp.where(eye, 1 + ridge, blocks * scale[:, :, None] * scale[:, None, :]), scale
 
 
-def _inverse_cholesky(m: chex.Array) -> chex.Array:
+def _inverse_cholesky(m: Array) -> Array:
   """L^-1 [n, C, C] of m = L L^T [n, C, C], by elimination.
 
   Small blocks are faster in XLA than by a call of LAPACK for each, and two threads that call
@@ -214,7 +215,7 @@ def _better(problem: _Problem, best: Solution, a, b, q) -> Solution:
                   jnp.where(higher, b, best.b))
 
 
-def feasible(q: chex.Array, m1: chex.Array, m2: chex.Array) -> chex.Array:
+def feasible(q: Array, m1: Array, m2: Array) -> Array:
   """q [n1, n2, C] moved to the marginals m1 [n1, C], m2 [n2, C] to rounding.
 
   Two sweeps of proportional fitting, then the rounding of Altschuler, Weed and Rigollet (2017,

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax.losses.batch import ABSENT, gather, own_columns, where_valid
+from mmalign_jax.types import Array, Numeric
 
 
-def info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
-             axis_name: str | None = None, valid: chex.Array | None = None) -> chex.Array:
+def info_nce(z1: Array, z2: Array, *, temperature: Numeric,
+             axis_name: str | None = None, valid: Array | None = None) -> Array:
   """Symmetric InfoNCE with in-batch negatives (van den Oord et al. 2018; Radford et al. 2021).
 
   1/2 [ -log softmax_j(z1_i . z2_j / t) - log softmax_j(z2_i . z1_j / t) ] at j = i, where j runs
@@ -44,9 +45,9 @@ def info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
   return where_valid(valid, 0.5 * normalizer - jnp.sum(z1.T * scaled.T, axis=0))
 
 
-def sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
-            bias: chex.Numeric = -10.0, axis_name: str | None = None,
-            valid: chex.Array | None = None) -> chex.Array:
+def sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
+            bias: Numeric = -10.0, axis_name: str | None = None,
+            valid: Array | None = None) -> Array:
   """The sigmoid loss of SigLIP (Zhai et al. 2023): every pair is a yes-or-no question.
 
   sum_j -log sigmoid(s_ij (z1_i . z2_j / t + bias)), s_ij = 1 at j = i and -1 elsewhere, where j

@@ -5,9 +5,8 @@ import dataclasses
 import inspect
 from typing import Any
 
-import chex
 
-from mmalign_jax.types import Batch, Outputs, Range
+from mmalign_jax.types import Array, Batch, Outputs, Range
 
 OPTIONS = ('temperature', 'axis_name', 'valid')  # what a loss of two embeddings gets if it asks
 _OWN = 'loss_'                                   # before the names of its own settings
@@ -28,7 +27,7 @@ class Loss:
   axis_name the batch is one device's part and the value that of the global batch: the mean over
   devices of its gradients (`lax.pmean`) must be the gradient of the loss of the whole batch.
   """
-  function: Callable[..., chex.Array]
+  function: Callable[..., Array]
   of_pairs: bool = False
   ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
   name: str = ''
@@ -49,7 +48,7 @@ class Loss:
             and p.name not in OPTIONS}
 
   def __call__(self, outputs: Sequence[Outputs], batch: Batch, *, own: Mapping[str, Any],
-               **options: Any) -> chex.Array:
+               **options: Any) -> Array:
     """The loss of the outputs of two sides (of_pairs), or of all.
 
     Args:

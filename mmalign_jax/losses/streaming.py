@@ -8,20 +8,20 @@ exact: nothing is sampled or approximated. Derivatives are reverse mode only, an
 
 import functools
 
-import chex
 from flax import struct
 import jax
 from jax import lax
 import jax.numpy as jnp
 
 from mmalign_jax.losses.batch import ABSENT, gather, own_columns, where_valid
+from mmalign_jax.types import Array, Numeric
 
 BLOCK_SIZE = 256
 
 
-def streaming_info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
+def streaming_info_nce(z1: Array, z2: Array, *, temperature: Numeric,
                        block_size: int = BLOCK_SIZE, axis_name: str | None = None,
-                       valid: chex.Array | None = None) -> chex.Array:
+                       valid: Array | None = None) -> Array:
   """`contrastive.info_nce` without its matrix of logits: same values, same gradients.
 
   Across devices only z2 travels. Each device sees its rows of the logits whole and its columns in
@@ -52,10 +52,10 @@ def streaming_info_nce(z1: chex.Array, z2: chex.Array, *, temperature: chex.Nume
   return where_valid(valid, 0.5 * log_sums - jnp.sum(z1 * scaled, axis=1))
 
 
-def streaming_sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numeric,
-                      bias: chex.Numeric = -10.0, block_size: int = BLOCK_SIZE,
+def streaming_sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
+                      bias: Numeric = -10.0, block_size: int = BLOCK_SIZE,
                       axis_name: str | None = None,
-                      valid: chex.Array | None = None) -> chex.Array:
+                      valid: Array | None = None) -> Array:
   """`contrastive.sigmoid` without its matrix of logits: same values, same gradients.
 
   Args:
@@ -82,7 +82,7 @@ def streaming_sigmoid(z1: chex.Array, z2: chex.Array, *, temperature: chex.Numer
       own_columns(len(z1), axis_name), everywhere, block_size))
 
 
-def _checked(z1: chex.Array, z2: chex.Array, block_size: int) -> tuple[chex.Array, chex.Array]:
+def _checked(z1: Array, z2: Array, block_size: int) -> tuple[Array, Array]:
   """Both embeddings in one dtype, float32 or wider, or a ValueError that names what is wrong."""
   if isinstance(block_size, bool) or not isinstance(block_size, int) or block_size < 1:
     raise ValueError(f'block_size={block_size!r} must be a whole number of at least 1')
@@ -98,7 +98,7 @@ def _checked(z1: chex.Array, z2: chex.Array, block_size: int) -> tuple[chex.Arra
 # -- stripes ---------------------------------------------------------------------------------------
 
 
-def _stripes(x: chex.Array, block_size: int) -> chex.Array:
+def _stripes(x: Array, block_size: int) -> Array:
   """[M, ...] -> [S, T, ...], T at most block_size, the end filled with zeros.
 
   The stripes are as equal as they can be, so fewer than S rows are filled, and none is all filling.
@@ -111,12 +111,12 @@ def _stripes(x: chex.Array, block_size: int) -> chex.Array:
   return x.reshape(n_stripes, rows, *x.shape[1:])
 
 
-def _unstriped(x: chex.Array, n_rows: int) -> chex.Array:
+def _unstriped(x: Array, n_rows: int) -> Array:
   """[S, T, ...] -> [M, ...], without the filling."""
   return x.reshape(-1, *x.shape[2:])[:n_rows]
 
 
-def _varying(x: chex.Numeric, like: chex.Array) -> chex.Array:
+def _varying(x: Numeric, like: Array) -> Array:
   """x in the dtype of like [M, K], varying over the axes of a shard_map over which like does.
 
   A scan asks that of what it carries, and a custom gradient of its arguments. Both branches are x,
@@ -129,8 +129,8 @@ def _varying(x: chex.Numeric, like: chex.Array) -> chex.Array:
 _dot = functools.partial(jnp.dot, precision='highest')
 
 
-def _gradients(stripe_gradient, a: chex.Array, b: chex.Array, of_rows: tuple,
-               block_size: int) -> tuple[chex.Array, chex.Array, chex.Array]:
+def _gradients(stripe_gradient, a: Array, b: Array, of_rows: tuple,
+               block_size: int) -> tuple[Array, Array, Array]:
   """Gradients to a [M, K], to b [N, K], and to a constant [] added to all of the logits a b^T.
 
   stripe_gradient(logits [T, N], *of_rows [T]) -> [T, N] is the gradient to a stripe of logits.
@@ -158,15 +158,15 @@ class _Sum:
   is, so no gradient is lost; and weights exp(x - top) / scaled are precise where those from the
   logarithm itself, exp(x - log_sum), carry its rounding, 1e-5 at logits of 100.
   """
-  top: chex.Array
-  scaled: chex.Array
+  top: Array
+  scaled: Array
 
 
-def _log(s: _Sum) -> chex.Array:
+def _log(s: _Sum) -> Array:
   return s.top + jnp.log(s.scaled)
 
 
-def _sum_exp(x: chex.Array, axis: int) -> _Sum:
+def _sum_exp(x: Array, axis: int) -> _Sum:
   top = jnp.max(x, axis=axis)
   return _Sum(top=top, scaled=jnp.sum(jnp.exp(x - jnp.expand_dims(top, axis)), axis=axis))
 
@@ -189,7 +189,7 @@ def _across_devices(columns: _Sum, axis_name: str | None) -> _Sum:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _exp_sums(a: chex.Array, b: chex.Array, real_a: chex.Array, real_b: chex.Array | None,
+def _exp_sums(a: Array, b: Array, real_a: Array, real_b: Array | None,
               block_size: int) -> tuple[_Sum, _Sum]:
   """Sums of exp(a b^T) over its columns [M] and over its rows [N], from one pass over stripes.
 
@@ -207,8 +207,8 @@ def _exp_sums(a: chex.Array, b: chex.Array, real_a: chex.Array, real_b: chex.Arr
   return jax.tree.map(lambda x: _unstriped(x, len(a)), rows), columns
 
 
-def _present(logits: chex.Array, rows: chex.Array | None,
-             columns: chex.Array | None) -> chex.Array:
+def _present(logits: Array, rows: Array | None,
+             columns: Array | None) -> Array:
   """logits [T, N], ABSENT outside the rows [T] and the columns [N]; None: all of them."""
   rows, columns = (None if real is None else jnp.expand_dims(real, axis)
                    for real, axis in ((rows, 1), (columns, 0)))
@@ -241,8 +241,8 @@ _exp_sums.defvjp(_exp_sums_forward, _exp_sums_backward)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
-def _pair_sums(a: chex.Array, b: chex.Array, bias: chex.Array, own: chex.Array,
-               real_b: chex.Array | None, block_size: int) -> chex.Array:
+def _pair_sums(a: Array, b: Array, bias: Array, own: Array,
+               real_b: Array | None, block_size: int) -> Array:
   """Sum over real j of softplus(+-(a_i . b_j + bias)) [M]: minus where j = own_i, plus elsewhere.
   """
   def step(nothing, stripe):
@@ -254,7 +254,7 @@ def _pair_sums(a: chex.Array, b: chex.Array, bias: chex.Array, own: chex.Array,
   return _unstriped(sums, len(a))
 
 
-def _against(x: chex.Array, own: chex.Array) -> chex.Array:
+def _against(x: Array, own: Array) -> Array:
   """x [T, N] with the sign turned in column own [T] of each row."""
   return jnp.where(own[:, None] == jnp.arange(x.shape[1])[None], -x, x)
 

@@ -7,10 +7,10 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.types import lookup
+from mmalign_jax.types import Array, lookup
 
 
-def cross_entropy(logits: chex.Array, y: chex.Array) -> chex.Array:
+def cross_entropy(logits: Array, y: Array) -> Array:
   """-log softmax(logits)[y], or against a distribution over classes.
 
   Args:
@@ -26,7 +26,7 @@ def cross_entropy(logits: chex.Array, y: chex.Array) -> chex.Array:
   return -jnp.sum(target * jax.nn.log_softmax(logits.T, axis=0), axis=0)
 
 
-def l1(prediction: chex.Array, y: chex.Array) -> chex.Array:
+def l1(prediction: Array, y: Array) -> Array:
   """|prediction - y| [B], in the units of y [B]."""
   chex.assert_rank([prediction, y], 1)
   chex.assert_equal_shape([prediction, y])
@@ -40,12 +40,12 @@ class Task:
   regression: prediction is [B] and y numbers, else logits [B, C] and classes. soft: for y it takes
   probabilities [B, C] too. units: of its value.
   """
-  function: Callable[[chex.Array, chex.Array], chex.Array]
+  function: Callable[[Array, Array], Array]
   regression: bool = False
   soft: bool = False
   units: str = 'nats'
 
-  def __call__(self, prediction: chex.Array, y: chex.Array) -> chex.Array:
+  def __call__(self, prediction: Array, y: Array) -> Array:
     return self.function(prediction, y)
 
 
@@ -59,7 +59,7 @@ def task_of(name: str) -> Task:
   return row if isinstance(row, Task) else Task(row)
 
 
-def expected(name: str, prediction: chex.Array, target: chex.Array) -> chex.Array:
+def expected(name: str, prediction: Array, target: Array) -> Array:
   """The task loss [M] of predictions against labels [M], or its mean over p(y | x) [M, C]."""
   task = task_of(name)
   if task.soft or target.ndim == 1:

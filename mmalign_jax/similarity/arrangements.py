@@ -9,12 +9,12 @@ then a multiple of one over their number.
 import dataclasses
 import itertools
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import grouped
+from mmalign_jax.types import Array, Key
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Units:
   kind: np.ndarray
   count: int
 
-  def order(self, moved: chex.Array) -> chex.Array:
+  def order(self, moved: Array) -> Array:
     """Positions [M]: the sample there takes its side from this one; moved [B]: whose place a block
     takes."""
     place, first = jnp.asarray(self.place, jnp.int32), jnp.asarray(self.first, jnp.int32)
@@ -109,7 +109,7 @@ def _even_items(groups: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, int]
 # -- what a null goes through ----------------------------------------------------------------------
 
 
-def pairings(key: chex.PRNGKey, draws: int, n: int, of: Units | None):
+def pairings(key: Key, draws: int, n: int, of: Units | None):
   """Orders of the samples of one side: (arguments [P, ...], argument -> positions [M])."""
   if of is None:
     return jax.random.split(key, draws), lambda key: jax.random.permutation(key, n)
@@ -128,7 +128,7 @@ def _every(kind: np.ndarray) -> np.ndarray:
   return np.array([np.concatenate(row) for row in found], np.int32)[1:].reshape(-1, len(kind))
 
 
-def exchanges(key: chex.PRNGKey, draws: int, n: int, codes: np.ndarray | None):
+def exchanges(key: Key, draws: int, n: int, codes: np.ndarray | None):
   """Which samples change sides: (arguments [P, ...], argument -> [N] bool).
 
   An exchange and that of all others give the same two clouds: of few groups, codes [N], the first
@@ -145,7 +145,7 @@ def exchanges(key: chex.PRNGKey, draws: int, n: int, codes: np.ndarray | None):
           lambda key: _coins(key, count)[jnp.asarray(codes)])
 
 
-def _coins(key: chex.PRNGKey, n: int) -> chex.Array:
+def _coins(key: Key, n: int) -> Array:
   """[n] bool, the same ones in float32 and float64."""
   return jax.random.bernoulli(key, jnp.float32(0.5), (n,))
 

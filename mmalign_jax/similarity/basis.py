@@ -2,27 +2,27 @@
 
 import functools
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
 
 from mmalign_jax.similarity.preprocess import scaled, without_constants
+from mmalign_jax.types import Array
 
 
 @struct.dataclass
 class Basis:
   """q [N, r]: orthonormal columns, 0 where a direction is left out; loadings [r, D] = q^T z of the
   centred features z; rank [] of q."""
-  q: chex.Array
-  loadings: chex.Array
-  rank: chex.Array
+  q: Array
+  loadings: Array
+  rank: Array
 
-  def take(self, order: chex.Array) -> 'Basis':
+  def take(self, order: Array) -> 'Basis':
     return self.replace(q=self.q[order])
 
 
-def prepare(z: chex.Array, *, components: int | None = None, variance: float = 1.0) -> Basis:
+def prepare(z: Array, *, components: int | None = None, variance: float = 1.0) -> Basis:
   """The leading principal directions of z [N, D]: `components` of them, or the fewest that keep the
   share `variance` of the total variance; never one that is numerically absent.
 
@@ -39,7 +39,7 @@ def prepare(z: chex.Array, *, components: int | None = None, variance: float = 1
   return Basis(q, loadings, jnp.round(jax.lax.stop_gradient(jnp.sum(q * q))))
 
 
-def thin_svd(z: chex.Array) -> tuple[chex.Array, chex.Array, chex.Array]:
+def thin_svd(z: Array) -> tuple[Array, Array, Array]:
   """u [N, r], s [r], vt [r, D] of z [N, D], r = min(N, D)."""
   if z.shape[0] <= z.shape[1]:
     return jnp.linalg.svd(z, full_matrices=False)
@@ -48,7 +48,7 @@ def thin_svd(z: chex.Array) -> tuple[chex.Array, chex.Array, chex.Array]:
   return jnp.dot(q, u, precision='highest'), s, vt
 
 
-def compact(z: chex.Array) -> chex.Array:
+def compact(z: Array) -> Array:
   """z [N, D] as [N, min(N, D)] with the same products of samples and the same singular values.
 
   The basis is a constant to derivatives: that of a nuclear norm lies within it anyhow.
@@ -59,12 +59,12 @@ def compact(z: chex.Array) -> chex.Array:
   return jnp.dot(z, q, precision='highest')
 
 
-def nuclear(matrix: chex.Array) -> chex.Array:
+def nuclear(matrix: Array) -> Array:
   """Sum of the singular values of a matrix: []."""
   return jnp.linalg.svd(matrix, compute_uv=False).sum()
 
 
-def _kept(s: chex.Array, components: int | None, variance: float) -> chex.Array:
+def _kept(s: Array, components: int | None, variance: float) -> Array:
   """[r] bool: which directions are kept, by their singular values in falling order."""
   present = s > 4 * s.shape[0] * jnp.finfo(s.dtype).eps * s[0]
   if components is not None:
@@ -75,7 +75,7 @@ def _kept(s: chex.Array, components: int | None, variance: float) -> chex.Array:
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
-def _orthonormal(z: chex.Array, components: int | None, variance: float) -> chex.Array:
+def _orthonormal(z: Array, components: int | None, variance: float) -> Array:
   u, s, _ = thin_svd(z)
   return u * _kept(s, components, variance)[None]
 

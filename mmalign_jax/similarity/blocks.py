@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 
-import chex
 import jax
 import jax.numpy as jnp
+
+from mmalign_jax.types import Array, PyTree
 
 BLOCK_ENTRIES = 1 << 24  # of a block of rows x N: 64 MiB in float32
 
 
-def row_blocks(function: Callable[..., chex.ArrayTree], z: chex.Array, *,
-               entries: int = BLOCK_ENTRIES) -> chex.ArrayTree:
+def row_blocks(function: Callable[..., PyTree], z: Array, *,
+               entries: int = BLOCK_ENTRIES) -> PyTree:
   """function(rows [B, D], index [B]) -> leaves [B, ...] over all rows of z [N, D], as [N, ...].
 
   B is such that B x N entries stay within `entries`; the last block repeats earlier rows.
@@ -31,7 +32,7 @@ def row_blocks(function: Callable[..., chex.ArrayTree], z: chex.Array, *,
   return jax.tree.map(join, made)
 
 
-def settled(function: Callable[[chex.Array], tuple], leaves: tuple, needed: chex.Array,
+def settled(function: Callable[[Array], tuple], leaves: tuple, needed: Array,
             size: int) -> tuple:
   """Leaves [N, ...] after function(index [B]) -> leaves [B, ...] of the rows that are `needed`.
 

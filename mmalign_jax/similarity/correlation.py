@@ -4,36 +4,36 @@ All compare subspaces: from D close to N on they are 1 for anything, and by chan
 (D1 + D2) / N. `calibrate` shows it.
 """
 
-import chex
 import jax.numpy as jnp
 
 from mmalign_jax.similarity import basis
 from mmalign_jax.similarity.basis import Basis, nuclear
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array
 
 
-def _overlap(x: Basis, y: Basis) -> chex.Array:
+def _overlap(x: Basis, y: Basis) -> Array:
   """Qx^T Qy [r1, r2]; its singular values are the canonical correlations."""
   return jnp.dot(x.q.T, y.q, precision='highest')
 
 
-def _over(total: chex.Array, count: chex.Array) -> chex.Array:
+def _over(total: Array, count: Array) -> Array:
   """total / count, 0 where there is nothing to count."""
   return jnp.where(count > 0, total / jnp.where(count > 0, count, 1), 0.0)
 
 
-def mean_correlation(x: Basis, y: Basis) -> chex.Array:
+def mean_correlation(x: Basis, y: Basis) -> Array:
   """Mean canonical correlation over the smaller rank."""
   return _over(nuclear(_overlap(x, y)), jnp.minimum(x.rank, y.rank))
 
 
-def mean_square(x: Basis, y: Basis) -> chex.Array:
+def mean_square(x: Basis, y: Basis) -> Array:
   """Mean squared canonical correlation over the smaller rank; needs no decomposition."""
   return _over(jnp.sum(jnp.square(_overlap(x, y))), jnp.minimum(x.rank, y.rank))
 
 
-def projection_weighted(x: Basis, y: Basis) -> chex.Array:
+def projection_weighted(x: Basis, y: Basis) -> Array:
   """sum_i a_i rho_i / sum_i a_i with a_i = sum_j |<h_i, x_j>| over canonical variables h_i of x."""
   u, rho, _ = jnp.linalg.svd(_overlap(x, y), full_matrices=False)
   weight = jnp.sum(jnp.abs(jnp.dot(u.T, x.loadings, precision='highest')), axis=1)
@@ -41,14 +41,14 @@ def projection_weighted(x: Basis, y: Basis) -> chex.Array:
   return _over(jnp.vdot(weight, rho, precision='highest'), weight.sum())
 
 
-def explained(x: Basis, y: Basis) -> chex.Array:
+def explained(x: Basis, y: Basis) -> Array:
   """Share of y's variance in the span of x."""
   predicted = jnp.dot(_overlap(x, y), y.loadings, precision='highest')
   return _over(jnp.sum(jnp.square(predicted)), jnp.sum(jnp.square(y.loadings)))
 
 
 @wide
-def cca(x: chex.Array, y: chex.Array) -> chex.Array:
+def cca(x: Array, y: Array) -> Array:
   """Mean canonical correlation of x [N, D1] and y [N, D2] (Hotelling 1936): [] in 0..1.
 
   Higher is more similar, 1 for equal sides. Invariant to invertible linear maps and translation of
@@ -66,7 +66,7 @@ def cca(x: chex.Array, y: chex.Array) -> chex.Array:
 
 
 @wide
-def cca_squared(x: chex.Array, y: chex.Array) -> chex.Array:
+def cca_squared(x: Array, y: Array) -> Array:
   """Mean squared canonical correlation (Yanai's GCD, R^2_CCA of Kornblith et al. 2019): [] in 0..1.
 
   Higher is more similar, 1 for equal sides. Invariances and errors as `cca`.
@@ -78,8 +78,8 @@ def cca_squared(x: chex.Array, y: chex.Array) -> chex.Array:
 
 
 @wide
-def svcca(x: chex.Array, y: chex.Array, *, components: int | None = None,
-          variance: float = 0.99) -> chex.Array:
+def svcca(x: Array, y: Array, *, components: int | None = None,
+          variance: float = 0.99) -> Array:
   """Mean canonical correlation of leading principal components (Raghu et al. 2017): [] in 0..1.
 
   Higher is more similar, 1 for equal sides. Invariant to orthogonal maps, isotropic scaling and
@@ -101,7 +101,7 @@ def svcca(x: chex.Array, y: chex.Array, *, components: int | None = None,
 
 
 @wide
-def pwcca(x: chex.Array, y: chex.Array) -> chex.Array:
+def pwcca(x: Array, y: Array) -> Array:
   """Projection-weighted CCA (Morcos et al. 2018) of x [N, D1] and y [N, D2]: [] in 0..1.
 
   Canonical correlations weighted by how much of the centred x each canonical variable of x accounts
@@ -119,7 +119,7 @@ def pwcca(x: chex.Array, y: chex.Array) -> chex.Array:
 
 
 @wide
-def linear_regression(x: chex.Array, y: chex.Array) -> chex.Array:
+def linear_regression(x: Array, y: Array) -> Array:
   """R^2 of the least-squares prediction of y [N, D2] from x [N, D1], all of y together: [] in 0..1.
 
   Not symmetric: how much of y x explains. Higher is more similar, 1 for equal sides. Invariant to

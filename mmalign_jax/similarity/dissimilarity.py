@@ -3,7 +3,6 @@ sides?"""
 
 import functools
 
-import chex
 import jax
 import jax.numpy as jnp
 
@@ -12,12 +11,13 @@ from mmalign_jax.similarity.gram import Gram, cosine, gram, without_diagonal
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.preprocess import center, normalize, root, scaled
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array
 
 DISSIMILARITIES = ('euclidean', 'squared_euclidean', 'cosine', 'correlation')
 COMPARISONS = ('spearman', 'pearson', 'cosine')
 
 
-def prepare(z: chex.Array, *, dissimilarity: str = 'euclidean',
+def prepare(z: Array, *, dissimilarity: str = 'euclidean',
             comparison: str = 'spearman') -> Gram:
   """Dissimilarities of all pairs of rows of z [N, D]; as ranks, centred, or as they are.
 
@@ -33,7 +33,7 @@ def prepare(z: chex.Array, *, dissimilarity: str = 'euclidean',
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
-def _compared(z: chex.Array, dissimilarity: str, comparison: str) -> chex.Array:
+def _compared(z: Array, dissimilarity: str, comparison: str) -> Array:
   """What is compared of all pairs [N, N], 0 on the diagonal: made in float64, of the type of z."""
   with jax.enable_x64(True):
     far, tolerance = _distances(z, dissimilarity)
@@ -62,7 +62,7 @@ def _compared_jvp(dissimilarity, comparison, primals, tangents):
   return found, jax.jvp(formula, (z,), (dz,))[1]
 
 
-def _distances(z: chex.Array, dissimilarity: str) -> tuple[chex.Array, chex.Array]:
+def _distances(z: Array, dissimilarity: str) -> tuple[Array, Array]:
   """Distances [N, N] f64 of rows of z [N, D], for cosines sqrt(1 - cosine), and by how much two may
   differ and be equal [N, N]."""
   z = jax.lax.stop_gradient(z).astype(jnp.float64)
@@ -74,12 +74,12 @@ def _distances(z: chex.Array, dissimilarity: str) -> tuple[chex.Array, chex.Arra
   return far, exact.tie(far, metric, error)
 
 
-def _rows_centered(z: chex.Array) -> chex.Array:
+def _rows_centered(z: Array) -> Array:
   z = z - z.mean(axis=1, keepdims=True)
   return z - z.mean(axis=1, keepdims=True)  # a mean far from 0 is rounded
 
 
-def _centered(matrix: chex.Array) -> chex.Array:
+def _centered(matrix: Array) -> Array:
   """The matrix [N, N] of a zero diagonal less its mean beside it, which stays 0; what rounding
   leaves of equal entries is 0."""
   n = matrix.shape[0]
@@ -89,7 +89,7 @@ def _centered(matrix: chex.Array) -> chex.Array:
   return jnp.where(jnp.max(jnp.abs(moved)) > rounding, moved, 0)
 
 
-def ranked(matrix: chex.Array, tolerance: chex.Array | float = 0.0) -> chex.Array:
+def ranked(matrix: Array, tolerance: Array | float = 0.0) -> Array:
   """The rank of every pair of different samples [N, N], over N^2 / 2; equal ones share their mean
   rank, and those are equal that follow each other within `tolerance` [N, N]."""
   n = matrix.shape[0]
@@ -108,8 +108,8 @@ def ranked(matrix: chex.Array, tolerance: chex.Array | float = 0.0) -> chex.Arra
 
 
 @wide
-def rsa(x: chex.Array, y: chex.Array, *, dissimilarity: str = 'euclidean',
-        comparison: str = 'spearman') -> chex.Array:
+def rsa(x: Array, y: Array, *, dissimilarity: str = 'euclidean',
+        comparison: str = 'spearman') -> Array:
   """Correlation of the dissimilarities of all pairs of samples of x [N, D1] and y [N, D2]: [].
 
   Kriegeskorte et al. (2008). Range -1..1 (0..1 for 'cosine'), higher is more similar, 1 for equal

@@ -4,12 +4,12 @@ Everything here is called within `jax.enable_x64(True)`. Distances come from dif
 from products where those keep their digits; two that agree but for rounding are equal (`TIE`).
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 
 from mmalign_jax.similarity.blocks import row_blocks
 from mmalign_jax.similarity.preprocess import center, power
+from mmalign_jax.types import Array, Numeric
 
 METRICS = ('cosine', 'inner_product', 'euclidean')
 TIE = 1e-12   # distances that differ by less, relative to themselves, are equal: far above what
@@ -19,7 +19,7 @@ _CLOSE = 2.0**-20  # squared distances below this share of the squares lose digi
 _FEW = 32          # features up to which differences cost no more than products
 
 
-def points(z: chex.Array, metric: str) -> tuple[chex.Array, chex.Array]:
+def points(z: Array, metric: str) -> tuple[Array, Array]:
   """Rows p [N, D] f64 whose distances or products the metric is, and the scale [] taken out of z:
   1, but a power of two where squares would leave the range."""
   z = jax.lax.stop_gradient(z).astype(jnp.float64)
@@ -32,7 +32,7 @@ def points(z: chex.Array, metric: str) -> tuple[chex.Array, chex.Array]:
   return z / jnp.sqrt(jnp.where(square > 0, square, 1)), scale
 
 
-def nearness(a: chex.Array, b: chex.Array, metric: str, *given: chex.Array) -> chex.Array:
+def nearness(a: Array, b: Array, metric: str, *given: Array) -> Array:
   """How near rows a, b [..., D] of `points` are, higher is nearer: -|a - b|^2 for 'euclidean',
   cosine - 1 for 'cosine', where differences keep more digits than products; given: `some` of both,
   where it is known."""
@@ -42,7 +42,7 @@ def nearness(a: chex.Array, b: chex.Array, metric: str, *given: chex.Array) -> c
   return -square if metric == 'euclidean' else _cosine(square, *(given or (some(a), some(b))))
 
 
-def slack(near: chex.Array, metric: str, size: chex.Numeric, features: int) -> chex.Array:
+def slack(near: Array, metric: str, size: Numeric, features: int) -> Array:
   """By how much two values of `nearness` [...] may differ and be equal; size [...]: of the largest
   product of the sample."""
   if metric == 'inner_product':
@@ -52,7 +52,7 @@ def slack(near: chex.Array, metric: str, size: chex.Numeric, features: int) -> c
                              2 * _UNIT * jnp.sqrt(square) + _UNIT**2)
 
 
-def tie(distance: chex.Array, metric: str, error: chex.Array) -> chex.Array:
+def tie(distance: Array, metric: str, error: Array) -> Array:
   """By how much two distances [...], the roots of -`nearness`, may differ and be equal; error []:
   of their squares, where they come from products."""
   of_products = error / jnp.where(distance > 0, 2 * distance, 1)
@@ -60,8 +60,8 @@ def tie(distance: chex.Array, metric: str, error: chex.Array) -> chex.Array:
           + (_UNIT if metric == 'cosine' else 0))
 
 
-def squared_distances(rows: chex.Array, z: chex.Array, own: chex.Array | None = None,
-                      ) -> tuple[chex.Array, chex.Array]:
+def squared_distances(rows: Array, z: Array, own: Array | None = None,
+                      ) -> tuple[Array, Array]:
   """|row_i - z_j|^2 [B, N] of rows [B, D] and z [N, D], f64; and its error [].
 
   From products of centred rows where those keep enough digits, else from differences, whose error
@@ -93,8 +93,8 @@ def squared_distances(rows: chex.Array, z: chex.Array, own: chex.Array | None = 
                         [lambda _: (square, error), some_by_differences, by_differences], None)
 
 
-def nearness_to_all(rows: chex.Array, p: chex.Array, metric: str, own: chex.Array | None = None,
-                    ) -> tuple[chex.Array, chex.Array]:
+def nearness_to_all(rows: Array, p: Array, metric: str, own: Array | None = None,
+                    ) -> tuple[Array, Array]:
   """`nearness` [B, N] of rows [B, D] to all p [N, D], both of `points`; and its error []."""
   if metric == 'inner_product':
     return jnp.dot(rows, p.T, precision='highest'), jnp.zeros((), p.dtype)
@@ -104,19 +104,19 @@ def nearness_to_all(rows: chex.Array, p: chex.Array, metric: str, own: chex.Arra
   return _cosine(square, some(rows)[:, None], some(p)[None]), error / 2
 
 
-def all_nearness(p: chex.Array, metric: str) -> tuple[chex.Array, chex.Array]:
+def all_nearness(p: Array, metric: str) -> tuple[Array, Array]:
   """`nearness` [N, N] of all pairs of `points` [N, D], and its largest error []."""
   near, error = row_blocks(lambda rows, index: _spread(*nearness_to_all(rows, p, metric, index)), p,
                            entries=1 << 20)
   return near, jnp.max(error)
 
 
-def _spread(near: chex.Array, error: chex.Array) -> tuple[chex.Array, chex.Array]:
+def _spread(near: Array, error: Array) -> tuple[Array, Array]:
   return near, jnp.broadcast_to(error, near.shape[:1])
 
 
 @jax.custom_jvp
-def all_squared_distances(z: chex.Array) -> chex.Array:
+def all_squared_distances(z: Array) -> Array:
   """|z_i - z_j|^2 [N, N] of z [N, D], from float64, in the type of z; so is its derivative."""
   with jax.enable_x64(True):
     p, scale = points(z, 'euclidean')
@@ -133,8 +133,8 @@ def _all_squared_distances_jvp(primals, tangents):
   return all_squared_distances(z), jax.jvp(products, (z,), (dz,))[1]
 
 
-def ordered(near: chex.Array, index: chex.Array, tolerance: chex.Array, k: int,
-            ) -> tuple[chex.Array, chex.Array]:
+def ordered(near: Array, index: Array, tolerance: Array, k: int,
+            ) -> tuple[Array, Array]:
   """The k nearest, nearest first: near and index [B, C] -> [B, k] of each.
 
   Values that follow each other within `tolerance` [B, C] (of the farther one) are equal, and of
@@ -149,11 +149,11 @@ def ordered(near: chex.Array, index: chex.Array, tolerance: chex.Array, k: int,
   return -far[:, :k], index[:, :k]
 
 
-def some(p: chex.Array) -> chex.Array:
+def some(p: Array) -> Array:
   """Which rows [...] of p [..., D] are not of zeros."""
   return jnp.any(p != 0, axis=-1)
 
 
-def _cosine(square: chex.Array, a: chex.Array, b: chex.Array) -> chex.Array:
+def _cosine(square: Array, a: Array, b: Array) -> Array:
   """cosine - 1 from the squared distance of rows of norm 1, or of zeros: those have cosine 0."""
   return jnp.where(a & b, -square / 2, -1.0)

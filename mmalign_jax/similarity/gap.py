@@ -5,7 +5,6 @@ null exchanges x_i and y_i at random, and asks whether the sides differ as distr
 layers the closest pair is the score, and p asks whether even that is farther apart than chance.
 """
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -15,36 +14,37 @@ from mmalign_jax.similarity.blocks import row_blocks
 from mmalign_jax.similarity.measure import Measure, Rows, paired
 from mmalign_jax.similarity.preprocess import center, normalize, root, scaled
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array
 
 
 @struct.dataclass
 class Gap:
   """Gaussian 2-Wasserstein distance of two clouds and its parts, in units of the features: total []
   = sqrt(centroids^2 + distribution^2), share [] = centroids^2 / total^2 (0 if total is 0)."""
-  centroids: chex.Array
-  distribution: chex.Array
-  total: chex.Array
-  share: chex.Array
+  centroids: Array
+  distribution: Array
+  total: Array
+  share: Array
 
 
-def prepare(z: chex.Array) -> Rows:
+def prepare(z: Array) -> Rows:
   """The features as they are."""
   return Rows(z)
 
 
-def between_centroids(x: Rows, y: Rows) -> chex.Array:
+def between_centroids(x: Rows, y: Rows) -> Array:
   """|| mean x - mean y ||."""
   shift = x.z[:1]  # of both, so that their means keep the digits of a difference
   apart, scale = scaled((x.z - shift).mean(axis=0) - (y.z - shift).mean(axis=0))
   return scale * root(jnp.sum(apart * apart))
 
 
-def of_centroids(x: Rows, y: Rows) -> chex.Array:
+def of_centroids(x: Rows, y: Rows) -> Array:
   """The share of the squared total distance that lies between the centroids."""
   return parts(x, y).share
 
 
-def of_distribution(x: Rows, y: Rows) -> chex.Array:
+def of_distribution(x: Rows, y: Rows) -> Array:
   """The distance that is left once the centroids are put on each other."""
   return parts(x, y).distribution
 
@@ -64,7 +64,7 @@ def parts(x: Rows, y: Rows) -> Gap:
   return Gap(scale * centroids, scale * distribution, scale * total, share)
 
 
-def _factor(z: chex.Array) -> chex.Array:
+def _factor(z: Array) -> Array:
   """F [min(N, D), D] with F^T F = z^T z; its rotation is a constant to derivatives."""
   if z.shape[0] <= z.shape[1]:
     return z
@@ -73,7 +73,7 @@ def _factor(z: chex.Array) -> chex.Array:
 
 
 @wide
-def modality_gap(x: chex.Array, y: chex.Array) -> chex.Array:
+def modality_gap(x: Array, y: Array) -> Array:
   """Distance of the centroids of x [N, D] and y [N, D] (Liang et al. 2022): [] >= 0.
 
   In units of the features: 0..2 for rows of norm 1, as is usual (`normalize` first). Lower is
@@ -91,7 +91,7 @@ def modality_gap(x: chex.Array, y: chex.Array) -> chex.Array:
 
 
 @wide
-def modality_gap_parts(x: chex.Array, y: chex.Array) -> Gap:
+def modality_gap_parts(x: Array, y: Array) -> Gap:
   """The gap between x [N, D] and y [N, D] split into centroids and the rest of the distribution.
 
   The squared 2-Wasserstein distance between Gaussians of the same means and covariances (over N) is
@@ -104,7 +104,7 @@ def modality_gap_parts(x: chex.Array, y: chex.Array) -> Gap:
   return parts(prepare(x), prepare(y))
 
 
-def modality_gap_share(x: chex.Array, y: chex.Array) -> chex.Array:
+def modality_gap_share(x: Array, y: Array) -> Array:
   """`modality_gap_parts(x, y).share` of x [N, D], y [N, D]: [] in 0..1, 0 for equal sides.
 
   Lower: the sides differ less in where they lie than in how they spread. Invariances as
@@ -115,7 +115,7 @@ def modality_gap_share(x: chex.Array, y: chex.Array) -> chex.Array:
   return modality_gap_parts(x, y).share
 
 
-def distribution_gap(x: chex.Array, y: chex.Array) -> chex.Array:
+def distribution_gap(x: Array, y: Array) -> Array:
   """`modality_gap_parts(x, y).distribution` of x [N, D], y [N, D]: [] >= 0.
 
   In units of the features; lower is closer. Invariant to translation of either side, and to
@@ -126,18 +126,18 @@ def distribution_gap(x: chex.Array, y: chex.Array) -> chex.Array:
   return modality_gap_parts(x, y).distribution
 
 
-def prepare_unit(z: chex.Array) -> Rows:
+def prepare_unit(z: Array) -> Rows:
   """Rows of norm 1."""
   return Rows(normalize(z))
 
 
-def mean_square_distance(x: Rows, y: Rows) -> chex.Array:
+def mean_square_distance(x: Rows, y: Rows) -> Array:
   """Mean of || x_i - y_i ||^2."""
   return jnp.mean(jnp.sum(jnp.square(x.z - y.z), axis=1))
 
 
 @wide
-def alignment(x: chex.Array, y: chex.Array) -> chex.Array:
+def alignment(x: Array, y: Array) -> Array:
   """Mean || x_i - y_i ||^2 of paired rows of norm 1, x [N, D], y [N, D] (Wang and Isola 2020): [].
 
   Range 0..4, lower is more similar, 0 for equal sides; 2 - 2 x the mean cosine. Rows are normalised
@@ -153,7 +153,7 @@ def alignment(x: chex.Array, y: chex.Array) -> chex.Array:
 
 
 @wide
-def uniformity(z: chex.Array, *, t: float = 2.0) -> chex.Array:
+def uniformity(z: Array, *, t: float = 2.0) -> Array:
   """log of the mean of exp(-t || z_i - z_j ||^2) over pairs i < j of rows of norm 1 (one side): [].
 
   Wang and Isola (2020). Range -4 t..0, lower is more uniform on the sphere; 0 for rows that are all

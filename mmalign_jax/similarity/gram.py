@@ -4,47 +4,48 @@ CKA of any kernel, representational similarity analysis and covariance similarit
 of two matrices; they differ in what the matrix holds and how it is centred.
 """
 
-import chex
 from flax import struct
 import jax.numpy as jnp
+
+from mmalign_jax.types import Array, Numeric
 
 
 @struct.dataclass
 class Gram:
   """matrix [N, N], its norm [] = <matrix, matrix>, and the scale [] that was taken out of it."""
-  matrix: chex.Array
-  norm: chex.Array
-  scale: chex.Array
+  matrix: Array
+  norm: Array
+  scale: Array
 
-  def take(self, order: chex.Array) -> 'Gram':
+  def take(self, order: Array) -> 'Gram':
     return self.replace(matrix=self.matrix[order][:, order])
 
 
-def gram(matrix: chex.Array, scale: chex.Numeric = 1.0) -> Gram:
+def gram(matrix: Array, scale: Numeric = 1.0) -> Gram:
   """The side whose centred matrix [N, N] is given."""
   norm = jnp.vdot(matrix, matrix, precision='highest')
   return Gram(matrix, norm, jnp.asarray(scale, matrix.dtype))
 
 
-def cosine(x: Gram, y: Gram) -> chex.Array:
+def cosine(x: Gram, y: Gram) -> Array:
   """<K, L> / (|K| |L|) of two sides: [], 0 where a matrix is 0."""
   return ratio(jnp.vdot(x.matrix, y.matrix, precision='highest'), x.norm, y.norm)
 
 
-def ratio(xy: chex.Array, xx: chex.Array, yy: chex.Array) -> chex.Array:
+def ratio(xy: Array, xx: Array, yy: Array) -> Array:
   """xy / sqrt(xx yy), 0 where a side has (numerically) nothing, with a finite gradient."""
   fine = (xx > 1e-12) & (yy > 1e-12)
   root = jnp.sqrt(jnp.where(fine, xx, 1)) * jnp.sqrt(jnp.where(fine, yy, 1))
   return jnp.where(fine, xy / root, 0.0)
 
 
-def centered(matrix: chex.Array) -> chex.Array:
+def centered(matrix: Array) -> Array:
   """H K H of a symmetric matrix [N, N]: rows and columns with sum 0."""
   rows = matrix.mean(axis=0, keepdims=True)
   return matrix - rows - rows.T + rows.mean()
 
 
-def u_centered(matrix: chex.Array) -> chex.Array:
+def u_centered(matrix: Array) -> Array:
   """U-centred symmetric matrix [N, N], N >= 4: diagonal 0, rows and columns with sum 0.
 
   Szekely and Rizzo (2014); <K, L> / (n (n - 3)) is the unbiased HSIC of Song et al. (2012).
@@ -56,6 +57,6 @@ def u_centered(matrix: chex.Array) -> chex.Array:
   return without_diagonal(moved)
 
 
-def without_diagonal(matrix: chex.Array) -> chex.Array:
+def without_diagonal(matrix: Array) -> Array:
   """The matrix [N, N] with 0 on its diagonal."""
   return jnp.where(jnp.eye(matrix.shape[0], dtype=bool), 0, matrix)

@@ -1,11 +1,11 @@
 """The Hilbert-Schmidt independence criterion itself, of linear or Gaussian kernels."""
 
-import chex
 from flax import struct
 
 from mmalign_jax.similarity import linear, rbf
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array, Numeric
 
 KERNELS = ('linear', 'rbf')
 
@@ -18,12 +18,12 @@ class Side:
   debiased: bool = struct.field(pytree_node=False)
   n: int = struct.field(pytree_node=False)
 
-  def take(self, order: chex.Array) -> 'Side':
+  def take(self, order: Array) -> 'Side':
     return self.replace(made=self.made.take(order))
 
 
-def prepare(z: chex.Array, *, kernel: str = 'linear', sigma: chex.Numeric | None = None,
-            fraction: chex.Numeric = 1.0, debiased: bool = True) -> Side:
+def prepare(z: Array, *, kernel: str = 'linear', sigma: Numeric | None = None,
+            fraction: Numeric = 1.0, debiased: bool = True) -> Side:
   """The side z [N, D]; `sigma` and `fraction` are of the Gaussian kernel."""
   if kernel not in KERNELS:
     raise ValueError(f'kernel={kernel!r} is unknown; known: {", ".join(KERNELS)}')
@@ -32,7 +32,7 @@ def prepare(z: chex.Array, *, kernel: str = 'linear', sigma: chex.Numeric | None
   return Side(made, kernel, debiased, z.shape[0])
 
 
-def compare(x: Side, y: Side) -> chex.Array:
+def compare(x: Side, y: Side) -> Array:
   """<K, L> / (n - 1)^2, debiased / (n (n - 3)), in the units of the kernels."""
   inner = (linear if x.kernel == 'linear' else rbf).inner(x.made, y.made)
   pairs = x.n * (x.n - 3) if x.debiased else (x.n - 1) ** 2
@@ -40,8 +40,8 @@ def compare(x: Side, y: Side) -> chex.Array:
 
 
 @wide
-def hsic(x: chex.Array, y: chex.Array, *, kernel: str = 'linear', debiased: bool = True,
-         sigma: chex.Numeric | None = None, fraction: chex.Numeric = 1.0) -> chex.Array:
+def hsic(x: Array, y: Array, *, kernel: str = 'linear', debiased: bool = True,
+         sigma: Numeric | None = None, fraction: Numeric = 1.0) -> Array:
   """HSIC of x [N, D1] and y [N, D2]: [], 0 in expectation for independent samples if debiased.
 
   tr(K H L H) / (n - 1)^2 (Gretton et al. 2005), or the unbiased estimate of Song et al. (2012),

@@ -1,6 +1,5 @@
 """How sure is a score? An interval from random halves of the samples."""
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -9,6 +8,7 @@ import numpy as np
 from mmalign_jax import grouped
 from mmalign_jax.similarity.measure import Measure
 from mmalign_jax.similarity.null import Layers, as_layers, layer_pairs
+from mmalign_jax.types import Array, Key
 
 RESAMPLES = 'random halves of the samples, pairs kept together, without replacement'
 OF_GROUPS = 'random halves of the {}, each whole, without replacement'
@@ -18,14 +18,14 @@ NORMAL = 8  # groups, below which their halves are too few for quantiles
 @struct.dataclass
 class Interval:
   """score [] with low [] and high [] at `level`; resampled says what was drawn anew."""
-  score: chex.Array
-  low: chex.Array
-  high: chex.Array
+  score: Array
+  low: Array
+  high: Array
   level: float = struct.field(pytree_node=False)
   resampled: str = struct.field(pytree_node=False, default=RESAMPLES)
 
 
-def bootstrap(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey, resamples: int = 200,
+def bootstrap(measure: Measure, x: Layers, y: Layers, *, key: Key, resamples: int = 200,
               level: float = 0.95, groups: np.ndarray | None = None,
               items: np.ndarray | None = None, **settings) -> Interval:
   """Interval of the measure (of its best value over layers) over samples.
@@ -95,7 +95,7 @@ def held(n: int, codes: np.ndarray | None) -> int:
   return int(len(sizes) // 2 * sizes[0]) if (sizes == sizes[0]).all() else n // 2
 
 
-def _few(spread: chex.Array, codes: np.ndarray, level: float) -> tuple[chex.Array, chex.Array]:
+def _few(spread: Array, codes: np.ndarray, level: float) -> tuple[Array, Array]:
   """Ends of the interval about 0, of deviations of halves of groups."""
   from scipy import special  # slow to import, and needed here only
   sizes = np.bincount(codes).astype(float)

@@ -6,15 +6,15 @@ Distances are those of float64; what differs by no more than their rounding ties
 lower index.
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 
 from mmalign_jax.similarity import exact
 from mmalign_jax.similarity.blocks import row_blocks
+from mmalign_jax.types import Array
 
 
-def search(z: chex.Array, items: chex.Array, k: int, metric: str) -> tuple[chex.Array, chex.Array]:
+def search(z: Array, items: Array, k: int, metric: str) -> tuple[Array, Array]:
   """For every row of z [N, D] the nearest samples of the k nearest other items, codes [N].
 
   Returns:
@@ -41,7 +41,7 @@ def search(z: chex.Array, items: chex.Array, k: int, metric: str) -> tuple[chex.
     return lists.T, near.T.astype(z.dtype)
 
 
-def firsts(items: chex.Array) -> chex.Array:
+def firsts(items: Array) -> Array:
   """[N] i32: the first sample of every sample's item, codes [N] in 0..N-1."""
   place = jnp.arange(items.shape[0], dtype=jnp.int32)
   return jnp.full_like(place, items.shape[0]).at[items].min(place)[items]

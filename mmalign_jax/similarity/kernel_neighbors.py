@@ -5,7 +5,6 @@ both sides; a side's own norm keeps all of its own neighbours. The matrices have
 lists do: nothing of size N x N is made beyond the search.
 """
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.neighbors import Neighbors, search
 from mmalign_jax.similarity.preprocess import scaled
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array
 
 METRICS = ('cosine', 'inner_product')
 
@@ -24,15 +24,15 @@ class Side:
   """near: lists [k, N], values [k, N] over their largest; back [k, N] bool: the neighbour has the
   sample in its own list; norm []."""
   near: Neighbors
-  back: chex.Array
-  norm: chex.Array
+  back: Array
+  norm: Array
   debiased: bool = struct.field(pytree_node=False)
 
-  def take(self, order: chex.Array) -> 'Side':
+  def take(self, order: Array) -> 'Side':
     return self.replace(near=self.near.take(order), back=self.back[:, order])
 
 
-def prepare(z: chex.Array, *, k: int = 10, metric: str = 'cosine', debiased: bool = True) -> Side:
+def prepare(z: Array, *, k: int = 10, metric: str = 'cosine', debiased: bool = True) -> Side:
   """The side z [N, D]. The biased form counts the sample among its own neighbours."""
   if metric not in METRICS:
     raise ValueError(f'metric={metric!r} is no kernel of CKNNA; known: {", ".join(METRICS)}')
@@ -44,7 +44,7 @@ def prepare(z: chex.Array, *, k: int = 10, metric: str = 'cosine', debiased: boo
   return side.replace(norm=inner(side, side))
 
 
-def inner(x: Side, y: Side) -> chex.Array:
+def inner(x: Side, y: Side) -> Array:
   """HSIC of the two Gram matrices under their common mask M (not symmetric), times n (n - 3) if
   debiased: tr(K L) + 1'K1 1'L1 / ((n - 1)(n - 2)) - 2 / (n - 2) 1'K L1 with zero diagonals."""
   n = x.near.lists.shape[1]
@@ -65,14 +65,14 @@ def inner(x: Side, y: Side) -> chex.Array:
   return product.sum() - (through + reverse) / n + ours.sum() * theirs.sum() / float(n)**2
 
 
-def compare(x: Side, y: Side) -> chex.Array:
+def compare(x: Side, y: Side) -> Array:
   """HSIC(x, y) / sqrt(HSIC(x, x) HSIC(y, y)), 0 where a side has none."""
   return ratio(inner(x, y), x.norm, y.norm)
 
 
 @wide
-def cknna(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
-          debiased: bool = True) -> chex.Array:
+def cknna(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
+          debiased: bool = True) -> Array:
   """Centred kernel nearest-neighbour alignment of x [N, D1] and y [N, D2]: [] up to 1.
 
   Higher is more similar, 1 for equal sides, near 0 by chance but not exactly. Not quite symmetric

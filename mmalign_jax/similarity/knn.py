@@ -4,18 +4,18 @@ Samples are the last axis of every array, so that each step is one long vector o
 several samples are of one item, the neighbours that are compared are items (`item_neighbors`).
 """
 
-import chex
 import jax
 import jax.numpy as jnp
 
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.neighbors import Neighbors, search
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array
 
 LONG, FEW = 32, 4096  # neighbours from which, samples up to which a table is faster (measured)
 
 
-def matches(x: Neighbors, y: Neighbors) -> chex.Array:
+def matches(x: Neighbors, y: Neighbors) -> Array:
   """[k, N] bool: the neighbour in x's list is anywhere in y's list of the same sample."""
   k, n = x.lists.shape
   if k >= LONG and n <= FEW:  # look up in a table [N, N] of y's neighbours, instead of k k N pairs
@@ -26,25 +26,25 @@ def matches(x: Neighbors, y: Neighbors) -> chex.Array:
   return jax.lax.map(lambda row: jnp.any(row[None] == names, axis=0), x.names)
 
 
-def mutual(x: Neighbors, y: Neighbors) -> chex.Array:
+def mutual(x: Neighbors, y: Neighbors) -> Array:
   """Mean of |A and B| / k."""
   return matches(y, x).mean(dtype=x.values.dtype)  # a null permutes y: the table of x is made once
 
 
-def jaccard(x: Neighbors, y: Neighbors) -> chex.Array:
+def jaccard(x: Neighbors, y: Neighbors) -> Array:
   """Mean of |A and B| / |A or B|."""
   shared = matches(x, y).sum(axis=0)  # [N]
   return jnp.mean(shared / (2 * x.lists.shape[0] - shared), dtype=x.values.dtype)
 
 
-def cycle(x: Neighbors, y: Neighbors) -> chex.Array:
+def cycle(x: Neighbors, y: Neighbors) -> Array:
   """Share of samples that one of y's neighbours leads back to, in x's lists."""
   own, names = x.own, x.names
   back = jax.lax.map(lambda row: jnp.any(names[:, row] == own[None], axis=0), y.lists)
   return jnp.any(back, axis=0).mean(dtype=x.values.dtype)
 
 
-def longest_common(x: Neighbors, y: Neighbors) -> chex.Array:
+def longest_common(x: Neighbors, y: Neighbors) -> Array:
   """Mean length of the longest common subsequence of the two ordered lists."""
   def row(last, one):  # last [k + 1, N]: lengths for the first rows of x and any part of y
     found = jnp.maximum(last[1:], last[:-1] + (one[None] == names))
@@ -54,7 +54,7 @@ def longest_common(x: Neighbors, y: Neighbors) -> chex.Array:
   return length[-1].mean(dtype=x.values.dtype)
 
 
-def edit_similarity(x: Neighbors, y: Neighbors) -> chex.Array:
+def edit_similarity(x: Neighbors, y: Neighbors) -> Array:
   """1 - mean Levenshtein distance of the two ordered lists / k."""
   (k, n), names = x.lists.shape, y.names
   steps = jnp.arange(k + 1, dtype=jnp.int32)[:, None]
@@ -67,7 +67,7 @@ def edit_similarity(x: Neighbors, y: Neighbors) -> chex.Array:
   return 1 - distance[-1].mean(dtype=x.values.dtype) / k
 
 
-def _running(best, rows: chex.Array) -> chex.Array:
+def _running(best, rows: Array) -> Array:
   """Running maximum or minimum over the first axis; a loop, since cummax is quadratic on a CPU."""
   def step(last, row):
     last = best(last, row)
@@ -76,8 +76,8 @@ def _running(best, rows: chex.Array) -> chex.Array:
 
 
 @wide
-def mutual_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
-               items: chex.Array | None = None) -> chex.Array:
+def mutual_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
+               items: Array | None = None) -> Array:
   """Mean share of the k nearest neighbours that x [N, D1] and y [N, D2] have in common: [].
 
   Huh et al. (2024), arXiv 2405.07987. Range 0..1, higher is more similar, 1 for equal sides, about
@@ -103,8 +103,8 @@ def mutual_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosi
 
 
 @wide
-def jaccard_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
-                items: chex.Array | None = None) -> chex.Array:
+def jaccard_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
+                items: Array | None = None) -> Array:
   """Mean of |A and B| / |A or B| over the neighbour sets of x [N, D1] and y [N, D2]: [] in 0..1.
 
   Higher is more similar, 1 for equal sides. Arguments, invariances and errors as `mutual_knn`.
@@ -116,8 +116,8 @@ def jaccard_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cos
 
 
 @wide
-def cycle_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
-              items: chex.Array | None = None) -> chex.Array:
+def cycle_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
+              items: Array | None = None) -> Array:
   """Share of samples i with a neighbour j in y that has i as a neighbour in x: [] in 0..1.
 
   Higher is more similar. Not symmetric, and below 1 for equal sides where hubs leave a sample that
@@ -130,8 +130,8 @@ def cycle_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosin
 
 
 @wide
-def lcs_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine',
-            items: chex.Array | None = None) -> chex.Array:
+def lcs_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
+            items: Array | None = None) -> Array:
   """Mean length of the longest common subsequence of the ordered neighbour lists: [] in 0..k.
 
   Higher is more similar, k for equal sides. Arguments, invariances and errors as `mutual_knn`.
@@ -143,8 +143,8 @@ def lcs_knn(x: chex.Array, y: chex.Array, *, k: int = 10, metric: str = 'cosine'
 
 
 @wide
-def edit_distance_knn(x: chex.Array, y: chex.Array, *, k: int = 10,
-                      metric: str = 'cosine', items: chex.Array | None = None) -> chex.Array:
+def edit_distance_knn(x: Array, y: Array, *, k: int = 10,
+                      metric: str = 'cosine', items: Array | None = None) -> Array:
   """1 - mean Levenshtein distance of the ordered neighbour lists / k: [] in 0..1.
 
   A similarity: higher is more similar, 1 for equal sides. Arguments, invariances and errors as

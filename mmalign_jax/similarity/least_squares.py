@@ -1,32 +1,32 @@
 """Partial least squares: correlation of the directions that share most covariance."""
 
-import chex
 from flax import struct
 import jax.numpy as jnp
 
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.preprocess import scaled, without_constants
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array
 
 
 @struct.dataclass
 class Side:
   """Centred features z [N, D], and how many pairs of scores are asked for."""
-  z: chex.Array
+  z: Array
   components: int = struct.field(pytree_node=False)
 
-  def take(self, order: chex.Array) -> 'Side':
+  def take(self, order: Array) -> 'Side':
     return self.replace(z=self.z[order])
 
 
-def prepare(z: chex.Array, *, components: int = 1) -> Side:
+def prepare(z: Array, *, components: int = 1) -> Side:
   """The side z [N, D]."""
   if not 1 <= components <= min(z.shape):
     raise ValueError(f'components={components} is outside 1..{min(z.shape)}')
   return Side(scaled(without_constants(z))[0], components)
 
 
-def compare(x: Side, y: Side) -> chex.Array:
+def compare(x: Side, y: Side) -> Array:
   """Mean Pearson correlation of x u_i and y v_i over the leading singular vectors of x^T y."""
   u, _, vt = jnp.linalg.svd(jnp.dot(x.z.T, y.z, precision='highest'), full_matrices=False)
   score_x = jnp.dot(x.z, u[:, :x.components], precision='highest')  # [N, components]
@@ -40,7 +40,7 @@ def compare(x: Side, y: Side) -> chex.Array:
 
 
 @wide
-def pls(x: chex.Array, y: chex.Array, *, components: int = 1) -> chex.Array:
+def pls(x: Array, y: Array, *, components: int = 1) -> Array:
   """Mean correlation of the first pairs of PLS scores of x [N, D1] and y [N, D2] (PLS-SVD): [].
 
   Scores x u and y v have the largest covariance that unit directions u, v can have, then the next

@@ -7,7 +7,6 @@ K loses its diagonal and is U-centred, so that <K, L> / (n (n - 3)) is the unbia
 
 import functools
 
-import chex
 from flax import struct
 import jax.numpy as jnp
 
@@ -15,26 +14,27 @@ from mmalign_jax.similarity.gram import Gram, gram, ratio, u_centered
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.preprocess import scaled, without_constants
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array
 
 
 @struct.dataclass
 class Features:
   """Centred features z [N, D] of largest entry 1, their squares [N] of row norms, the product
   norm [] = <K, K>, and the scale [] that was taken out of K."""
-  z: chex.Array
-  squares: chex.Array
-  norm: chex.Array
-  scale: chex.Array
+  z: Array
+  squares: Array
+  norm: Array
+  scale: Array
   debiased: bool = struct.field(pytree_node=False)
 
-  def take(self, order: chex.Array) -> 'Features':
+  def take(self, order: Array) -> 'Features':
     return self.replace(z=self.z[order], squares=self.squares[order])
 
 
 Side = Features | Gram
 
 
-def prepare(z: chex.Array, *, debiased: bool = False, centered: bool = True) -> Side:
+def prepare(z: Array, *, debiased: bool = False, centered: bool = True) -> Side:
   """The side z [N, D]: its features where N > D, else its Gram matrix."""
   z, scale = scaled(without_constants(z) if centered else z)
   n, d = z.shape
@@ -46,7 +46,7 @@ def prepare(z: chex.Array, *, debiased: bool = False, centered: bool = True) -> 
   return side.replace(norm=inner(side, side))
 
 
-def inner(x: Side, y: Side) -> chex.Array:
+def inner(x: Side, y: Side) -> Array:
   """<K, L> of the centred (debiased: U-centred) Gram matrices, by what the sides hold."""
   if isinstance(x, Gram) and isinstance(y, Gram):
     return jnp.vdot(x.matrix, y.matrix, precision='highest')
@@ -61,13 +61,13 @@ def inner(x: Side, y: Side) -> chex.Array:
           + x.squares.sum() * y.squares.sum() / ((n - 1) * (n - 2)))
 
 
-def compare(x: Side, y: Side) -> chex.Array:
+def compare(x: Side, y: Side) -> Array:
   """<K, L> / (|K| |L|), 0 where a side is constant."""
   return ratio(inner(x, y), x.norm, y.norm)
 
 
 @wide
-def linear_cka(x: chex.Array, y: chex.Array) -> chex.Array:
+def linear_cka(x: Array, y: Array) -> Array:
   """Biased linear CKA of x [N, D1] and y [N, D2] (Kornblith et al. 2019): [].
 
   Range 0..1, higher is more similar, 1 for equal sides. Invariant to orthogonal maps, translation
@@ -84,7 +84,7 @@ def linear_cka(x: chex.Array, y: chex.Array) -> chex.Array:
 
 
 @wide
-def debiased_linear_cka(x: chex.Array, y: chex.Array) -> chex.Array:
+def debiased_linear_cka(x: Array, y: Array) -> Array:
   """Linear CKA of x [N, D1], y [N, D2] from the unbiased HSIC of Song et al. (2012): [].
 
   At most 1, about 0 for unrelated features and slightly negative by chance; higher is more similar.
@@ -99,7 +99,7 @@ def debiased_linear_cka(x: chex.Array, y: chex.Array) -> chex.Array:
   return compare(prepare(x, debiased=True), prepare(y, debiased=True))
 
 
-def rv_coefficient(x: chex.Array, y: chex.Array) -> chex.Array:
+def rv_coefficient(x: Array, y: Array) -> Array:
   """RV coefficient tr(Sxy Syx) / sqrt(tr(Sxx^2) tr(Syy^2)) (Escoufier 1973): [] in 0..1.
 
   Of x [N, D1] and y [N, D2]; higher is more similar. The same number as biased linear CKA, under

@@ -9,7 +9,6 @@ and thousands of permutations of the samples, cost only the comparison. Its resu
 import dataclasses
 from collections.abc import Callable, Mapping
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ import numpy as np
 
 from mmalign_jax.precision import beyond_float64, needs_float64, shifted
 from mmalign_jax.similarity.wide import is_long, wide
+from mmalign_jax.types import Array, PyTree
 
 # What a measure may not notice. 'orthogonal': x -> x Q of one side; 'scaling': x -> c x, c > 0;
 # 'translation': x -> x + row; 'linear': x -> x A, A invertible; 'rows': every sample scaled by a
@@ -37,9 +37,9 @@ class Measure:
   subspace: compares spans, so that D >= N features fit anything. items: `prepare` also takes
   items, codes [N], and counts samples of one item as partners.
   """
-  function: Callable[..., chex.Array]
-  prepare: Callable[..., chex.ArrayTree]
-  compare: Callable[..., chex.Array]
+  function: Callable[..., Array]
+  prepare: Callable[..., PyTree]
+  compare: Callable[..., Array]
   meaning: str
   range: str
   invariant: tuple[str, ...]
@@ -60,7 +60,7 @@ class Measure:
     object.__setattr__(self, 'prepare', wide(self.prepare, state=True))
     object.__setattr__(self, 'compare', wide(self.compare))
 
-  def __call__(self, x: chex.Array, y: chex.Array, **settings) -> chex.Array:
+  def __call__(self, x: Array, y: Array, **settings) -> Array:
     return self.function(x, y, **settings)
 
   def best_value(self, **settings) -> float | None:
@@ -71,14 +71,14 @@ class Measure:
 @struct.dataclass
 class Rows:
   """The plain state: prepared features z [N, ...], a sample a row."""
-  z: chex.Array
+  z: Array
 
-  def take(self, order: chex.Array) -> 'Rows':
+  def take(self, order: Array) -> 'Rows':
     return Rows(self.z[order])
 
 
-def paired(x: chex.Array, y: chex.Array, *, least: int = 2, same_width: bool = False,
-           shift: bool = False) -> tuple[chex.Array, chex.Array]:
+def paired(x: Array, y: Array, *, least: int = 2, same_width: bool = False,
+           shift: bool = False) -> tuple[Array, Array]:
   """x [N, D1] and y [N, D2] as floating-point arrays of one type, checked.
 
   In a measure, which is `wide`, no number is rounded that float64 holds.
@@ -119,7 +119,7 @@ def paired(x: chex.Array, y: chex.Array, *, least: int = 2, same_width: bool = F
   return tuple(jnp.asarray(_in_double(z, shift), dtype) for z in (x, y))
 
 
-def _float_type(z: chex.Array):
+def _float_type(z: Array):
   """The type that holds z, where JAX may use it."""
   if isinstance(z, jax.core.Tracer):
     return jnp.float64 if is_long(z) and jax.config.jax_enable_x64 else z.dtype
@@ -128,7 +128,7 @@ def _float_type(z: chex.Array):
   return jnp.float64 if z.dtype == jnp.float64 and jax.config.jax_enable_x64 else jnp.float32
 
 
-def _in_double(z: chex.Array, shift: bool) -> chex.Array:
+def _in_double(z: Array, shift: bool) -> Array:
   """Numbers that float64 does not hold, less a row of them where that is not noticed."""
   if not isinstance(z, np.ndarray) or not beyond_float64(z):
     return z.astype(np.float64) if isinstance(z, np.ndarray) and z.dtype.itemsize > 8 else z

@@ -9,7 +9,6 @@ debiased CKA of all samples as batches are added, and equals it for one batch.
 
 import functools
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -19,34 +18,35 @@ from mmalign_jax.similarity.gram import ratio
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.preprocess import scaled, without_constants
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array
 
 
 @struct.dataclass
 class Moments:
   """Sums over samples of a pair of sides a [D1], b [D2]: a b^T, |b|^2 a, |a|^2 b, |a|^2 |b|^2."""
-  product: chex.Array  # [D1, D2]
-  a_weighted: chex.Array  # [D1]
-  b_weighted: chex.Array  # [D2]
-  squares: chex.Array  # []
+  product: Array  # [D1, D2]
+  a_weighted: Array  # [D1]
+  b_weighted: Array  # [D2]
+  squares: Array  # []
 
 
 @struct.dataclass
 class Sums:
   """n [], the shift that is taken off every sample, sums over samples, and moments of the pairs."""
-  n: chex.Array
-  shift_x: chex.Array  # [D1]
-  shift_y: chex.Array  # [D2]
-  x: chex.Array  # [D1]
-  y: chex.Array  # [D2]
-  square_x: chex.Array  # []
-  square_y: chex.Array  # []
+  n: Array
+  shift_x: Array  # [D1]
+  shift_y: Array  # [D2]
+  x: Array  # [D1]
+  y: Array  # [D2]
+  square_x: Array  # []
+  square_y: Array  # []
   xy: Moments
   xx: Moments
   yy: Moments
 
 
 @functools.partial(wide, state=True)
-def start(x: chex.Array, y: chex.Array) -> Sums:
+def start(x: Array, y: Array) -> Sums:
   """Sums of a first batch x [B, D1], y [B, D2]; later samples are shifted by its means.
 
   Raises:
@@ -57,7 +57,7 @@ def start(x: chex.Array, y: chex.Array) -> Sums:
 
 
 @functools.partial(wide, state=True)
-def update(sums: Sums, x: chex.Array, y: chex.Array) -> Sums:
+def update(sums: Sums, x: Array, y: Array) -> Sums:
   """Adds a batch x [B, D1], y [B, D2] of any size.
 
   Raises:
@@ -73,7 +73,7 @@ def update(sums: Sums, x: chex.Array, y: chex.Array) -> Sums:
 
 
 @wide
-def cka(sums: Sums, *, debiased: bool = True) -> chex.Array:
+def cka(sums: Sums, *, debiased: bool = True) -> Array:
   """Linear CKA [] of all samples that were added; 0 where a side is constant."""
   s = sums
   sides = {'xy': (s.xy, s.x, s.y, s.square_x, s.square_y),
@@ -119,21 +119,21 @@ def _debiased(n, m: Moments, a, b, p, q):
 @struct.dataclass
 class Side:
   """Centred features z [N, D] and the batch size."""
-  z: chex.Array
+  z: Array
   batch_size: int = struct.field(pytree_node=False)
 
-  def take(self, order: chex.Array) -> 'Side':
+  def take(self, order: Array) -> 'Side':
     return self.replace(z=self.z[order])
 
 
-def prepare(z: chex.Array, *, batch_size: int = 256) -> Side:
+def prepare(z: Array, *, batch_size: int = 256) -> Side:
   """The side z [N, D]."""
   if batch_size < 4:
     raise ValueError(f'batch_size={batch_size} must be at least 4: debiased HSIC needs 4 samples')
   return Side(scaled(without_constants(z))[0], min(batch_size, z.shape[0]))
 
 
-def compare(x: Side, y: Side) -> chex.Array:
+def compare(x: Side, y: Side) -> Array:
   """Ratio of the sums over batches; samples beyond the last full batch are left out."""
   size, count = x.batch_size, x.z.shape[0] // x.batch_size
   batches = [z[:count * size].reshape(count, size, -1) for z in (x.z, y.z)]
@@ -145,7 +145,7 @@ def compare(x: Side, y: Side) -> chex.Array:
 
 
 @wide
-def minibatch_cka(x: chex.Array, y: chex.Array, *, batch_size: int = 256) -> chex.Array:
+def minibatch_cka(x: Array, y: Array, *, batch_size: int = 256) -> Array:
   """Debiased linear CKA averaged over batches (Nguyen et al. 2021), x [N, D1], y [N, D2]: [] <= 1.
 
   Sums of the unbiased HSIC over batches of `batch_size` samples in their order, then their ratio.

@@ -11,7 +11,6 @@ MiB.
 
 import functools
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -21,12 +20,13 @@ from mmalign_jax.similarity import exact, item_neighbors
 from mmalign_jax.similarity.blocks import settled
 from mmalign_jax.similarity.exact import METRICS
 from mmalign_jax.similarity.preprocess import normalize, power
+from mmalign_jax.types import Array
 
 TILE = 2048
 MORE = 6  # candidates beyond k
 FEW = 200  # samples up to which all is done in float64 at once: sooner compiled, and no slower
 
-Found = tuple[chex.Array, chex.Array]  # values and indices [..., k], best first
+Found = tuple[Array, Array]  # values and indices [..., k], best first
 
 
 @struct.dataclass
@@ -34,22 +34,22 @@ class Neighbors:
   """lists [k, N] i32: the neighbours of every sample, nearest first; values [k, N]: how near, by
   the product, or -|a - b|^2 for 'euclidean'. first [N] i32: the first sample of every sample's
   item, None where each is an item of its own; see `item_neighbors`."""
-  lists: chex.Array
-  values: chex.Array
-  first: chex.Array | None = None
+  lists: Array
+  values: Array
+  first: Array | None = None
 
   @property
-  def names(self) -> chex.Array:
+  def names(self) -> Array:
     """[k, N] i32: which neighbours these are, equal for samples of one item."""
     return self.lists if self.first is None else self.first[self.lists]
 
   @property
-  def own(self) -> chex.Array:
+  def own(self) -> Array:
     """[N] i32: the name of every sample itself."""
     n = self.lists.shape[1]
     return jnp.arange(n, dtype=self.lists.dtype) if self.first is None else self.first
 
-  def take(self, order: chex.Array) -> 'Neighbors':
+  def take(self, order: Array) -> 'Neighbors':
     every = jnp.arange(order.shape[0], dtype=order.dtype)
     place = jnp.zeros_like(order).at[order].set(every)
     first = self.first
@@ -59,8 +59,8 @@ class Neighbors:
     return Neighbors(place[self.lists[:, order]], self.values[:, order], first)
 
 
-def search(z: chex.Array, *, k: int = 10, metric: str = 'cosine',
-           with_self: bool = False, items: chex.Array | None = None) -> Neighbors:
+def search(z: Array, *, k: int = 10, metric: str = 'cosine',
+           with_self: bool = False, items: Array | None = None) -> Neighbors:
   """The k nearest neighbours of every row of z [N, D], by float64 whatever the type of z.
 
   Raises:
@@ -82,7 +82,7 @@ def search(z: chex.Array, *, k: int = 10, metric: str = 'cosine',
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3))
-def _search(z: chex.Array, k: int, metric: str, with_self: bool) -> Found:
+def _search(z: Array, k: int, metric: str, with_self: bool) -> Found:
   """lists [k, N] i32 and values [k, N] of the type of z."""
   with jax.enable_x64(True):
     p, scale = exact.points(z, metric)
@@ -111,7 +111,7 @@ def _search_jvp(k, metric, with_self, primals, tangents):
 # -- in float64 ------------------------------------------------------------------------------------
 
 
-def _nearest(p: chex.Array, k: int, metric: str, with_self: bool) -> Found:
+def _nearest(p: Array, k: int, metric: str, with_self: bool) -> Found:
   """Nearness [N, k] f64 and lists [N, k] i32 of points p [N, D]."""
   n, features = p.shape
   size = jnp.ones(n, p.dtype)
@@ -154,7 +154,7 @@ def _nearest(p: chex.Array, k: int, metric: str, with_self: bool) -> Found:
   return found[:2]
 
 
-def _candidates(p: chex.Array, kept: int, metric: str, with_self: bool):
+def _candidates(p: Array, kept: int, metric: str, with_self: bool):
   """Who may be near, by float32 products of centred rows.
 
   Returns:
@@ -185,7 +185,7 @@ def _candidates(p: chex.Array, kept: int, metric: str, with_self: bool):
   return near, lists, jnp.where(whole, 0, error * scale**2)
 
 
-def _whole(p: chex.Array) -> chex.Array:
+def _whole(p: Array) -> Array:
   """Whether p [N, D] are whole numbers whose products float32 holds: asked of a row, then all."""
   are = lambda p: jnp.all(p == jnp.round(p))
   small = lambda p: 4 * p.shape[1] * jnp.max(jnp.abs(p))**2 < 2**24
@@ -195,7 +195,7 @@ def _whole(p: chex.Array) -> chex.Array:
 # -- in float32 ------------------------------------------------------------------------------------
 
 
-def _tiles(z: chex.Array, terms: chex.Array, factor: int, k: int, with_self: bool) -> Found:
+def _tiles(z: Array, terms: Array, factor: int, k: int, with_self: bool) -> Found:
   """The k largest of factor z_i z_j - (terms_i + terms_j), [N, k] f32 and i32, of z [N, D]."""
   n = z.shape[0]
   count = -(-n // TILE)
@@ -214,7 +214,7 @@ def _tiles(z: chex.Array, terms: chex.Array, factor: int, k: int, with_self: boo
   return values.reshape(-1, k)[:n], lists.reshape(-1, k)[:n]
 
 
-def _tiled(strips: chex.Array, nearness, k: int) -> Found:
+def _tiled(strips: Array, nearness, k: int) -> Found:
   """The k best of every row [count, size, k], from tiles (i, j), i <= j, by rising columns."""
   count, size, _ = strips.shape
   if count == 1:
@@ -242,7 +242,7 @@ def _tiled(strips: chex.Array, nearness, k: int) -> Found:
   return jax.lax.scan(step, start, pairs)[0]
 
 
-def _square(z: chex.Array) -> chex.Array:
+def _square(z: Array) -> Array:
   """z z^T [N, N]; of a large one three quarters are computed, and one is turned."""
   dot = lambda a, b: jnp.dot(a, b.T, precision='highest')
   half = z.shape[0] // 2

@@ -8,7 +8,6 @@ are, and how groups of samples move, is in `arrangements`.
 
 from collections.abc import Sequence
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -17,17 +16,18 @@ import numpy as np
 from mmalign_jax.similarity import arrangements
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.wide import is_wide
+from mmalign_jax.types import Array, Key
 
-Layers = chex.Array | Sequence[chex.Array]  # [N, D], [L, N, D], or one [N, D] a layer
+Layers = Array | Sequence[Array]  # [N, D], [L, N, D], or one [N, D] a layer
 QUANTILES = (0.05, 0.5, 0.95)
 
 
 @struct.dataclass
 class Pairs:
   """matrix [L1, L2] of all pairs of layers, the best [] of them and where it is: index [2] i32."""
-  matrix: chex.Array
-  best: chex.Array
-  index: chex.Array
+  matrix: Array
+  best: Array
+  index: Array
 
 
 @struct.dataclass
@@ -42,17 +42,17 @@ class Calibration:
   P). tested []: score; where groups of unequal size exchange places, that of the samples that can,
   of which null, calibrated and p_value are.
   """
-  score: chex.Array
+  score: Array
   pairs: Pairs
-  null: chex.Array
-  null_mean: chex.Array
-  null_quantiles: chex.Array
-  calibrated: chex.Array
-  p_value: chex.Array
-  tested: chex.Array
+  null: Array
+  null_mean: Array
+  null_quantiles: Array
+  calibrated: Array
+  p_value: Array
+  tested: Array
 
 
-def layer_pairs(measure: Measure, x: Layers, y: Layers, *, items: chex.Array | None = None,
+def layer_pairs(measure: Measure, x: Layers, y: Layers, *, items: Array | None = None,
                 **settings) -> Pairs:
   """`measure` of every layer of x [N, D] with every layer of y [N, D'], each prepared once.
 
@@ -69,7 +69,7 @@ def layer_pairs(measure: Measure, x: Layers, y: Layers, *, items: chex.Array | N
   return _compared(measure, *(_prepared(measure, side, settings, items) for side in (x, y)))
 
 
-def calibrate(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey,
+def calibrate(measure: Measure, x: Layers, y: Layers, *, key: Key,
               permutations: int = 1000, groups: np.ndarray | None = None,
               items: np.ndarray | None = None, **settings) -> Calibration:
   """The best value over layers beside its permutation null.
@@ -122,8 +122,8 @@ def calibrate(measure: Measure, x: Layers, y: Layers, *, key: chex.PRNGKey,
   return calibration(measure, pairs.matrix, jax.lax.map(chance, draws), tested=tested, **settings)
 
 
-def calibration(measure: Measure, matrix: chex.Array, null: chex.Array, *,
-                tested: chex.Array | None = None, **settings) -> Calibration:
+def calibration(measure: Measure, matrix: Array, null: Array, *,
+                tested: Array | None = None, **settings) -> Calibration:
   """Joins the values of all pairs of layers with a null of their best.
 
   `calibrate` of single pairs of layers under one key, joined here, equals `calibrate` of all of
@@ -185,7 +185,7 @@ def _prepared(measure: Measure, layers: list, settings: dict, items=None) -> lis
   return [measure.prepare(z, **{**measure.settings, **settings, **own}) for z in layers]
 
 
-def _exchanged(measure: Measure, x: list, y: list, swap: chex.Array, settings: dict) -> chex.Array:
+def _exchanged(measure: Measure, x: list, y: list, swap: Array, settings: dict) -> Array:
   """The best over pairs of layers, x_i and y_i of each pair exchanged where swap [N] says so."""
   swap, y = swap[:, None], jnp.stack(y)
   def pair(a, b):
@@ -205,7 +205,7 @@ def _compared(measure: Measure, x: list, y: list) -> Pairs:
   return _best(measure, matrix)
 
 
-def _best(measure: Measure, matrix: chex.Array) -> Pairs:
+def _best(measure: Measure, matrix: Array) -> Pairs:
   flat = jnp.argmax(matrix) if measure.higher else jnp.argmin(matrix)
   index = jnp.stack(jnp.unravel_index(flat, matrix.shape)).astype(jnp.int32)
   return Pairs(matrix, matrix.ravel()[flat], index)

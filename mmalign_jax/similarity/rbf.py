@@ -7,7 +7,6 @@ side holds its centred matrix; beyond, its features, and blocks of rows are made
 
 import functools
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ from mmalign_jax.similarity.gram import Gram, centered, gram, ratio, u_centered
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.preprocess import center, root, scaled
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array, Numeric
 
 DENSE = 8192   # samples up to which an N x N matrix is held
 _SAMPLED = 4096  # samples that the median distance is taken over
@@ -28,20 +28,20 @@ _SAMPLED = 4096  # samples that the median distance is taken over
 class Streamed:
   """Features z [N, D] over sqrt(2) sigma, sums [N] over the rows of its kernel - 1, its norm []
   and scale [] (1)."""
-  z: chex.Array
-  sums: chex.Array
-  norm: chex.Array
-  scale: chex.Array
+  z: Array
+  sums: Array
+  norm: Array
+  scale: Array
   debiased: bool = struct.field(pytree_node=False)
 
-  def take(self, order: chex.Array) -> 'Streamed':
+  def take(self, order: Array) -> 'Streamed':
     return self.replace(z=self.z[order], sums=self.sums[order])
 
 
 Side = Gram | Streamed
 
 
-def prepare(z: chex.Array, *, sigma: chex.Numeric | None = None, fraction: chex.Numeric = 1.0,
+def prepare(z: Array, *, sigma: Numeric | None = None, fraction: Numeric = 1.0,
             debiased: bool = False) -> Side:
   """The side z [N, D] with bandwidth `sigma`, or None for `fraction` of the median distance."""
   for name, value in (('sigma', sigma), ('fraction', fraction)):
@@ -59,18 +59,18 @@ def prepare(z: chex.Array, *, sigma: chex.Numeric | None = None, fraction: chex.
   return gram(matrix, scale)
 
 
-def compare(x: Side, y: Side) -> chex.Array:
+def compare(x: Side, y: Side) -> Array:
   """<K, L> / (|K| |L|) of the centred kernels, 0 where a side is constant."""
   return ratio(inner(x, y), x.norm, y.norm)
 
 
-def inner(x: Side, y: Side) -> chex.Array:
+def inner(x: Side, y: Side) -> Array:
   """<K, L> of the centred (debiased: U-centred) kernels, each over its scale."""
   return (jnp.vdot(x.matrix, y.matrix, precision='highest') if isinstance(x, Gram)
           else _streamed_inner(x, y))
 
 
-def median_distance(z: chex.Array, squares: chex.Array | None = None) -> chex.Array:
+def median_distance(z: Array, squares: Array | None = None) -> Array:
   """Median Euclidean distance [] over pairs of different samples of z [N, D].
 
   Beyond 4,096 samples over every (N / 4096)-th of them, whatever their order. squares [N, N]: of
@@ -84,13 +84,13 @@ def median_distance(z: chex.Array, squares: chex.Array | None = None) -> chex.Ar
   return root(jnp.median(squares[i, j]))
 
 
-def _streamed(z: chex.Array, debiased: bool) -> Streamed:
+def _streamed(z: Array, debiased: bool) -> Streamed:
   sums = row_blocks(lambda rows, index: _rows(z, rows, index).sum(axis=1), z)
   side = Streamed(z, sums, *jnp.array([0, 1], z.dtype), debiased)
   return side.replace(norm=inner(side, side))
 
 
-def _rows(z: chex.Array, rows: chex.Array, index: chex.Array) -> chex.Array:
+def _rows(z: Array, rows: Array, index: Array) -> Array:
   """Rows [B, N] of the kernel - 1; 0 on the diagonal."""
   squares = jnp.sum(z * z, axis=1)
   product = jnp.dot(rows, z.T, precision='highest')
@@ -99,7 +99,7 @@ def _rows(z: chex.Array, rows: chex.Array, index: chex.Array) -> chex.Array:
   return jnp.where(own, 0, jnp.expm1(-jnp.maximum(distances, 0)))
 
 
-def _streamed_inner(x: Streamed, y: Streamed) -> chex.Array:
+def _streamed_inner(x: Streamed, y: Streamed) -> Array:
   """<K, L> of the centred kernels from blocks of rows: the diagonal of kernel - 1 is 0."""
   n = float(x.z.shape[0])
   def block(rows, index):
@@ -114,8 +114,8 @@ def _streamed_inner(x: Streamed, y: Streamed) -> chex.Array:
 
 
 @wide
-def rbf_cka(x: chex.Array, y: chex.Array, *, sigma: chex.Numeric | None = None,
-            fraction: chex.Numeric = 1.0) -> chex.Array:
+def rbf_cka(x: Array, y: Array, *, sigma: Numeric | None = None,
+            fraction: Numeric = 1.0) -> Array:
   """Biased CKA of x [N, D1] and y [N, D2] with Gaussian kernels (Kornblith et al. 2019): [].
 
   Range 0..1, higher is more similar, 1 for equal sides. Invariant to orthogonal maps and
@@ -139,8 +139,8 @@ def rbf_cka(x: chex.Array, y: chex.Array, *, sigma: chex.Numeric | None = None,
 
 
 @wide
-def debiased_rbf_cka(x: chex.Array, y: chex.Array, *, sigma: chex.Numeric | None = None,
-                     fraction: chex.Numeric = 1.0) -> chex.Array:
+def debiased_rbf_cka(x: Array, y: Array, *, sigma: Numeric | None = None,
+                     fraction: Numeric = 1.0) -> Array:
   """`rbf_cka` from the unbiased HSIC: [] at most 1, about 0 for unrelated features.
 
   Higher is more similar, 1 for equal sides. Arguments and invariances as `rbf_cka`.

@@ -11,7 +11,6 @@ of summation, the query is compared with all candidates in float64.
 
 import functools
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -20,6 +19,7 @@ from mmalign_jax.similarity import exact
 from mmalign_jax.similarity.blocks import row_blocks, settled
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array, Numeric
 
 _ROWS = 64  # queries that are compared with all candidates at a time, in float64
 
@@ -29,17 +29,17 @@ class Side:
   """Rows z [N, D] f64 of norm 1, and the number of candidates that count as found. items [N]: whose
   partner a sample is, and counted [N] bool: not a copy of an earlier sample of its item; None where
   every sample is an item of its own."""
-  z: chex.Array
+  z: Array
   at: int = struct.field(pytree_node=False)
-  items: chex.Array | None = None
-  counted: chex.Array | None = None
+  items: Array | None = None
+  counted: Array | None = None
 
-  def take(self, order: chex.Array) -> 'Side':
+  def take(self, order: Array) -> 'Side':
     z, items, counted = jax.tree.map(lambda leaf: leaf[order], (self.z, self.items, self.counted))
     return Side(z, self.at, items, counted)
 
 
-def prepare(z: chex.Array, *, at: int = 1, items: chex.Array | None = None) -> Side:
+def prepare(z: Array, *, at: int = 1, items: Array | None = None) -> Side:
   """The side z [N, D]."""
   if not 1 <= at <= z.shape[0]:
     raise ValueError(f'at={at} is outside 1..N, and N={z.shape[0]}')
@@ -51,7 +51,7 @@ def prepare(z: chex.Array, *, at: int = 1, items: chex.Array | None = None) -> S
   return Side(unit, at, items, first_copies(z, items))
 
 
-def first_copies(z: chex.Array, items: chex.Array) -> chex.Array:
+def first_copies(z: Array, items: Array) -> Array:
   """[N] bool: no earlier sample of the same item has exactly the same row of z [N, D]."""
   words = jax.lax.bitcast_convert_type(z + 0, jnp.uint32).reshape(len(z), -1)  # no -0
   column = jnp.arange(words.shape[1], dtype=jnp.uint32)[None] * jnp.uint32(0x9E3779B9)
@@ -67,7 +67,7 @@ def first_copies(z: chex.Array, items: chex.Array) -> chex.Array:
   return jnp.zeros(len(z), bool).at[order].set(new)
 
 
-def ranks(x: Side, y: Side) -> chex.Array:
+def ranks(x: Side, y: Side) -> Array:
   """[N] i32: the place, from 1, of y_i among all y for the query x_i; ties by index.
 
   With items, that of the best of its partners, the samples of y in places of the item of x_i.
@@ -77,7 +77,7 @@ def ranks(x: Side, y: Side) -> chex.Array:
     return 1 + _settled(x, y, low, low < high)
 
 
-def _bounds(x: Side, y: Side) -> tuple[chex.Array, chex.Array]:
+def _bounds(x: Side, y: Side) -> tuple[Array, Array]:
   """[N] i32 each: how many candidates are before y_i at least and at most, by float32 products."""
   whole = functools.reduce(jnp.logical_and, (jnp.all(z == jnp.round(z)) for z in (x.z, y.z)))
   mean = jnp.where(whole, 0, y.z.mean(axis=0, keepdims=True))
@@ -98,7 +98,7 @@ def _bounds(x: Side, y: Side) -> tuple[chex.Array, chex.Array]:
   return row_blocks(block, a)
 
 
-def _own(near: chex.Array, index: chex.Array, x: Side, y: Side, tolerance: chex.Numeric):
+def _own(near: Array, index: Array, x: Side, y: Side, tolerance: Numeric):
   """The nearness own [B, 1] of the best partner of the queries index [B], its place [B, 1], and
   which candidates other [B, N] compete with it; near [B, N]."""
   every = jnp.arange(near.shape[1])[None]
@@ -112,7 +112,7 @@ def _own(near: chex.Array, index: chex.Array, x: Side, y: Side, tolerance: chex.
   return own, place, ~partner & y.counted[None]
 
 
-def _settled(x: Side, y: Side, before: chex.Array, needed: chex.Array) -> chex.Array:
+def _settled(x: Side, y: Side, before: Array, needed: Array) -> Array:
   """before [N] i32, by float64 for the queries that are `needed` [N]."""
   n, features = y.z.shape
   every = jnp.arange(n)[None]
@@ -126,7 +126,7 @@ def _settled(x: Side, y: Side, before: chex.Array, needed: chex.Array) -> chex.A
   return settled(exactly, (before,), needed, _ROWS)[0]
 
 
-def found_xy(x: Side, y: Side) -> chex.Array:
+def found_xy(x: Side, y: Side) -> Array:
   """Share of the queries x whose own y is among the first."""
   with jax.enable_x64(True):
     low, high = _bounds(x, y)
@@ -134,12 +134,12 @@ def found_xy(x: Side, y: Side) -> chex.Array:
   return jnp.mean(before < x.at, dtype=_float())
 
 
-def found_yx(x: Side, y: Side) -> chex.Array:
+def found_yx(x: Side, y: Side) -> Array:
   """Share of the queries y whose own x is among the first."""
   return found_xy(y, x)
 
 
-def middle_xy(x: Side, y: Side) -> chex.Array:
+def middle_xy(x: Side, y: Side) -> Array:
   """Median place of a query's own y."""
   with jax.enable_x64(True):
     low, high = _bounds(x, y)
@@ -149,7 +149,7 @@ def middle_xy(x: Side, y: Side) -> chex.Array:
   return 1 + jnp.median(before.astype(_float()))
 
 
-def middle_yx(x: Side, y: Side) -> chex.Array:
+def middle_yx(x: Side, y: Side) -> Array:
   """Median place of a query's own x."""
   return middle_xy(y, x)
 
@@ -159,8 +159,8 @@ def _float():
 
 
 @wide
-def recall_xy(x: chex.Array, y: chex.Array, *, at: int = 1,
-              items: chex.Array | None = None) -> chex.Array:
+def recall_xy(x: Array, y: Array, *, at: int = 1,
+              items: Array | None = None) -> Array:
   """Recall@`at` from x [N, D] to y [N, D] by cosine: [] in 0..1, higher is more similar.
 
   Share of samples whose own y is among the `at` nearest to x_i of all y; `at` / N by chance, 1 for
@@ -185,8 +185,8 @@ def recall_xy(x: chex.Array, y: chex.Array, *, at: int = 1,
 
 
 @wide
-def recall_yx(x: chex.Array, y: chex.Array, *, at: int = 1,
-              items: chex.Array | None = None) -> chex.Array:
+def recall_yx(x: Array, y: Array, *, at: int = 1,
+              items: Array | None = None) -> Array:
   """Recall@`at` from y [N, D] to x [N, D] by cosine: [] in 0..1, higher is more similar.
 
   Rules, invariances and errors as `recall_xy`.
@@ -198,8 +198,8 @@ def recall_yx(x: chex.Array, y: chex.Array, *, at: int = 1,
 
 
 @wide
-def median_rank_xy(x: chex.Array, y: chex.Array, *,
-                   items: chex.Array | None = None) -> chex.Array:
+def median_rank_xy(x: Array, y: Array, *,
+                   items: Array | None = None) -> Array:
   """Median place, from 1, of a sample's own y among all y, x [N, D], y [N, D]: [] in 1..N.
 
   Lower is more similar, about N / 2 by chance. Rules, invariances and errors as `recall_xy`.
@@ -211,8 +211,8 @@ def median_rank_xy(x: chex.Array, y: chex.Array, *,
 
 
 @wide
-def median_rank_yx(x: chex.Array, y: chex.Array, *,
-                   items: chex.Array | None = None) -> chex.Array:
+def median_rank_yx(x: Array, y: Array, *,
+                   items: Array | None = None) -> Array:
   """Median place, from 1, of a sample's own x among all x, x [N, D], y [N, D]: [] in 1..N.
 
   Lower is more similar, about N / 2 by chance. Rules, invariances and errors as `recall_xy`.

@@ -1,6 +1,5 @@
 """Shapes: what is left of a difference after the best rotation (Williams et al. 2021)."""
 
-import chex
 import jax.numpy as jnp
 
 from mmalign_jax.similarity import linear
@@ -8,9 +7,10 @@ from mmalign_jax.similarity.basis import compact, nuclear, thin_svd
 from mmalign_jax.similarity.measure import Measure, Rows, paired
 from mmalign_jax.similarity.preprocess import root, scaled, without_constants
 from mmalign_jax.similarity.wide import wide
+from mmalign_jax.types import Array
 
 
-def prepare(z: chex.Array, *, alpha: float = 1.0) -> Rows:
+def prepare(z: Array, *, alpha: float = 1.0) -> Rows:
   """Centred features of Frobenius norm 1, [N, min(N, D)]; alpha < 1 whitens them in part.
 
   Raises:
@@ -29,19 +29,19 @@ def prepare(z: chex.Array, *, alpha: float = 1.0) -> Rows:
   return Rows(z / jnp.sqrt(jnp.where(square > 0, square, 1)))
 
 
-def similarity(x: Rows, y: Rows) -> chex.Array:
+def similarity(x: Rows, y: Rows) -> Array:
   """|| x^T y ||_*: the cosine after the best rotation."""
   return nuclear(jnp.dot(x.z.T, y.z, precision='highest'))
 
 
-def distance(x: Rows, y: Rows) -> chex.Array:
+def distance(x: Rows, y: Rows) -> Array:
   """sqrt(2 - 2 cosine) = min over rotations of || x Q - y ||_F."""
   square = 2 - 2 * similarity(x, y)
   rounding = 32 * jnp.finfo(square.dtype).eps  # what is left of equal shapes
   return root(jnp.where(square > rounding, square, 0))
 
 
-def angle(x: Rows, y: Rows) -> chex.Array:
+def angle(x: Rows, y: Rows) -> Array:
   """arccos of the cosine, in radians."""
   cosine = similarity(x, y)
   apart = cosine < 1 - 16 * jnp.finfo(cosine.dtype).eps
@@ -49,7 +49,7 @@ def angle(x: Rows, y: Rows) -> chex.Array:
 
 
 @wide
-def bures(x: chex.Array, y: chex.Array) -> chex.Array:
+def bures(x: Array, y: Array) -> Array:
   """Normalised Bures similarity || x^T y ||_* / (|| x || || y ||) of centred x, y: [].
 
   The cosine of the shapes of x [N, D1] and y [N, D2] (Tang et al. 2020). Range 0..1, higher is
@@ -66,7 +66,7 @@ def bures(x: chex.Array, y: chex.Array) -> chex.Array:
 
 
 @wide
-def procrustes(x: chex.Array, y: chex.Array) -> chex.Array:
+def procrustes(x: Array, y: Array) -> Array:
   """Orthogonal Procrustes distance of x [N, D1], y [N, D2], centred and of unit norm: [].
 
   min over rotations of || x Q - y ||_F = sqrt(2 - 2 bures): a metric, range 0..sqrt(2), lower is
@@ -83,7 +83,7 @@ def procrustes(x: chex.Array, y: chex.Array) -> chex.Array:
 
 
 @wide
-def angular(x: chex.Array, y: chex.Array, *, alpha: float = 1.0) -> chex.Array:
+def angular(x: Array, y: Array, *, alpha: float = 1.0) -> Array:
   """Angular shape distance arccos(bures) of x [N, D1] and y [N, D2], in radians: [].
 
   A metric (Williams et al. 2021), range 0..pi/2, lower is more similar, 0 for equal sides.
@@ -104,18 +104,18 @@ def angular(x: chex.Array, y: chex.Array, *, alpha: float = 1.0) -> chex.Array:
   return angle(prepare(x, alpha=alpha), prepare(y, alpha=alpha))
 
 
-def prepare_covariance(z: chex.Array) -> linear.Side:
+def prepare_covariance(z: Array) -> linear.Side:
   """The side z [N, D], not centred."""
   return linear.prepare(z, centered=False)
 
 
-def one_less(x: linear.Side, y: linear.Side) -> chex.Array:
+def one_less(x: linear.Side, y: linear.Side) -> Array:
   """1 - <K, L> / (|K| |L|)."""
   return 1 - linear.compare(x, y)
 
 
 @wide
-def covariance_distance(x: chex.Array, y: chex.Array) -> chex.Array:
+def covariance_distance(x: Array, y: Array) -> Array:
   """Distance 1 - tr(K L) / (|K| |L|) of the correlation matrices K = x x^T, L = y y^T: [].
 
   Correlation-matrix distance (Herdin et al. 2005) between samples of x [N, D1] and y [N, D2], not
@@ -133,7 +133,7 @@ def covariance_distance(x: chex.Array, y: chex.Array) -> chex.Array:
 
 
 @wide
-def effective_rank(z: chex.Array) -> chex.Array:
+def effective_rank(z: Array) -> Array:
   """Effective rank of one side z [N, D] (Roy and Vetterli 2007; RankMe): [] in 1..min(N, D).
 
   exp of the entropy of the singular values over their sum, 0 for zeros. Not centred: pass

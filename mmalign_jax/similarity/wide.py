@@ -9,12 +9,12 @@ arrays show their type only: of integers of 32 bits and more, and float64 where 
 import functools
 from collections.abc import Callable
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax.precision import needs_float64
+from mmalign_jax.types import Array, PyTree
 
 
 def wide(function: Callable, *, state: bool = False) -> Callable:
@@ -51,7 +51,7 @@ def kept_wide(function: Callable) -> Callable:
   return call
 
 
-def is_wide(side: chex.ArrayTree) -> bool:
+def is_wide(side: PyTree) -> bool:
   """Whether features [N, D], or a state, need float64."""
   if not hasattr(side, 'dtype'):
     return any(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(side))
@@ -60,10 +60,10 @@ def is_wide(side: chex.ArrayTree) -> bool:
   return needs_float64(side)
 
 
-def is_long(z: chex.Array) -> bool:
+def is_long(z: Array) -> bool:
   """Integers of 32 bits or more."""
   return jnp.issubdtype(z.dtype, jnp.integer) and z.dtype.itemsize > 2
 
 
-def _narrow(z: chex.Array) -> chex.Array:
+def _narrow(z: Array) -> Array:
   return z.astype(jnp.float32) if z.dtype == jnp.float64 else z

@@ -8,7 +8,6 @@ and the first layer of all is one product. A unit is one compiled program for ea
 import dataclasses
 import functools
 
-import chex
 from flax import struct
 import jax
 from jax.flatten_util import ravel_pytree
@@ -20,7 +19,7 @@ from mmalign_jax.encoders import sides
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.training.evaluate import Score, score
 from mmalign_jax.training.step import descend, optimizer
-from mmalign_jax.types import Hyper, PyTree, Spec, Test, TrainState, lookup
+from mmalign_jax.types import Array, Hyper, PyTree, Spec, Test, TrainState, lookup
 
 OWN = ('redundancy', 'unique_1', 'unique_2', 'synergy', 'learning_rate', 'weight_decay')
 
@@ -50,11 +49,11 @@ class Trained:
   i32, from 1. validation [E]: accuracy after every epoch, -1 where not finite. diverged []: a
   parameter was not finite at the end; the best epoch is then one before, or 0, the initial state.
   """
-  params: chex.ArrayTree
+  params: PyTree
   score: Score
-  best_epoch: chex.Array
-  validation: chex.Array
-  diverged: chex.Array
+  best_epoch: Array
+  validation: Array
+  diverged: Array
 
 
 def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
@@ -102,7 +101,7 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
       ~finite(state.params))
 
 
-def step(state: TrainState, hyper: Hyper, x: chex.Array, y: chex.Array, *,
+def step(state: TrainState, hyper: Hyper, x: Array, y: Array, *,
          module: sides.Side, spec: Spec) -> TrainState:
   """One AdamW step on the task loss of x [B, D], y [B]."""
   task = losses.task_of(spec.task)
@@ -110,26 +109,26 @@ def step(state: TrainState, hyper: Hyper, x: chex.Array, y: chex.Array, *,
   return descend(state, grads, hyper, spec=spec)
 
 
-def occurrences(test: Test, rows: chex.Array, y: chex.Array) -> Test:
+def occurrences(test: Test, rows: Array, y: Array) -> Test:
   """Samples (rows [N] of the enumerated inputs, y [N]) as shares [M, C] of each input and class:
   accuracy on them needs each input once, however often it was drawn."""
   shares = jnp.zeros_like(test.target).at[rows, y].add(1 / rows.shape[0])
   return test.replace(target=shares)
 
 
-def validate(params: PyTree, held_out: Test, *, module: sides.Side) -> chex.Array:
+def validate(params: PyTree, held_out: Test, *, module: sides.Side) -> Array:
   """Accuracy [] on the samples that `occurrences` counted; -1 where a parameter is not finite."""
   guess = jnp.argmax(module.apply(params, held_out.x).prediction, axis=1)
   hit = jax.nn.one_hot(guess, held_out.target.shape[1]) * held_out.target
   return jnp.where(finite(params), jnp.sum(hit), -1)
 
 
-def finite(params: PyTree) -> chex.Array:
+def finite(params: PyTree) -> Array:
   """[] bool: no parameter is infinite or NaN."""
   return jnp.all(jnp.isfinite(ravel_pytree(params)[0]))
 
 
-def layers(params: PyTree, hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> chex.Array:
+def layers(params: PyTree, hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Array:
   """Every hidden representation [L, N, width] of the cell's spec.n_align test pairs, its own side.
 
   The pairs depend on the seed alone, so encoders of both sides and any depth see the same ones.

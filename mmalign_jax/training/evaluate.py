@@ -2,7 +2,6 @@
 
 import itertools
 
-import chex
 from flax import struct
 import jax
 from jax.flatten_util import ravel_pytree
@@ -12,17 +11,17 @@ from mmalign_jax import losses, objective
 from mmalign_jax.generators.exact import entropy
 from mmalign_jax.data.sources import Bounds, Source
 from mmalign_jax.similarity import debiased_linear_cka, mutual_knn
-from mmalign_jax.types import Hyper, Key, PyTree, Spec, Test
+from mmalign_jax.types import Array, Hyper, Key, PyTree, Spec, Test
 
 
 @struct.dataclass
 class Score:
   """One encoder: accuracy [] in 0..1, accuracy_by_fold [F], task_loss [] (cross-entropy in nats, or
   absolute error), information [] I(prediction; Y) in nats (NaN for regression)."""
-  accuracy: chex.Array
-  accuracy_by_fold: chex.Array
-  task_loss: chex.Array
-  information: chex.Array
+  accuracy: Array
+  accuracy_by_fold: Array
+  task_loss: Array
+  information: Array
 
 
 @struct.dataclass
@@ -33,9 +32,9 @@ class Cell:
   """
   sides: tuple[Score, ...]
   bounds: tuple[Bounds, ...]
-  cka: tuple[chex.Array, ...]
-  mutual_knn: tuple[chex.Array, ...]
-  diverged: chex.Array
+  cka: tuple[Array, ...]
+  mutual_knn: tuple[Array, ...]
+  diverged: Array
 
 
 def pairs(n_sides: int) -> tuple[tuple[int, int], ...]:
@@ -64,7 +63,7 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
   return Cell(**trained, bounds=tuple(source.bounds(tables, hyper)), diverged=diverged)
 
 
-def score(prediction: chex.Array, test: Test, *, spec: Spec) -> Score:
+def score(prediction: Array, test: Test, *, spec: Spec) -> Score:
   """Judges logits [M, C] against p(y | x) [M, C], or predictions [M] against labels [M].
 
   For regression accuracy is the share of rows predicted on the label's own side of the training

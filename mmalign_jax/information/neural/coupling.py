@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from mmalign_jax.information import discrete, solver
 from mmalign_jax.information.neural import nets
-from mmalign_jax.types import Key
+from mmalign_jax.types import Array, Key
 
 FLOOR, UNIT = -10.0, 3.0  # of log p(y|x) as a net's input; marginals keep the value itself
 Pair = tuple[nets.Layers, nets.Layers]
@@ -27,7 +27,7 @@ def init(key: Key, n_classes: int, width: int, depth: int, embedding: int) -> Pa
   return nets.init(one, sizes), nets.init(two, sizes)
 
 
-def marginals(log_p1: chex.Array, log_p2: chex.Array) -> tuple[chex.Array, chex.Array]:
+def marginals(log_p1: Array, log_p2: Array) -> tuple[Array, Array]:
   """m1, m2 [m, C] of log p(y|x1), log p(y|x2) [m, C], with equal class totals and sum 1.
 
   The two discriminators disagree a little on how often a class occurs in the minibatch, and then no
@@ -41,7 +41,7 @@ def marginals(log_p1: chex.Array, log_p2: chex.Array) -> tuple[chex.Array, chex.
   return one * (average / totals[0]), two * (average / totals[1])
 
 
-def log_kernel(pair: Pair, log_p1: chex.Array, log_p2: chex.Array) -> chex.Array:
+def log_kernel(pair: Pair, log_p1: Array, log_p2: Array) -> Array:
   """<f1(x1_i, y), f2(x2_j, y)> [C, m, m] of log p(y|x1), log p(y|x2) [m, C]."""
   def embed(net, log_p):
     seen = jnp.maximum(log_p, FLOOR)
@@ -51,7 +51,7 @@ def log_kernel(pair: Pair, log_p1: chex.Array, log_p2: chex.Array) -> chex.Array
                     precision='highest')
 
 
-def couple(log_a: chex.Array, m1: chex.Array, m2: chex.Array, sweeps: int) -> chex.Array:
+def couple(log_a: Array, m1: Array, m2: Array, sweeps: int) -> Array:
   """q [m, m, C] with marginals m1, m2 to rounding: exp(log_a) scaled for each y, then projected.
 
   Args:
@@ -71,12 +71,12 @@ def couple(log_a: chex.Array, m1: chex.Array, m2: chex.Array, sweeps: int) -> ch
   return solver.feasible(q.transpose(1, 2, 0), m1, m2)
 
 
-def coupled(pair: Pair, log_p1: chex.Array, log_p2: chex.Array, sweeps: int) -> chex.Array:
+def coupled(pair: Pair, log_p1: Array, log_p2: Array, sweeps: int) -> Array:
   """q [m, m, C] of log p(y|x1), log p(y|x2) [m, C]."""
   return couple(log_kernel(pair, log_p1, log_p2), *marginals(log_p1, log_p2), sweeps)
 
 
-def information(q: chex.Array) -> chex.Array:
+def information(q: Array) -> Array:
   """I_Q(X1,X2;Y) [] in nats of q [m, m, C]: what the nets minimise."""
   total = q.sum(axis=(0, 1))
   # Entropies skip what is not above 0, NaN too; the last term does not, so that nets which went
@@ -84,8 +84,8 @@ def information(q: chex.Array) -> chex.Array:
   return solver.objective(q) + discrete.entropy(total) + 0 * total.sum()
 
 
-def score(pair: Pair, log_p1: chex.Array, log_p2: chex.Array, y: chex.Array,
-          sweeps: int) -> tuple[chex.Array, chex.Array]:
+def score(pair: Pair, log_p1: Array, log_p2: Array, y: Array,
+          sweeps: int) -> tuple[Array, Array]:
   """-H_Q(Y|X1,X2) by labels: a(x1_i, y_i) + b(x2_i, y_i), a and b its multipliers; and q itself.
 
   A log score of p(y|x) is what the plug-in -H(Y|X) becomes when its derivative is weighed by labels
@@ -110,15 +110,15 @@ def score(pair: Pair, log_p1: chex.Array, log_p2: chex.Array, y: chex.Array,
   return (jnp.take_along_axis(a + b, y[:, None], axis=1)[:, 0], jnp.stack(discrete.three(q)))
 
 
-def over_blocks(of: Callable, size: int, *rows: chex.Array):
+def over_blocks(of: Callable, size: int, *rows: Array):
   """`of` minibatches [size, ...] of each of `rows` [n, ...], one after the other, stacked."""
   count = len(rows[0]) // size
   cut = lambda values: values[:count * size].reshape(count, size, *values.shape[1:])
   return jax.lax.map(lambda parts: of(*parts), tuple(map(cut, rows)))
 
 
-def against_exact(pair: Pair, log_p1: chex.Array, log_p2: chex.Array, size: int, sweeps: int,
-                  tol: float = 1e-9) -> tuple[chex.Array, chex.Array]:
+def against_exact(pair: Pair, log_p1: Array, log_p2: Array, size: int, sweeps: int,
+                  tol: float = 1e-9) -> tuple[Array, Array]:
   """I_Q of the nets and the least there is, both [n // size] in nats, of minibatches of [n, C].
 
   The least by the interior-point method on the same marginals. Needs float64.

@@ -17,7 +17,6 @@ deviation), and by 0.007 as it is here.
 
 import functools
 
-import chex
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -28,7 +27,7 @@ from mmalign_jax.information import discrete
 from mmalign_jax.information.neural import coupling
 from mmalign_jax.information.neural.training import BatchSpec, Cuts, Run, run
 from mmalign_jax.information.decomposition import ATOMS
-from mmalign_jax.types import Key
+from mmalign_jax.types import Array, Key
 
 BOUNDS = {
     'mi_1': 'lower', 'mi_2': 'lower', 'mi_joint': 'lower', 'mi_union': None,
@@ -42,11 +41,11 @@ class Atom:
   """value [] in nats, and its standard error [] over test rows (the nets are taken as given);
   null [P], the same with permuted labels; null_mean [];
   p_value [] = (1 + number of null >= value) / (1 + P)."""
-  value: chex.Array
-  error: chex.Array
-  null: chex.Array
-  null_mean: chex.Array
-  p_value: chex.Array
+  value: Array
+  error: Array
+  null: Array
+  null_mean: Array
+  p_value: Array
 
 
 @struct.dataclass
@@ -71,17 +70,17 @@ class BatchEstimate:
   too low, and what they lack is taken for synergy.
   """
   atoms: dict[str, Atom]
-  mi_1: chex.Array
-  mi_2: chex.Array
-  mi_joint: chex.Array
-  mi_union: chex.Array
-  entropy: chex.Array
-  q_mi_1: chex.Array
-  q_mi_2: chex.Array
-  q_mi_joint: chex.Array
-  scale: chex.Array
-  excess: chex.Array
-  exact: chex.Array
+  mi_1: Array
+  mi_2: Array
+  mi_joint: Array
+  mi_union: Array
+  entropy: Array
+  q_mi_1: Array
+  q_mi_2: Array
+  q_mi_joint: Array
+  scale: Array
+  excess: Array
+  exact: Array
   n: int = struct.field(pytree_node=False, default=0)
   method: str = struct.field(pytree_node=False, default='batch')
   units: str = struct.field(pytree_node=False, default='nats')
@@ -91,7 +90,7 @@ class BatchEstimate:
     return {**BOUNDS, **dict.fromkeys(ATOMS)}
 
 
-def batch(x1: chex.Array, x2: chex.Array, y: chex.Array, *, key: Key,
+def batch(x1: Array, x2: Array, y: Array, *, key: Key,
           spec: BatchSpec = DEFAULT, null: int = 20) -> BatchEstimate:
   """Atoms of continuous sources and a class, with a null, by the estimator of Liang et al. (2023).
 
@@ -159,7 +158,7 @@ def _standardised(x: np.ndarray, cuts: Cuts) -> jax.Array:
   return jnp.asarray((x - x[cuts.train].mean(axis=0)) / np.where(scale > 0, scale, 1), jnp.float32)
 
 
-def _versions(key: Key, y: chex.Array, null: int, cuts: Cuts) -> chex.Array:
+def _versions(key: Key, y: Array, null: int, cuts: Cuts) -> Array:
   """Labels [1 + P, N]: y itself, then permuted within each part, which keeps its classes."""
   def permuted(key):
     keys = jax.random.split(key, len(cuts))
@@ -192,7 +191,7 @@ def _estimate(runs: Run, y: np.ndarray, cuts: Cuts, spec: BatchSpec) -> BatchEst
       scale=runs.scale[0], excess=(neural - exact).mean(), exact=exact.mean(), n=len(y))
 
 
-def _atom(rows: chex.Array) -> Atom:
+def _atom(rows: Array) -> Atom:
   values = rows.mean(axis=1)
   value, null = values[0], values[1:]
   # not null < value, rather than null >= value: what is not a number is never significant

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import optax
 
 from mmalign_jax import rng
-from mmalign_jax.types import Key, PyTree
+from mmalign_jax.types import Array, Key, Numeric, PyTree
 
-Layers = tuple[tuple[chex.Array, chex.Array], ...]  # (weight [out, in], bias [out]) of each layer
+Layers = tuple[tuple[Array, Array], ...]  # (weight [out, in], bias [out]) of each layer
 STEEPEST = 4.0  # largest scale of a calibration: logits of few rows would grow for ever
 HALVINGS = 24
 
@@ -36,7 +36,7 @@ def init(key: Key, sizes: Sequence[int], last: float = 1.0) -> Layers:
   return tuple(layers)
 
 
-def apply(layers: Layers, x: chex.Array) -> chex.Array:
+def apply(layers: Layers, x: Array) -> Array:
   """x [B, in] -> [B, out], with LeakyReLU(0.1) between layers."""
   chex.assert_rank(x, 2)
   h = x.T
@@ -46,14 +46,14 @@ def apply(layers: Layers, x: chex.Array) -> chex.Array:
   return h.T
 
 
-def minibatch(key: Key, step: chex.Array, size: int, n: int) -> chex.Array:
+def minibatch(key: Key, step: Array, size: int, n: int) -> Array:
   """Rows [size] i32 of step `step`: all of range(n) in a new order in each epoch, no row twice."""
   epoch, position = step // (n // size), step % (n // size)
   return rng.permute(jax.random.fold_in(key, epoch), position * size + jnp.arange(size), n)
 
 
-def fit(loss: Callable[[PyTree, chex.Array], chex.Array],
-        validate: Callable[[PyTree], Sequence[chex.Array]], params: tuple[PyTree, ...], *,
+def fit(loss: Callable[[PyTree, Array], Array],
+        validate: Callable[[PyTree], Sequence[Array]], params: tuple[PyTree, ...], *,
         steps: int, checks: int, learning_rate: float, weight_decay: float) -> tuple[PyTree, ...]:
   """The best parameters, part by part, that AdamW with a cosine schedule passes through.
 
@@ -92,17 +92,17 @@ def fit(loss: Callable[[PyTree, chex.Array], chex.Array],
   return jax.lax.fori_loop(0, checks + 1, stretch, start)[1]
 
 
-def log_posterior(prior: chex.Array, scale: chex.Numeric, gain: chex.Array) -> chex.Array:
+def log_posterior(prior: Array, scale: Numeric, gain: Array) -> Array:
   """log p(y|x) [B, C] of p proportional to prior [C] exp(scale [] gain [B, C])."""
   return jax.nn.log_softmax(jnp.log(prior)[None] + scale * gain)
 
 
-def cross_entropy(log_p: chex.Array, y: chex.Array) -> chex.Array:
+def cross_entropy(log_p: Array, y: Array) -> Array:
   """-log p(y) [B] in nats of log_p [B, C], y [B] i32."""
   return -jnp.take_along_axis(log_p, y[:, None], axis=-1)[:, 0]
 
 
-def calibrated(prior: chex.Array, gain: chex.Array, y: chex.Array) -> chex.Array:
+def calibrated(prior: Array, gain: Array, y: Array) -> Array:
   """The scale [] in 0..STEEPEST (one over a temperature) of least cross-entropy on given rows.
 
   Guo, Pleiss, Sun and Weinberger (2017, arXiv 1706.04599), with the prior left out of the scaling:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax.information.neural import coupling as batch_coupling, nets as batch_nets
-from mmalign_jax.types import Key
+from mmalign_jax.types import Array, Key
 
 _LEAST = -16.0  # of log p(y|x): no label costs more, and squares of rounding errors are float32
 
@@ -84,15 +84,15 @@ class Run:
   means, in nats. of_q [3]: I_Q(X1;Y), I_Q(X2;Y), I_Q(X1,X2;Y). scale [3] of the calibrations. pair,
   log_p1 [n_test, C], log_p2 [n_test, C]: the coupling and what it couples.
   """
-  scores: chex.Array
-  of_q: chex.Array
-  scale: chex.Array
+  scores: Array
+  of_q: Array
+  scale: Array
   pair: batch_coupling.Pair
-  log_p1: chex.Array
-  log_p2: chex.Array
+  log_p1: Array
+  log_p2: Array
 
 
-def run(x1: chex.Array, x2: chex.Array, y: chex.Array, key: Key, *, n_classes: int,
+def run(x1: Array, x2: Array, y: Array, key: Key, *, n_classes: int,
         spec: BatchSpec) -> Run:
   """Train on rows of x1 [N, D1], x2 [N, D2], y [N] i32 and score others; cut by `Cuts`."""
   chex.assert_rank([x1, x2, y], [2, 2, 1])

@@ -2,12 +2,12 @@
 
 import functools
 
-import chex
 import jax
 import numpy as np
 
 from mmalign_jax import rng, similarity
 from mmalign_jax.similarity import Measure
+from mmalign_jax.types import Array
 
 SMALL = 1e6  # permutations times entries of a table N x N below which compiling is what takes time
 
@@ -38,7 +38,7 @@ def compiled(name: str, neighbors: int, permutations: int, thorough: bool = True
       compiler_options=None if thorough else {'xla_backend_optimization_level': 0})
 
 
-def agreement(x: chex.Array, y: chex.Array, *, name: str, neighbors: int, permutations: int,
+def agreement(x: Array, y: Array, *, name: str, neighbors: int, permutations: int,
               seed: int) -> tuple[np.ndarray, np.ndarray]:
   """One measure of all pairs of layers, beside the permutation null of the best of them.
 
