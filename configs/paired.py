@@ -6,10 +6,8 @@ run of the same), or data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1][,
 """
 
 from ml_collections import ConfigDict
-from mmalign_jax.data.files.reading import PAIRED
+from mmalign_jax.data.files.reading import parse
 from mmalign_jax.studies.strength.plan import defaults
-
-KEYS = ('data', 'x1', 'x2', 'y', 'group', 'id', 'task', *PAIRED)
 
 
 def get_config(arg: str = 'digits') -> ConfigDict:
@@ -27,23 +25,9 @@ def get_config(arg: str = 'digits') -> ConfigDict:
   if arg in ('digits', 'tiny'):
     config.data = 'digits'
   else:
-    config.update(parse(arg))
+    config.update(parse(arg, 'paired', ('digits', 'tiny')))
   if arg == 'tiny':
     config.update(dict(lam=(0.0, 1.0), seed=(0, 1), steps=10, depth=1, width=8, batch_size=32,
                        n_align=64, resamples=200))
   config.name = f'paired {config.data} {config.x1} {config.x2}'.strip()
   return config
-
-
-def parse(arg: str) -> dict[str, str | int]:
-  """{'data': PATH, 'x1': NAME, ...} of 'data=PATH,x1=NAME,...'."""
-  fields = dict(part.partition('=')[::2] for part in arg.split(','))
-  for name, value in fields.items():
-    if name not in KEYS or not value:
-      raise ValueError(f'configs/paired.py:{arg}: cannot read {name!r}; give digits, tiny, or '
-                       f'KEY=VALUE,... with {", ".join(KEYS)}')
-  if 'classes' in fields:
-    if not fields['classes'].isdecimal():
-      raise ValueError(f'classes={fields["classes"]} must be a whole number')
-    fields['classes'] = int(fields['classes'])
-  return fields

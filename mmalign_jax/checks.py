@@ -8,11 +8,11 @@ from mmalign_jax import losses, named, settings, similarity
 from mmalign_jax.encoders import sides
 from mmalign_jax.data import sources
 from mmalign_jax.settings import Rule, choice, of_range, whole
-from mmalign_jax.types import COMPUTE_DTYPES, SCHEDULES, Hyper, Range, Spec, lookup
+from mmalign_jax.types import COMPUTE_DTYPES, NAMES, Hyper, Range, Spec, lookup
 
 RANGES = {  # of the traced settings, where a generator does not say more in its own row
     'temperature': Range(1e-6), 'learning_rate': Range(1e-12), 'n_train': Range(1, 2**24, True),
-    'schedule': Range(0, len(SCHEDULES) - 1, True), 'transform_depth': Range(0, 1000, True),
+    **{name: Range(0, len(known) - 1, True) for name, known in NAMES.items()}, 'transform_depth': Range(0, 1000, True),
     'level': Range(0, whole=True), 'mismatched': Range(0, 1), 'flipped': Range(0, 1),
     'seed': Range(0, settings.MOST_SEED, True)}
 _MOST = {'depth': 1000, 'width': 2**16, 'projection_width': 2**16, 'batch_size': 2**20,
@@ -27,6 +27,7 @@ STATIC: dict[str, Rule] = {
     'max_temperature': settings.number(0, above=True, single=True),
     'clip_norm': settings.number(0, above=True, single=True),
     'transform_seed': SEED,
+    'labelled_batch': whole(0, _MOST['batch_size'], guard=True),
     **{name: whole(1, most, guard=True) for name, most in _MOST.items()}}
 _OF_SIDE: dict[str, Rule] = {  # of one side alone; '' and 0 follow the common one
     'encoder': choice(lambda: sides.ENCODERS, blank=True),
@@ -52,8 +53,8 @@ def own_ranges(source: sources.Source) -> dict[str, Range]:
 
 def traced_rule(name: str, own: Mapping[str, Range] | None = None) -> Rule:
   """The rule of a field of Hyper as an axis of a grid; own: ranges of the generator's row."""
-  if name == 'schedule':
-    return choice(lambda: SCHEDULES, axis=True)
+  if name in NAMES:
+    return choice(lambda: NAMES[name], axis=True)
   seed = name == 'seed'
   return of_range(range_of(name, own or {}), axis=True, single=not seed, strict=seed)
 
@@ -66,14 +67,19 @@ def check(spec: Spec, hypers: Hyper) -> None:
   """
   rules = static_rules(len(spec.sides))
   for name, value in named.static(spec, len(spec.sides)).items():
-    rules[name].of(name, value)
-  own = own_ranges(lookup(sources.SOURCES, spec.generator, 'generator'))
+    if name != 'loss' or value:  # '' is no alignment, which no user asks for by that name
+      rules[name].of(name, value)
+  source = lookup(sources.SOURCES, spec.generator, 'generator')
+  own = own_ranges(source)
   for name, values in named.traced(hypers).items():
     if values is not None:
       check_field(name, np.asarray(values, np.float64), *range_of(name, own))
-  check_own(spec, hypers.own)
+  if spec.loss:
+    check_own(spec, hypers.own)
   check_temperatures(spec, hypers)
   check_pairs(spec.n_align, spec.neighbors)
+  if source.present is not None:  # batches are filled up
+    return
   n_train = np.asarray(hypers.n_train)
   if n_train.min() < spec.batch_size:
     raise ValueError(f'n_train={n_train.min():g} samples are fewer than a batch: '

@@ -1,6 +1,7 @@
 """sum of task_i + lam * align: the only place where the strength of alignment enters."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+import dataclasses
 import functools
 import itertools
 import math
@@ -62,7 +63,8 @@ def strength(hyper: Hyper, side: int, other: int | None = None) -> Numeric:
 
 
 def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, spec: Spec,
-              n_outputs: int, axis_name: str | None = None) -> tuple[Array, Metrics]:
+              n_outputs: int, axis_name: str | None = None,
+              pairs: Batch | None = None) -> tuple[Array, Metrics]:
   """The loss [] of a batch and its parts.
 
   With one strength this is sum_i task_i + lam * align, where align is the mean over pairs of sides
@@ -71,30 +73,36 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, 
   align(stop_gradient(z1), z2), and a learnt temperature, which belongs to both, feels their mean.
   With axis_name the batch is one device's part, and negatives are those of all devices. The means
   are over the real samples of the batch; with axis_name, a device whose part has fewer of them
-  weighs less, so that the mean over devices is that over the real samples of all.
+  weighs less, so that the mean over devices is that over the real samples of all. With `pairs` the
+  labels of the batch are learnt and those are aligned. A sample without a side is left out of the
+  task loss of that side, and of the alignment with it, and of nothing else.
   """
-  outs = [module.apply(params[f'side_{i}'], x) for i, (module, x) in enumerate(
-      zip(modules(spec, n_outputs, len(batch.x)), batch.x), start=1)]
-  mean = functools.partial(_mean, valid=batch.valid, axis_name=axis_name)
+  outputs = lambda of: [module.apply(params[f'side_{i}'], x) for i, (module, x) in enumerate(
+      zip(modules(spec, n_outputs, len(of.x)), of.x), start=1)]
+  outs = outputs(batch)
   task = losses.task_of(spec.task)
-  tasks = tuple(mean(task(out.prediction, batch.y)) for out in outs)
+  tasks = tuple(
+      _mean(task(out.prediction, batch.y), valid=real(batch, i), axis_name=axis_name)
+      for i, out in enumerate(outs, start=1))
   align, weighted = alignment(
-      outs, hyper, batch, schedule(hyper, progress), temperature(params, hyper, spec=spec),
-      spec=spec, mean=mean, axis_name=axis_name)
+      outs if pairs is None else outputs(pairs), hyper, batch if pairs is None else pairs,
+      schedule(hyper, progress), temperature(params, hyper, spec=spec), spec=spec,
+      axis_name=axis_name)
   # The strengths act on the gradient of `align`, so the value is added without scaling it again.
   loss = sum(tasks) + weighted + align - jax.lax.stop_gradient(align)
   return loss, Metrics(loss, tasks, align)
 
 
 def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: Array,
-              temperature: Array, *, spec: Spec, mean: Callable[[Array], Array],
-              axis_name: str | None) -> tuple[Array, Array]:
+              temperature: Array, *, spec: Spec, axis_name: str | None) -> tuple[Array, Array]:
   """The alignment loss [] of all sides, whose gradient its strengths have scaled, and its value []
   times the strengths, without a gradient.
 
   Raises:
     ValueError: embeddings of different widths, or a loss that cannot take the batch.
   """
+  if not spec.loss:
+    return jnp.zeros(()), jnp.zeros(())
   row = losses.loss_of(spec.loss)
   options = dict(axis_name=axis_name, own=losses.own_settings(hyper.own))
   numbers = range(1, len(outs) + 1)
@@ -108,15 +116,24 @@ def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: Array
     felt = [factor * strength(hyper, i, *(j for j in group if row.of_pairs and j != i))
             for i in group]
     felt_mean = sum(felt) / len(felt)
+    own = dataclasses.replace(batch, valid=real(batch, *group))
     values = row(
-        [scale_gradient(outs[i - 1], lam) for i, lam in zip(group, felt)], batch,
+        [scale_gradient(outs[i - 1], lam) for i, lam in zip(group, felt)], own,
         temperature=scale_gradient(temperature, felt_mean), **options)
-    aligns.append(mean(values) if values.ndim else values)
+    aligns.append(_mean(values, valid=own.valid, axis_name=axis_name) if values.ndim else values)
     weights.append(felt_mean)
   if not groups:  # one side has nothing to be aligned with
     return jnp.zeros(()), jnp.zeros(())
   weighted = sum(w * jax.lax.stop_gradient(a) for w, a in zip(weights, aligns))
   return sum(aligns) / len(aligns), weighted / len(aligns)
+
+
+def real(batch: Batch, *of: int) -> Array | None:
+  """[B] bool: samples that are no filling and have the sides `of`, from 1; None for all."""
+  masks = [] if batch.valid is None else [batch.valid]
+  if batch.present is not None:
+    masks += [batch.present[i - 1] for i in of]
+  return functools.reduce(jnp.logical_and, masks) if masks else None
 
 
 def _mean(values: Array, *, valid: Array | None,
@@ -127,7 +144,8 @@ def _mean(values: Array, *, valid: Array | None,
   share = jnp.mean(valid.astype(values.dtype))
   if axis_name is not None:
     share = jax.lax.pmean(share, axis_name)
-  return jnp.mean(jnp.where(valid, values, 0)) / share
+  # Without any valid sample, as where all lack a side, the mean is 0 and so is its gradient.
+  return jnp.mean(jnp.where(valid, values, 0)) / jnp.where(share > 0, share, 1)
 
 
 def temperature(params: PyTree, hyper: Hyper, *, spec: Spec) -> Array:

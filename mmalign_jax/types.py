@@ -19,6 +19,8 @@ Numeric = Array | float | int
 PyTree = Any
 Key = jax.Array
 SCHEDULES = ('constant', 'warmup', 'cosine')  # Hyper.schedule is the index
+ALIGN_ON = ('pairs', 'labelled')               # Hyper.align_on is the index
+NAMES = {'schedule': SCHEDULES, 'align_on': ALIGN_ON}
 COMPUTE_DTYPES = ('bfloat16', 'float32')
 
 
@@ -35,11 +37,13 @@ class Batch:
 
   valid [B]: bool, False for the filling of a last batch that is too short; None: all are real.
   groups [B] i32: samples that belong together, for losses that ask; None: each is its own.
+  present: of every side [B] bool, False where a sample lacks it; None: all have all.
   """
   x: tuple[PyTree, ...]
   y: Array
   valid: Array | None = None
   groups: Array | None = None
+  present: tuple[Array, ...] | None = None
 
 
 @struct.dataclass
@@ -66,7 +70,10 @@ class Hyper:
   schedule: index into SCHEDULES of how strength moves over training. temperature: of the
   contrastive loss (its start when learnable). redundancy: shared task bits 0..8 (`bits`) or nats
   (`atoms`); unique_1, unique_2, synergy: nats (`atoms`). level: difficulty 0..9 (`bits`).
-  transform_depth: of the random network, 0..10, 0 for none. n_train: training samples. mismatched:
+  transform_depth: of the random network, 0..10, 0 for none. n_train: training samples. n_labelled:
+  labels a class, or in all for a regression, n_pairs: samples that are aligned, components: of every
+  side, train_steps: until training stops; 0 for all there are. align_on: index into ALIGN_ON of
+  which samples are aligned (`pairs`). mismatched:
   share of pairs whose x2 is another sample's; flipped: probability that a shared bit is flipped in
   x2. seed: of data, initialisation and order.
   """
@@ -84,6 +91,11 @@ class Hyper:
   transform_depth: Numeric = 0
   mismatched: Numeric = 0.0
   flipped: Numeric = 0.0
+  n_labelled: Numeric = 0
+  n_pairs: Numeric = 0
+  align_on: Numeric = 0
+  components: Numeric = 0
+  train_steps: Numeric = 0
   seed: Numeric = 0
   own: dict[str, Numeric] = dataclasses.field(default_factory=dict)
 
@@ -112,7 +124,8 @@ class Spec:
   layers (channels at first, for convolutions) and how many layers or blocks. sides: what single
   sides have of their own, those that are not there nothing. compute_dtype: of products and
   activations; parameters and outputs are float32. projection_width: K, the width of the embeddings
-  that are aligned. max_train bounds Hyper.n_train. transform: which side the random transform acts
+  that are aligned. max_train bounds Hyper.n_train. labelled_batch: samples of a batch of the
+  task loss, where it has its own; 0 for batch_size. transform: which side the random transform acts
   on ('one' is side 2, or 'both'). n_align: test pairs on which similarity is measured, with
   `neighbors` neighbours.
   """
@@ -131,6 +144,7 @@ class Spec:
   steps: int = 600
   clip_norm: float = 8.0
   max_train: int = 512
+  labelled_batch: int = 0
   transform: str = 'one'
   transform_seed: int = 0
   n_align: int = 512
@@ -147,9 +161,15 @@ class Spec:
 
 @struct.dataclass
 class Draws:
-  """Training samples as rows of the tables of inputs: rows, of every side [N] i32; y [N]."""
+  """Training samples as rows of the tables of inputs: rows, of every side [N] i32; y [N].
+
+  n_labelled, n_aligned []: how many of them, from the first on, have a label that may be learnt
+  from, and how many are aligned; None where all are for both.
+  """
   rows: tuple[Array, ...]
   y: Array
+  n_labelled: Array | None = None
+  n_aligned: Array | None = None
 
 
 @struct.dataclass

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax import rng
+from mmalign_jax.data import pair_source
 from mmalign_jax.generators import exact, synthetic
 from mmalign_jax.generators.synthetic import GENERATORS, Generator
 from mmalign_jax.types import Array, Draws, Hyper, Key, PyTree, Range, Spec, Test
@@ -23,8 +24,9 @@ class Source:
   every side [B] -> x of every side [B, D]. test(tables, hyper, side) -> Test, sides from 1.
   pairs(tables, hyper, key, n) -> x of every side: at most n unseen samples to measure similarity
   on. bounds(tables, hyper) -> Bounds of every side. n_outputs(tables) -> C, or 1 for regression.
-  sides: how many, or a function of the tables. ranges, words, unique, shares: as of
-  `synthetic.Generator`.
+  sides: how many, or a function of the tables. present(tables, rows) -> of every side [B] bool, and
+  validation(tables, hyper, side) -> Test, of rows to choose settings by; None where there are none.
+  ranges, words, unique, shares: as of `synthetic.Generator`.
   """
   settings: tuple[str, ...]
   tables: Callable[[Spec], PyTree] | None
@@ -39,6 +41,8 @@ class Source:
   unique: Callable | None = None
   shares: Callable[[float, int], float] | None = None
   sides: int | Callable[[PyTree], int] = 2
+  present: Callable[..., tuple[Array, ...]] | None = None
+  validation: Callable[..., Test] | None = None
 
   def n_sides(self, tables: PyTree) -> int:
     return self.sides(tables) if callable(self.sides) else self.sides
@@ -139,4 +143,9 @@ SOURCES = _Sources({
         lambda tables, hyper, rows: tuple(x[row] for x, row in zip(tables.x, rows)),
         _array_test, _array_pairs, _unknown, lambda tables: tables.n_outputs,
         sides=lambda tables: len(tables.x)),
+    'pairs': Source(
+        pair_source.SETTINGS, None, pair_source.draw, pair_source.inputs, pair_source.test,
+        pair_source.unseen, _unknown, lambda tables: tables.n_outputs, pair_source.RANGES,
+        pair_source.WORDS, sides=lambda tables: len(tables.x), present=pair_source.present,
+        validation=pair_source.validation),
 })

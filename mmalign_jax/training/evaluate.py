@@ -28,13 +28,15 @@ class Score:
 class Cell:
   """Everything recorded of one cell; scalars [] but for `accuracy_by_fold` [F] of a score.
 
-  sides, bounds: of every side. cka, mutual_knn: of every pair of sides, in the order of `pairs`.
+  sides, bounds: of every side; validation: accuracy [] of every side on the rows that choose
+  settings, none where the data have none. cka, mutual_knn: of every pair of sides, in the order of `pairs`.
   """
   sides: tuple[Score, ...]
   bounds: tuple[Bounds, ...]
   cka: tuple[Array, ...]
   mutual_knn: tuple[Array, ...]
   diverged: Array
+  validation: tuple[Array, ...] = ()
 
 
 def pairs(n_sides: int) -> tuple[tuple[int, int], ...]:
@@ -57,7 +59,10 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
   diverged = ~jnp.all(jnp.isfinite(ravel_pytree(params)[0]))
   of_pairs = lambda measure, **settings: tuple(
       measure(last[i - 1], last[j - 1], **settings) for i, j in pairs(len(modules)))
-  trained = dict(sides=tuple(scores), cka=of_pairs(debiased_linear_cka),
+  validation = () if source.validation is None else tuple(
+      score(apply(i, test.x).prediction, test, spec=spec).accuracy for i, test in enumerate(
+          source.validation(tables, hyper, side) for side in range(1, len(modules) + 1)))
+  trained = dict(sides=tuple(scores), validation=validation, cka=of_pairs(debiased_linear_cka),
                  mutual_knn=of_pairs(mutual_knn, k=spec.neighbors))
   trained = jax.tree.map(lambda v: jnp.where(diverged, jnp.nan, v), trained)
   return Cell(**trained, bounds=tuple(source.bounds(tables, hyper)), diverged=diverged)

@@ -23,7 +23,7 @@ def init_state(key: Key, hyper: Hyper, *shapes: Shape, spec: Spec, n_outputs: in
 
 
 def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_outputs: int,
-               axis_name: str | None = None) -> tuple[TrainState, Metrics]:
+               axis_name: str | None = None, pairs: Batch | None = None) -> tuple[TrainState, Metrics]:
   """One AdamW step on one batch.
 
   Args:
@@ -31,15 +31,18 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
     hyper: traced settings, scalars.
     batch: x, of every side [B, D] (or whatever else its encoder takes), y [B].
     spec: static settings. n_outputs: C, or 1 for regression.
+    pairs: what is aligned, where that is not the batch whose labels are learnt; its y is not read.
     axis_name: of the mapped axis (pmap) over which the batch is spread, in equal parts.
 
   Returns:
     the next state, and the metrics of this batch before the step.
   """
-  chex.assert_equal_shape_prefix(jax.tree.leaves(batch), 1)
+  for given in (batch, pairs):
+    chex.assert_equal_shape_prefix(jax.tree.leaves(given), 1)
   progress = state.step.astype(jnp.float32) / spec.steps
   grads, metrics = jax.grad(objective.objective, has_aux=True)(
-      state.params, hyper, batch, progress, spec=spec, n_outputs=n_outputs, axis_name=axis_name)
+      state.params, hyper, batch, progress, spec=spec, n_outputs=n_outputs, axis_name=axis_name,
+      pairs=pairs)
   if axis_name is not None:
     grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
   metrics = metrics.replace(

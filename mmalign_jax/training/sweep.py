@@ -23,7 +23,7 @@ from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.settings import check_cells
 from mmalign_jax.training.evaluate import Cell, evaluate
 from mmalign_jax.training.step import init_state, train_step
-from mmalign_jax.types import Batch, Hyper, PyTree, Spec, lookup
+from mmalign_jax.types import Array, Batch, Draws, Hyper, PyTree, Spec, lookup
 
 Placement = Callable[[PyTree], PyTree]
 SHORT = 2000  # steps of all cells together below which compiling costs more than it saves
@@ -66,16 +66,38 @@ def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
   state = init_state(
       rng.stream(hyper.seed, 'init'), hyper, *(x.shape[1:] for x in probe), spec=spec,
       n_outputs=n_outputs)
-  order = rng.stream(hyper.seed, 'order')
 
   def step(state, t):
-    i = batch_rows(order, t, hyper.n_train, batch_size=spec.batch_size)
-    batch = Batch(source.inputs(tables, hyper, [r[i] for r in draws.rows]), draws.y[i])
-    return train_step(state, hyper, batch, spec=spec, n_outputs=n_outputs)[0], None
+    batch, pairs = batches_of(draws, hyper, tables, t, spec=spec, source=source)
+    after, _ = train_step(state, hyper, batch, spec=spec, n_outputs=n_outputs, pairs=pairs)
+    return stopped(state, after, t, hyper) if 'train_steps' in source.settings else after, None
 
   state, _ = jax.lax.scan(step, state, jnp.arange(spec.steps))
   return evaluate(
       state.params, hyper, tables, rng.stream(hyper.seed, 'test'), spec=spec, source=source)
+
+
+def batches_of(draws: Draws, hyper: Hyper, tables: PyTree, t: Array, *, spec: Spec,
+               source: Source) -> tuple[Batch, Batch | None]:
+  """Batch t to learn the labels of, and the one to align where that is another."""
+  def batch(i, valid=None):
+    rows = [r[i] for r in draws.rows]
+    present = None if source.present is None else source.present(tables, rows)
+    return Batch(source.inputs(tables, hyper, rows), draws.y[i], valid, present=present)
+  of = lambda name, n, size: batch(*some_rows(
+      rng.stream(hyper.seed, name), t, n, batch_size=size))
+  if draws.n_labelled is None:
+    return batch(batch_rows(rng.stream(hyper.seed, 'order'), t, hyper.n_train,
+                            batch_size=spec.batch_size)), None
+  return (of('order', draws.n_labelled, spec.labelled_batch or spec.batch_size),
+          of('order of pairs', draws.n_aligned, spec.batch_size))
+
+
+def stopped(before: PyTree, after: PyTree, t: Array, hyper: Hyper) -> PyTree:
+  """The state after step t, or before it where training has stopped."""
+  limit = jnp.asarray(hyper.train_steps)
+  return jax.tree.map(lambda old, new: jnp.where((limit > 0) & (t >= limit), old, new),
+                      before, after)
 
 
 def traceable(spec: Spec, tables: PyTree) -> None:
@@ -137,6 +159,17 @@ def batch_rows(key: jax.Array, t: jax.Array, n: jax.Array, *, batch_size: int) -
   epoch, place = t // per_epoch, t % per_epoch
   return rng.permute(
       jax.random.fold_in(key, epoch), place * batch_size + jnp.arange(batch_size), n)
+
+
+def some_rows(key: jax.Array, t: jax.Array, n: jax.Array, *,
+              batch_size: int) -> tuple[jax.Array, jax.Array]:
+  """As `batch_rows` where there are as many samples as a batch has; else all n, filled up. Samples
+  [B], and which of them are real [B] bool."""
+  n = jnp.asarray(n).astype(jnp.int32)
+  per_epoch = jnp.maximum(n // batch_size, 1)
+  place = (t % per_epoch) * batch_size + jnp.arange(batch_size)
+  rows = rng.permute(jax.random.fold_in(key, t // per_epoch), place % n, n)
+  return rows, place < n
 
 
 @functools.lru_cache(maxsize=32)

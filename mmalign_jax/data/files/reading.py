@@ -19,7 +19,8 @@ CHOICES = {
 OF_TABLES = ('sep', 'decimal', 'header', 'index')
 OF_LABELS = ('task', 'classes')
 ROWS = ('group', 'item', 'id')
-PAIRED = ('sep', 'decimal', 'header', 'index', 'missing', 'layers', 'pool', 'classes')
+KEYS = ('data', 'x1', 'x2', 'y', 'group', 'id', 'task',
+        'sep', 'decimal', 'header', 'index', 'missing', 'layers', 'pool', 'classes')
 
 _HELP = {
     'sep': ('C', 'between the cells of a text table: one character, or comma, semicolon, tab, '
@@ -147,3 +148,29 @@ def dashed(make: Callable[[], Reading]) -> Reading:
     return make()
   except ValueError as error:
     raise ValueError(f'--{error}') from error
+
+
+# -- the argument of a configuration --------------------------------------------------------------
+
+
+def parse(arg: str, config: str, words: Collection[str]) -> dict[str, str | int]:
+  """{'data': PATH, 'x1': NAME, ...} of 'data=PATH,x1=NAME,...', the argument of a configuration.
+
+  Args:
+    arg: what follows configs/NAME.py:
+    config: NAME. words: what else may stand there, for the error.
+
+  Raises:
+    ValueError: one line that names what cannot be read, and what can.
+  """
+  fields = dict(part.partition('=')[::2] for part in arg.split(','))
+  for name, value in fields.items():
+    if name not in KEYS or not value:
+      raise ValueError(f'configs/{config}.py:{arg}: cannot read {name!r}; give '
+                       f'{", ".join(words)}, or KEY=VALUE,... with {", ".join(KEYS)}')
+  found: dict[str, str | int] = dict(fields)
+  if 'classes' in fields:
+    if not fields['classes'].isdecimal():
+      raise ValueError(f'classes={fields["classes"]} must be a whole number')
+    found['classes'] = int(fields['classes'])
+  return found

@@ -57,6 +57,17 @@ def variables(n_sides: int) -> dict[str, Variable]:
       'diverged': (lambda cell: cell.diverged, 'a parameter became infinite or NaN', '1')}
 
 
+def _variables_of(study: Study) -> dict[str, Variable]:
+  """`variables`, and the accuracies on rows that choose settings where the data have them."""
+  known = variables(study.n_sides)
+  if SOURCES[study.spec.generator].validation is None:
+    return known
+  return known | {
+      f'validation_{i + 1}': (lambda cell, i=i: cell.validation[i],
+                              f'validation accuracy of encoder {i + 1}', '1')
+      for i in range(study.n_sides)}
+
+
 class Chunks:
   """Finished chunks in DIR/chunks, one file each, written whole or not at all.
 
@@ -74,7 +85,8 @@ class Chunks:
 
   def read(self) -> dict[str, np.ndarray]:
     """Every cell on disk, as `read_chunks`."""
-    return read_chunks(self.folder, self._study.n_cells, self._study.n_sides)
+    return read_chunks(self.folder, self._study.n_cells, self._study.n_sides,
+                       more=tuple(_variables_of(self._study)))
 
   def write(self, index: np.ndarray, cells: Cell) -> None:
     """Puts one chunk on disk before it returns.
@@ -87,7 +99,7 @@ class Chunks:
     while path.exists():  # of other cells with the same ends, by another shard of another size
       path, again = self.folder / f'{name}.{again}.npz', again + 1
     folder.save(path, {'cell': index, **{
-        name: get(cells) for name, (get, *_) in variables(self._study.n_sides).items()}})
+        name: get(cells) for name, (get, *_) in _variables_of(self._study).items()}})
 
 
 def defaults() -> dict[str, Any]:
@@ -97,7 +109,7 @@ def defaults() -> dict[str, Any]:
 
 def read_chunks(chunks: pathlib.Path, n_cells: int, n_sides: int,
                 load: Callable[[pathlib.Path], folder.Arrays | None] = folder.load,
-                ) -> dict[str, np.ndarray]:
+                more: Iterable[str] = ()) -> dict[str, np.ndarray]:
   """{'cell': [W] numbers, name: [W, ...]} of every cell in a folder; damaged files do not count.
 
   A variable that a file does not hold, being of another version, is NaN for its cells, and is not
@@ -106,6 +118,7 @@ def read_chunks(chunks: pathlib.Path, n_cells: int, n_sides: int,
   Args:
     n_cells, n_sides: of the study.
     load: how a file is read; `folder.load` sets damaged ones aside.
+    more: names of variables beside those of every study.
 
   Raises:
     OSError: a file cannot be read now. ValueError: one is not of this version at all.
@@ -117,7 +130,7 @@ def read_chunks(chunks: pathlib.Path, n_cells: int, n_sides: int,
     if why := _foreign(part, n_cells, n_sides):
       raise ValueError(f'{path} holds {why}, being of another version, and is kept; go on with '
                        'that version, or choose another workdir')
-  known = variables(n_sides)
+  known = dict.fromkeys((*variables(n_sides), *more))
   names = [name for name in ('cell', *known) if any(name in part for part in found.values())]
   lacking = {name: sum(name not in part for part in found.values()) for name in known}
   for name, count in lacking.items():
@@ -161,7 +174,7 @@ def to_dataset(study: Study, values: dict[str, np.ndarray],
   import xarray as xr
   dims = tuple(study.axes)
   data = {}
-  for name, (_, long_name, units) in variables(study.n_sides).items():
+  for name, (_, long_name, units) in _variables_of(study).items():
     if name not in values and name.startswith('accuracy_by_fold'):
       continue  # of a version that did not keep it
     value = values.get(name, np.full(study.n_cells, np.nan))

@@ -6,38 +6,38 @@ where there are several values), the arguments of `load_paired`, and how to run 
 
 from collections.abc import Collection, Mapping
 import dataclasses
-import inspect
 import math
 from typing import Any
 
 from mmalign_jax import checks, losses, named
 from mmalign_jax.studies import reads
-from mmalign_jax.data.files import views
 from mmalign_jax.data.files.reading import CHOICES
-from mmalign_jax.data.sources import SOURCES, ArrayTables, Source
+from mmalign_jax.data.sources import SOURCES, Source
+from mmalign_jax.studies.strength import files
 from mmalign_jax.settings import (
     MOST_VALUES, Rule, check_cells, checked, choice, count, like, number, refuse_unread, text)
 from mmalign_jax.training.sweep import grid, make_tables, traceable
 from mmalign_jax.named import OF_TRAINING
-from mmalign_jax.types import SCHEDULES, Hyper, PyTree, Spec, lookup
+from mmalign_jax.types import NAMES, Hyper, PyTree, Spec, lookup
 
-_ALWAYS = ('redundancy', 'lam', 'seed')  # dimensions even with one value
-RUN = {'chunk': 0, 'workers': 0, 'memory_gb': 1.0, 'resamples': 2000}  # 0: chosen by the machine
-_DATA = {name: p.default for name, p in inspect.signature(views.load_paired).parameters.items()
-         if name != 'task'}
-_DATA['data'] = ''
-_DERIVED = ('max_train',)
+_ALWAYS = ('redundancy', 'n_labelled', 'lam', 'seed')  # dimensions even with one value
+RUN = {'chunk': 0, 'workers': 0, 'memory_gb': 1.0, 'resamples': 2000,  # 0: chosen by the machine
+       'data_dir': ''}
+_DERIVED = ('max_train', 'labelled_batch')
+TUNED = {'tune_learning_rate': (), 'tune_weight_decay': (), 'tune_train_steps': (),
+         'tune_components': (), 'tune_seeds': 5}
 _KIND = 'strength'
 _OF_FILES = 2  # sides
 RULES_OF_RUN = {
     'chunk': count(0, 2**20), 'workers': count(0, 1024), 'resamples': count(20, 10**7),
-    'memory_gb': number(0, 2**20, above=True)}
+    'memory_gb': number(0, 2**20, above=True), 'data_dir': text()}
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
   """axes: values of each dimension in real units, last fastest; hypers: the grid [R]; settings:
-  everything that decides the results; notes: what was assumed about the data."""
+  everything that decides the results; notes: what was assumed about the data; tuned: candidates of
+  the settings that are chosen on validation rows before the grid is run."""
   name: str
   spec: Spec
   axes: dict[str, tuple]
@@ -46,6 +46,7 @@ class Study:
   settings: dict[str, Any]
   run: dict[str, Any]
   notes: tuple[str, ...] = ()
+  tuned: dict[str, tuple] = dataclasses.field(default_factory=dict)
 
   @property
   def shape(self) -> tuple[int, ...]:
@@ -66,7 +67,8 @@ def defaults() -> dict[str, Any]:
   traced = {name: () if value is None else (value,) for name, value in _traced().items()}
   static = {name: value for name, value in named.static_fields(_most_sides()).items()
             if name not in _DERIVED}
-  return {'study': _KIND, 'name': 'study', **static, **traced, 'schedule': (SCHEDULES[0],), **_DATA,
+  return {'study': _KIND, 'name': 'study', **static, **traced, **{name: (known[0],) for name, known in NAMES.items()},
+          **TUNED, **files.DEFAULTS,
           **RUN}
 
 
@@ -84,17 +86,21 @@ def rules(source: Source | None = None) -> dict[str, Rule]:
   own = {} if source is None else checks.own_ranges(source)
   traced = {name: checks.traced_rule(name, own) for name in _traced()}
   for name in (*filter(named.is_own, traced),
-               *(('n_train',) if source and source.tables is None else ())):
+               *(('n_train', 'n_labelled') if source and source.tables is None else ())):
     traced[name] = dataclasses.replace(traced[name], least=0)
   static = {name: rule for name, rule in checks.static_rules(_most_sides()).items()
             if name not in _DERIVED}
   if source and source.tables is None:
     static['task'] = choice(lambda: (*losses.TASKS, 'auto'))
-  data = {name: like(value) for name, value in _DATA.items()}
+  data = {name: like(value) for name, value in files.DEFAULTS.items()}
   data |= {name: choice(lambda known=CHOICES[name]: known, blank=name == 'pool')
            for name in CHOICES if name in data} | {'classes': count(0, MOST_VALUES)}
   data |= {'test_fraction': number(0, 1, above=True, below=True), 'split_seed': checks.SEED}
-  return {'study': text(), 'name': text(blank=False), **static, **traced, **data, **RULES_OF_RUN}
+  data |= {'n_validation': count(1, MOST_VALUES), 'most_components': count(1, 2**16)}
+  tune = {name: dataclasses.replace(traced[name.removeprefix('tune_')], least=0)
+          for name in TUNED if TUNED[name] == ()} | {'tune_seeds': count(1, MOST_VALUES)}
+  return {'study': text(), 'name': text(blank=False), **static, **traced, **data, **tune,
+          **RULES_OF_RUN}
 
 
 def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> Study:
@@ -111,7 +117,8 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   generator = given.get('generator', Spec.generator)
   source = lookup(SOURCES, checks.STATIC['generator'].of('generator', generator), 'generator')
   settings = checked(given, defaults(), rules(source))
-  settings['schedule'] = tuple(sorted(settings['schedule'], key=SCHEDULES.index))
+  for name, known in NAMES.items():
+    settings[name] = tuple(sorted(settings[name], key=known.index))
   axes = _dimensions(settings, source)
   check_cells(axes)
   n_sides = source.sides if isinstance(source.sides, int) else _OF_FILES
@@ -121,23 +128,25 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
     most = max((*settings['n_train'], settings['batch_size']))
     checks.check(*_built(  # all but n_train, before anything is read
         settings | {'n_train': (most,)}, {k: v for k, v in axes.items() if k != 'n_train'}, most))
-    loaded = _load(settings)
-    settings |= _of_data(settings, loaded)
-    read |= {name: settings[name] for name in ('task', 'n_train', 'n_align')}
+    loaded = files.load(settings)
+    settings |= files.decided(settings, loaded)
+    read |= {name: settings[name] for name in ('task', 'n_align', *(
+        name for name in ('n_train', 'n_labelled') if name in source.settings))}
     axes = _dimensions(settings, source)
   elif losses.task_of(settings['task']).regression:
     raise ValueError(f'task={settings["task"]!r} is not for generator {generator!r}, whose label '
                      'is a class; use cross_entropy')
   spec, hypers = _built(settings, axes, max(settings['n_train']))
   checks.check(spec, hypers)
-  tables = _tables(loaded) if loaded else make_tables(spec)
+  tables = files.tables(loaded) if loaded else make_tables(spec)
   traceable(spec, tables)
   record = {name: value for name, value in read.items() if name not in RUN} | (
       {'data_fingerprint': loaded.fingerprint} if loaded else {})
   if record['study'] == _KIND:
     del record['study']  # what a record without it is of
   return Study(settings['name'], spec, axes, hypers, tables, record,
-               {name: settings[name] for name in RUN}, loaded.notes if loaded else ())
+               {name: settings[name] for name in RUN},
+               files.notes(settings, loaded) if loaded else (), _tuned(settings, source))
 
 
 def unread(settings: Mapping[str, Any], source: Source, n_sides: int) -> dict[str, str]:
@@ -146,11 +155,37 @@ def unread(settings: Mapping[str, Any], source: Source, n_sides: int) -> dict[st
            | reads.unread_of_temperature(settings) | reads.unread_of_loss(settings)
            | reads.unread_of_strengths(settings, n_sides)
            | reads.unread_of_generator(settings, source.settings))
-  if source.tables is not None:
-    found |= dict.fromkeys(_DATA, f'has no effect: generator {settings["generator"]!r} reads no '
-                           'files; generator=paired does')
+  found |= files.unread(settings['generator'])
+  if source.tables is None and 'n_train' not in source.settings:
+    found['n_train'] = 'has no effect: n_labelled and n_pairs say how many samples'
+  if source.validation is None:
+    found |= dict.fromkeys(TUNED, 'has no effect: generator '
+                           f'{settings["generator"]!r} has no validation rows; pairs has')
+  else:
+    found |= _unread_of_tuning(settings)
   if settings['chunk']:
     found['memory_gb'] = f'has no effect: chunk={settings["chunk"]} says how many cells go at once'
+  return found
+
+
+def _tuned(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]:
+  """{setting: candidates} of what is tuned."""
+  if source.validation is None:
+    return {}
+  if any(settings[name] for name in TUNED if name != 'tune_seeds') and not (
+      settings['lam'][0] == 0 < settings['lam'][-1]):
+    raise ValueError(f'lam={settings["lam"]} must hold 0, for which settings are tuned, and a '
+                     'strength above it')
+  return {name.removeprefix('tune_'): settings[name] for name in TUNED
+          if name != 'tune_seeds' and settings[name]}
+
+
+def _unread_of_tuning(settings: Mapping[str, Any]) -> dict[str, str]:
+  names = [name for name in TUNED if name != 'tune_seeds']
+  found = {name.removeprefix('tune_'): f'has no effect: {name} says what it is chosen from'
+           for name in names if settings[name]}
+  if not any(settings[name] for name in names):
+    found['tune_seeds'] = f'has no effect without {", ".join(names)}'
   return found
 
 
@@ -158,14 +193,18 @@ def _built(settings: Mapping[str, Any], axes: Mapping[str, tuple],
            max_train: int) -> tuple[Spec, Hyper]:
   """The Spec and the grid."""
   task = settings['task'] if settings['task'] != 'auto' else Spec.task
-  spec = named.spec(max_train=max_train, **{
+  spec = named.spec(max_train=max_train, labelled_batch=settings.get('labelled_batch', 0), **{
       name: settings[name] for name in named.static_fields(_most_sides())
       if name not in _DERIVED} | {'task': task})
-  number_of = lambda v: float(SCHEDULES.index(v)) if isinstance(v, str) else float(v)
-  columns = {name: [number_of(v) for v in axis] for name, axis in axes.items()}
-  fixed = {name: number_of(settings[name][0]) for name in _traced()
+  columns = {name: [number_of(name, v) for v in axis] for name, axis in axes.items()}
+  fixed = {name: number_of(name, settings[name][0]) for name in _traced()
            if settings[name] and name not in axes}
   return spec, grid(columns, **fixed)
+
+
+def number_of(name: str, value: float | str) -> float:
+  """A value of a traced setting as it is in `Hyper`: names by their index."""
+  return float(NAMES[name].index(value)) if isinstance(value, str) else float(value)
 
 
 def _dimensions(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]:
@@ -181,36 +220,3 @@ def _dimensions(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]
     if len(values) > 1 or (values and name in (*_ALWAYS, *strengths)):
       axes[name] = values
   return axes
-
-
-def _load(settings: Mapping[str, Any]) -> views.PairedData:
-  if not settings['data']:
-    raise ValueError("data='' names no file: give data=PATH (or data=digits)")
-  task = settings['task']
-  if task != 'auto':  # a row of one's own is a regression or it is not
-    task = 'l1' if losses.task_of(task).regression else 'cross_entropy'
-  return views.load_paired(**{name: settings[name] for name in _DATA}, task=task)
-
-
-def _of_data(settings: Mapping[str, Any], loaded: views.PairedData) -> dict[str, Any]:
-  """What the data decide: the task, n_train (() means all rows), and as many pairs as there are."""
-  task, n_rows = settings['task'], len(loaded.y_train)
-  if n_rows < settings['batch_size']:
-    raise ValueError(f'{settings["data"]}: {n_rows} training samples are fewer than a batch: '
-                     f'batch_size={settings["batch_size"]}')
-  n_train = settings['n_train'] or (n_rows,)
-  if max(n_train) > n_rows:
-    raise ValueError(f'n_train={max(n_train)} is more than the {n_rows} training samples of '
-                     f'{settings["data"]}')
-  n_align = min(settings['n_align'], len(loaded.y_test))
-  least = checks.least_pairs(settings['neighbors'])
-  if n_align < least:
-    raise ValueError(f'neighbors={settings["neighbors"]} needs at least {least} test samples, and '
-                     f'{settings["data"]} has {n_align}')
-  return {'task': loaded.task if task == 'auto' else task, 'n_train': n_train, 'n_align': n_align}
-
-
-def _tables(data: views.PairedData) -> ArrayTables:
-  return ArrayTables(
-      (data.x1_train, data.x2_train), data.y_train, (data.x1_test, data.x2_test), data.y_test,
-      data.fold_test, data.n_folds, len(data.classes) or 1)

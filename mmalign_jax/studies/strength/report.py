@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import xarray as xr
 
+from mmalign_jax.studies.strength import tuning_report
 from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
 from mmalign_jax.reports.statistics import half_width, spearman
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
@@ -183,8 +184,10 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
   returns the answer as text."""
   summary = summarise(dataset, resamples=resamples)
   found = trends(dataset, resamples=resamples)
-  for name, content in (('summary.json', summary), ('trends.json', found)):
-    write_json(folder / name, content)
+  tuned = tuning_report.entries(dataset)
+  for name, content in (('summary.json', summary), ('trends.json', found), ('tuning.json', tuned)):
+    if content is not None:
+      write_json(folder / name, content)
   pictures = []
   if figures:
     from mmalign_jax.studies.strength.figures import draw_all  # Matplotlib is slow to import
@@ -203,6 +206,7 @@ def as_document(dataset: xr.Dataset, summary: list[dict], found: list[dict],
   notes = dataset.attrs.get('notes', '')
   return Document(f'How strongly to align: {dataset.attrs.get("name", "study")}', [
       Section('Best strength of every encoder', [table(summary, dataset), *map(Words, said)]),
+      *tuning_report.sections(dataset),
       Section('How to read it', [Words(_READING)], said=False),
       *([Section('Pictures', [Picture(path, _PICTURES[path.stem]) for path in pictures])]
         if pictures else []),

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mmalign_jax.runs import devices, folder, shards
 from mmalign_jax.runs.dataset import write_dataset
-from mmalign_jax.studies.strength import chunks as on_disk
+from mmalign_jax.studies.strength import chunks as on_disk, tuning
 from mmalign_jax.studies.strength.plan import Study
 from mmalign_jax.training.sweep import chunk_size, run_chunks
 from mmalign_jax.runs.versions import versions
@@ -39,9 +39,41 @@ def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int
     ValueError: the folder holds another configuration, or is in use.
     OSError: a chunk cannot be written; those before it are safe.
   """
+  if not study.tuned:
+    return _run(study, workdir, shard, progress)
+  # Every shard chooses by itself, in a folder of its own: without alignment that takes little.
+  own = '' if shard[1] == 1 else f'_{shard[0]}_of_{shard[1]}'
+  place = lambda stage: pathlib.Path(workdir) / f'{tuning.FOLDERS[stage]}{own}'
+  whole = lambda part, stage: _run(part, place(stage), (1, 1), progress)
+  _claimed(study, workdir, shard).close()  # another configuration's is refused before any work
+  choices = tuning.choose(whole(tuning.baseline(study), 'baseline'), study)
+  dataset = _run(tuning.with_choices(study, choices), workdir, shard, progress)
+  if dataset is None:
+    return None
+  strengths = tuning.strongest(dataset, study)
+  again = tuning.choose(whole(tuning.aligned(
+      study, {b: {'lam': lam} for b, lam in strengths.items()}), 'aligned'), study)
+  best = {b: {**choice, 'lam': strengths[b]} for b, choice in again.items()}
+  final = whole(tuning.final(study, best), 'final')
+  dataset.attrs['tuning'] = json.dumps({
+      'at_0': _rows(choices), 'at_best': _rows(best), 'gains': tuning.gains(dataset, final, study)})
+  write_dataset(dataset, pathlib.Path(workdir) / 'results.zarr')
+  return dataset
+
+
+def _claimed(study: Study, workdir: str | os.PathLike, shard: tuple[int, int]) -> on_disk.Chunks:
   i, n = shard
-  chunks = on_disk.Chunks(
-      workdir, study, 'chunks/.lock' if n == 1 else f'chunks/.lock_{i}_of_{n}')
+  return on_disk.Chunks(workdir, study, 'chunks/.lock' if n == 1 else f'chunks/.lock_{i}_of_{n}')
+
+
+def _rows(choices: tuning.Choices) -> list[dict]:
+  return [{tuning.BUDGET: budget, **choice} for budget, choice in choices.items()]
+
+
+def _run(study: Study, workdir: str | os.PathLike, shard: tuple[int, int],
+         progress: bool) -> 'xr.Dataset | None':
+  i, n = shard
+  chunks = _claimed(study, workdir, shard)
   try:
     folder.write_whole(pathlib.Path(workdir) / shards.LATEST, _all_settings(study))
     mine = np.arange(study.n_cells)[i - 1::n]

@@ -1,0 +1,48 @@
+"""Pairs by name or from files, ready for training."""
+
+from mmalign_jax.data import pairs, prepared, published
+from mmalign_jax.data.files import views
+from mmalign_jax.data.files.reading import Reading
+from mmalign_jax.data.prepared import Prepared
+
+
+def load_pairs(data: str, *, data_dir: str = '', x1: str = '', x2: str = '', y: str = '',
+               group: str = '', id: str = '', task: str = 'auto', classes: int = 0, sep: str = '',
+               decimal: str = '', header: str = 'auto', index: str = 'auto',
+               missing: str = 'refuse', layers: str = 'auto', pool: str = '',
+               test_fraction: float = prepared.TEST_FRACTION, split_seed: int = 0,
+               n_validation: int = prepared.VALIDATION,
+               most_components: int = prepared.MOST_COMPONENTS) -> Prepared:
+  """Reads pairs, some perhaps without a label or a modality, and prepares them.
+
+  Args:
+    data: a name in `published.DATASETS`, or a path as for `views.load_paired`.
+    data_dir: the folder of the published data sets.
+    x1, x2, y, group, id, task, classes, sep, decimal, header, index, missing, layers, pool,
+      test_fraction, split_seed: see `views.load_paired`.
+    n_validation, most_components: see `prepared.prepare`.
+
+  Raises:
+    FileNotFoundError: a missing file. ValueError: one line that names the field and the value.
+  """
+  reading = Reading(sep=sep, decimal=decimal, header=header, index=index, missing=missing,
+                    layers=layers, pool=pool, task=task, classes=classes)
+  names = {'x1': x1, 'x2': x2, 'y': y, 'group': group}
+  if data in published.DATASETS:
+    given = reading.given()
+    for name in ('sep', 'decimal', 'header', 'index', 'layers', 'pool'):
+      if name in given:
+        raise ValueError(f'{name}={given[name]!r} has no effect: data={data!r} says how it is read')
+    if id:
+      raise ValueError(f'id={id!r} has no effect: data={data!r} says how it is joined')
+    raw = published.read_published(data, data_dir, names)
+  else:
+    if data_dir:
+      raise ValueError(f'data_dir={data_dir!r} has no effect: data={data!r} is a path; names are '
+                       f'{", ".join(published.DATASETS)}')
+    raw = views.read_raw(data, **names, id=id, reading=reading)
+  found = pairs.from_raw(raw, missing=missing, task=task, classes=classes)
+  if found.test is not None and test_fraction != prepared.TEST_FRACTION:
+    raise ValueError(f'test_fraction={test_fraction!r} has no effect: {raw.where} comes split')
+  return prepared.prepare(found, components=most_components, n_validation=n_validation,
+                          test_fraction=test_fraction, split_seed=split_seed)

@@ -1,0 +1,120 @@
+"""`Prepared` pairs as the source of a cell: which labels it may learn from, and what it aligns.
+
+A budget of labels is drawn by the seed, alike for all strengths: in a random order of each class
+the first `n_labelled`, so that a smaller budget is part of a larger one.
+"""
+
+from flax import struct
+import jax
+import jax.numpy as jnp
+
+from mmalign_jax import rng
+from mmalign_jax.data.prepared import Prepared
+from mmalign_jax.types import ALIGN_ON, Array, Draws, Hyper, Key, Range, Test
+
+SETTINGS = ('n_labelled', 'n_pairs', 'align_on', 'components', 'train_steps')
+RANGES = {**{name: Range(0, 2**24, whole=True) for name in SETTINGS},
+          'align_on': Range(0, len(ALIGN_ON) - 1, whole=True)}
+WORDS = {'n_labelled': ('labels a class to learn from (0: all)', 'labels'),
+         'n_pairs': ('training samples that are aligned (0: all)', 'samples'),
+         'align_on': ('what is aligned', '1'),
+         'components': ('principal components of every side (0: all)', '1'),
+         'train_steps': ('steps until training stops (0: all)', 'steps')}
+
+
+@struct.dataclass
+class PairTables:
+  """Arrays of `Prepared`: x of every side [N, C], present of every side [N], y [N] (0 where there
+  is none), labelled [N] bool, spread of every side [C]; validation, test: (x [M, C], y [M], fold
+  [M]) of every side; unseen of every side [U, C]."""
+  x: tuple[Array, ...]
+  present: tuple[Array, ...]
+  y: Array
+  labelled: Array
+  spread: tuple[Array, ...]
+  validation: tuple[tuple[Array, Array, Array], ...]
+  test: tuple[tuple[Array, Array, Array], ...]
+  unseen: tuple[Array, ...]
+  n_folds: int = struct.field(pytree_node=False)
+  n_outputs: int = struct.field(pytree_node=False)
+
+
+def tables(data: Prepared) -> PairTables:
+  """The arrays of prepared pairs, those of rows without a label filled with 0."""
+  judged = lambda of: tuple((one.x, one.y, one.fold) for one in of)
+  return PairTables(
+      data.x, data.present, jnp.where(data.labelled, data.y, 0).astype(data.y.dtype), data.labelled,
+      data.spread, judged(data.validation), judged(data.test), data.unseen, data.n_folds,
+      len(data.classes) or 1)
+
+
+def order(key: Key, y: Array, labelled: Array, n_labelled: Array) -> tuple[Array, Array]:
+  """Rows [N] of which the first L are those of a budget; and L [], traced.
+
+  Args:
+    y: [N] classes; all alike, where a budget is not of each class.
+    labelled: [N] bool. n_labelled: [] of each class; 0 for all.
+  """
+  n = len(y)
+  u = jax.random.uniform(key, (n,))
+  group = jnp.where(labelled, y, jnp.iinfo(jnp.int32).max).astype(jnp.int32)
+  group, _, at = jax.lax.sort((group, u, jnp.arange(n)), num_keys=2)
+  rank = jnp.arange(n) - jnp.searchsorted(group, group, method='sort')
+  rank = jnp.zeros(n, jnp.int32).at[at].set(rank.astype(jnp.int32))
+  allowed = jnp.where(n_labelled > 0, n_labelled, n)
+  inside = labelled & (rank < allowed)
+  place = jnp.where(inside, rank, n)
+  return jax.lax.sort((place, u, jnp.arange(n)), num_keys=2)[2], inside.sum()
+
+
+def draw(tables: PairTables, hyper: Hyper, key: Key, n: int) -> Draws:
+  """The training rows, the labelled ones of the budget first, then the others at random."""
+  total = len(tables.y)
+  of_classes = jnp.issubdtype(tables.y.dtype, jnp.integer)
+  y = tables.y if of_classes else jnp.zeros(total, jnp.int32)
+  row, n_labelled = order(key, y, tables.labelled, jnp.asarray(hyper.n_labelled))
+  asked = jnp.where(jnp.asarray(hyper.n_pairs) > 0, hyper.n_pairs, total).astype(jnp.int32)
+  aligned = jnp.where(jnp.asarray(hyper.align_on) == ALIGN_ON.index('labelled'), n_labelled,
+                      jnp.clip(asked, n_labelled, total))
+  row = row[:n]
+  return Draws((row,) * len(tables.x), tables.y[row], n_labelled, aligned)
+
+
+def inputs(tables: PairTables, hyper: Hyper, rows: tuple[Array, ...]) -> tuple[Array, ...]:
+  """Components of the rows [B] of every side, in the units of as many as are kept."""
+  return tuple(scaled(x[row], spread, hyper)
+               for x, row, spread in zip(tables.x, rows, tables.spread))
+
+
+def present(tables: PairTables, rows: tuple[Array, ...]) -> tuple[Array, ...]:
+  """Which of the rows [B] have every side."""
+  return tuple(has[row] for has, row in zip(tables.present, rows))
+
+
+def scaled(x: Array, spread: Array, hyper: Hyper) -> Array:
+  """x [B, C] with the first `components` columns alone, such that the mean square over all C is 1,
+  as if an encoder of so many inputs had been initialised for them."""
+  width = x.shape[1]
+  asked = jnp.asarray(hyper.components).astype(jnp.int32)
+  kept = jnp.where(asked > 0, jnp.minimum(asked, width), width)
+  factor = jnp.sqrt(width / kept) / jnp.maximum(spread[kept - 1], 1e-12)
+  return jnp.where(jnp.arange(width) < kept, x * factor, 0)
+
+
+def _judged(of: str):
+  def test(tables: PairTables, hyper: Hyper, side: int) -> Test:
+    x, y, fold = getattr(tables, of)[side - 1]
+    target = jax.nn.one_hot(y, tables.n_outputs) if jnp.issubdtype(y.dtype, jnp.integer) else y
+    return Test(scaled(x, tables.spread[side - 1], hyper), target, fold,
+                tables.n_folds if of == 'test' else 1)
+  return test
+
+
+test, validation = _judged('test'), _judged('validation')
+
+
+def unseen(tables: PairTables, hyper: Hyper, key: Key, n: int) -> tuple[Array, ...]:
+  """n of the test rows that have all sides, drawn by the seed; all where there are fewer."""
+  total = len(tables.unseen[0])
+  row = jnp.arange(total) if n >= total else rng.permute(key, jnp.arange(n), total)
+  return tuple(scaled(x[row], spread, hyper) for x, spread in zip(tables.unseen, tables.spread))

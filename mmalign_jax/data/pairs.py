@@ -1,0 +1,125 @@
+"""Pairs: samples of several modalities, some without a label, some without a modality.
+
+Every kind of real data comes as this one thing: a file or folder of a user, a data set as it is
+published (`published.DATASETS`), generated or embedded ones. Here values are judged; what is done
+with them before a training, and which labels a training may see, is for `prepared`.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import re
+
+import numpy as np
+
+from mmalign_jax.data.files import gaps, labels, rows, stores, views
+from mmalign_jax.data.files.labels import Label
+
+NO_CLASS = -1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Pairs:
+  """N samples of S modalities.
+
+  views: of every side [N, D] f64, NaN in rows that lack it; present: of every side [N] bool. y: [N]
+  i32 codes of `classes`, or f64 where there are none; labelled: [N] bool, y means nothing
+  elsewhere. group: [N] i64 codes, or None. test: [N] bool, a given split, or None.
+  """
+  where: str
+  names: tuple[str, ...]
+  views: tuple[np.ndarray, ...]
+  present: tuple[np.ndarray, ...]
+  y: np.ndarray
+  labelled: np.ndarray
+  classes: tuple[str, ...]
+  group: np.ndarray | None = None
+  test: np.ndarray | None = None
+  notes: tuple[str, ...] = ()
+
+  @property
+  def task(self) -> str:
+    return 'cross_entropy' if self.classes else 'l1'
+
+  @property
+  def complete(self) -> np.ndarray:
+    """[N] bool: samples that have every modality."""
+    return np.logical_and.reduce(self.present)
+
+
+def sides_of(roles: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:
+  """x1, x2, ... among the roles of arrays, in order."""
+  return tuple(sorted((role for role in roles if re.fullmatch(r'x[1-9]\d?', role)),
+                      key=lambda role: int(role[1:])))
+
+
+def from_raw(raw: stores.Raw, *, missing: str = 'refuse', task: str = 'auto',
+             classes: int = 0) -> Pairs:
+  """The arrays of a file, judged.
+
+  A row without any number lacks its modality, a row without a label is not labelled; both stay. A
+  single missing number is refused, or (`missing`) its column's mean is put, or the row counts as
+  lacking the modality ('drop').
+
+  Args:
+    raw: as `views.read_raw` reads it.
+    missing, task, classes: see `files.reading.Reading`.
+
+  Raises:
+    ValueError: one line that names the side and the value.
+  """
+  arrays, n_train = views.whole(raw)
+  sides = sides_of(arrays)
+  where = {role: f'{raw.where}: {role} {raw.names[role]!r}' for role in (*sides, 'y')}
+  found, present, notes = [], [], list(raw.notes)
+  for role in sides:
+    view, has, said = _view(arrays[role], missing, where[role])
+    found.append(view)
+    present.append(has)
+    notes += said
+  nothing = ~np.logical_or.reduce(present)
+  if nothing.any():
+    notes.append(f'{nothing.sum()} samples have no modality at all: they are not used')
+  label, labelled, said = _label(arrays['y'], task, classes, where['y'])
+  test = None if n_train is None else np.arange(len(labelled)) >= n_train
+  group = rows.codes(arrays['group']) if 'group' in arrays else None
+  return Pairs(raw.where, tuple(raw.names[role] for role in sides), tuple(found), tuple(present),
+               label.values, labelled & ~nothing, label.classes, group, test,
+               tuple(dict.fromkeys([*notes, *label.notes, *said])))
+
+
+def _view(view: np.ndarray, missing: str,
+          where: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+  """A modality [N, D], which rows have it [N] bool, and notes."""
+  gone = np.isnan(view).all(axis=1)
+  zero = gaps.zeros((np.where(gone[:, None], 1, view),))
+  partly = np.isnan(view).any(axis=1) & ~gone
+  notes = []
+  if missing == 'drop':
+    gone |= partly | zero
+  elif partly.any():
+    gaps.kept({where: [view[~gone]]}, missing, dashes='')  # refuses, or knows what to put
+    view = rows.filled(view, np.zeros(len(view), bool), ~gone, where)
+    notes.append(f'{where}: {partly.sum()} rows with missing numbers given the means of the '
+                 'columns')
+  if zero.any() and missing != 'drop':
+    notes.append(f'{where}: {zero.sum()} of {len(view)} rows are 0 in every feature: if they are '
+                 'missing samples, missing=drop takes them for rows without this modality')
+  if gone.all():
+    raise ValueError(f'{where}: missing in all of {len(gone)} rows')
+  if gone.any():
+    notes.append(f'{where}: {gone.sum()} of {len(gone)} samples lack this modality')
+  return np.where(gone[:, None], np.nan, view), ~gone, notes
+
+
+def _label(y: np.ndarray, task: str, classes: int,
+           where: str) -> tuple[Label, np.ndarray, list[str]]:
+  """Labels of all rows, which are labelled [N] bool, and notes."""
+  gone = gaps.no_label(y, len(y))
+  if gone.all():
+    raise ValueError(f'{where}: no row of {len(y)} has a label')
+  known = labels.read_label(y[~gone], task, where, classes)
+  values = np.full(len(y), NO_CLASS if known.classes else np.nan, known.values.dtype)
+  values[~gone] = known.values
+  said = [f'{where}: {gone.sum()} of {len(y)} rows have no label: aligned, not learnt from'
+          ] if gone.any() else []
+  return dataclasses.replace(known, values=values), ~gone, said

@@ -1,0 +1,213 @@
+"""`Pairs` made ready for training: split, labels set aside to choose settings by, components.
+
+What a training may see is decided here once: the test rows, never; the validation rows, only to
+choose settings, and their labels are counted; of the other rows all modalities, and the labels that
+the study's budget allows.
+"""
+
+import dataclasses
+import hashlib
+import math
+
+import numpy as np
+
+from mmalign_jax.data.files import splits
+from mmalign_jax.data.pairs import NO_CLASS, Pairs
+
+TEST_FRACTION = 0.25    # where no split is given
+MOST_COMPONENTS = 100   # of a modality
+VALIDATION = 10         # labels a class (in all, for a regression) to choose settings by
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judged:
+  """Rows on which an encoder is judged: x [M, C] f32, y [M], fold [M] i32."""
+  x: np.ndarray
+  y: np.ndarray
+  fold: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prepared:
+  """Principal components of every side, and which rows are for what.
+
+  x: of every side [N, C] f32, training rows, 0 where it is missing; present: of every side [N]
+  bool. y: [N] i32 with NO_CLASS, or f32 with NaN, where there is no label. spread: of every side
+  [C], root mean square of a column of x if only so many were kept. validation, test: of every side.
+  unseen: of every side [U, C], test rows that have all sides. most: labels a class, or in all,
+  that a budget can have. n_folds: of the test rows.
+  """
+  names: tuple[str, ...]
+  x: tuple[np.ndarray, ...]
+  present: tuple[np.ndarray, ...]
+  y: np.ndarray
+  spread: tuple[np.ndarray, ...]
+  validation: tuple[Judged, ...]
+  test: tuple[Judged, ...]
+  unseen: tuple[np.ndarray, ...]
+  classes: tuple[str, ...]
+  n_folds: int
+  notes: tuple[str, ...]
+  fingerprint: str
+
+  @property
+  def labelled(self) -> np.ndarray:
+    """[N] bool."""
+    return self.y != NO_CLASS if self.classes else ~np.isnan(self.y)
+
+  @property
+  def task(self) -> str:
+    return 'cross_entropy' if self.classes else 'l1'
+
+
+def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: int = VALIDATION,
+            test_fraction: float = TEST_FRACTION, split_seed: int = 0) -> Prepared:
+  """Splits, sets validation labels aside, and takes principal components of the training rows.
+
+  Test rows are drawn from the labelled ones, stratified; a group is on one side only. Validation
+  rows have labels, `n_validation` a class where the class has three times as many, and whole
+  groups. Rows without a label are all for training. Components are those of all training rows that
+  have the modality, its columns standardised before; in units of one common scale, so that noise is
+  not blown up to the size of what matters.
+
+  Args:
+    components: kept of every side at most.
+    n_validation: labels a class, or in all for a regression.
+    test_fraction: of the labelled rows, where no split is given.
+    split_seed: of both splits.
+
+  Raises:
+    ValueError: classes too small to be split, or nothing left to train on.
+  """
+  usable = np.logical_or.reduce(pairs.present)
+  train, test = _split(pairs, test_fraction, split_seed)
+  train, chosen = _set_aside(pairs, train, n_validation, split_seed)
+  train = np.sort(np.concatenate([train, np.flatnonzero(usable & ~pairs.labelled & ~_given(pairs))]))
+  center, scale = _units(pairs, train)
+  y = pairs.y if pairs.classes else ((pairs.y - center) / scale).astype(np.float32)
+  codes = None if pairs.group is None else pairs.group[test]
+  fold = np.zeros(len(usable), np.int32)
+  fold[test] = splits.test_folds(len(test), codes, split_seed)
+  made = [_components(view, has, train, components, f'{pairs.where}: {name!r}')
+          for view, has, name in zip(pairs.views, pairs.present, pairs.names)]
+  judged = lambda of: tuple(
+      Judged(z[of[has[of]]], y[of[has[of]]], fold[of[has[of]]])
+      for (z, _), has in zip(made, pairs.present))
+  unseen = test[pairs.complete[test]]
+  fields = dict(
+      x=tuple(z[train] for z, _ in made), present=tuple(has[train] for has in pairs.present),
+      y=y[train], spread=tuple(spread for _, spread in made), validation=judged(chosen),
+      test=judged(test), unseen=tuple(z[unseen] for z, _ in made))
+  return Prepared(
+      pairs.names, **fields, classes=pairs.classes, n_folds=int(fold.max()) + 1,
+      notes=(*pairs.notes, _note(pairs, train, chosen, test, made)),
+      fingerprint=_fingerprint(fields))
+
+
+# -- rows ------------------------------------------------------------------------------------------
+
+
+def _given(pairs: Pairs) -> np.ndarray:
+  """[N] bool: the test rows of a given split."""
+  return np.zeros(len(pairs.y), bool) if pairs.test is None else pairs.test
+
+
+def _split(pairs: Pairs, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+  """Labelled rows to train and to test on, as numbers of samples."""
+  rows = np.flatnonzero(pairs.labelled)
+  if pairs.test is not None:
+    train, test = rows[~pairs.test[rows]], rows[pairs.test[rows]]
+  else:
+    codes = None if pairs.group is None else np.unique(
+        pairs.group[rows], return_inverse=True)[1]
+    train, test = (rows[part] for part in splits.split(
+        pairs.y[rows], pairs.classes, codes, fraction, seed))
+  if not len(train) or not len(test):
+    raise ValueError(f'{pairs.where}: {len(train)} labelled rows to train on and {len(test)} to '
+                     'test on; both are needed')
+  return train, test
+
+
+def _set_aside(pairs: Pairs, train: np.ndarray, n_validation: int,
+               seed: int) -> tuple[np.ndarray, np.ndarray]:
+  """Rows that stay to train on, and those whose labels choose settings."""
+  g = np.random.default_rng([seed, 2])
+  train = g.permutation(train)
+  held = np.ones(len(train), bool)
+  if pairs.group is not None:  # whole groups: a third of them
+    ids = g.permutation(np.unique(pairs.group[train]))
+    held = np.isin(pairs.group[train], ids[:max(1, len(ids) // 3)])
+  label = pairs.y[train] if pairs.classes else np.zeros(len(train), int)
+  chosen = np.zeros(len(train), bool)
+  for c in np.unique(label):
+    of_class = np.flatnonzero(label == c)
+    among = of_class[held[of_class]][:min(n_validation, len(of_class) // 3)]
+    chosen[among] = True
+  if not chosen.any():
+    raise ValueError(f'{pairs.where}: no class has the three labelled training rows of which one '
+                     'could choose settings')
+  stay = ~chosen if pairs.group is None else ~held
+  return train[stay], train[chosen]
+
+
+def _units(pairs: Pairs, train: np.ndarray) -> tuple[float, float]:
+  """Median and mean absolute deviation of the training labels; 0 and 1 for classes."""
+  if pairs.classes:
+    return 0.0, 1.0
+  y = pairs.y[train[pairs.labelled[train]]]
+  center = float(np.median(y))
+  scale = float(np.abs(y - center).mean())
+  if not 0 < scale < math.inf:
+    raise ValueError(f'{pairs.where}: no spread in the training labels: deviation {scale} about '
+                     f'{center}')
+  return center, scale
+
+
+# -- components ------------------------------------------------------------------------------------
+
+
+def _components(view: np.ndarray, has: np.ndarray, train: np.ndarray, most: int,
+                where: str) -> tuple[np.ndarray, np.ndarray]:
+  """Principal components [N, C] of all rows by the training rows, 0 where the side is missing, and
+  the root mean square [C] of a column of the first 1, 2, ... of them."""
+  from sklearn.decomposition import PCA  # slow to import
+  known = train[has[train]]
+  with np.errstate(over='ignore', invalid='ignore'):
+    mean, std = view[known].mean(axis=0), view[known].std(axis=0)
+    constant = (np.ptp(view[known], axis=0) == 0) | (std == 0)
+    z = np.where(constant, 0, (view - mean) / np.where(constant, 1, std))
+  if not np.isfinite(z[has]).all():
+    raise ValueError(f'{where}: values too large to standardise')
+  if constant.all():
+    raise ValueError(f'{where}: every column is constant in training')
+  kept = min(most, z.shape[1], max(1, len(known) - 1))
+  found = PCA(kept, svd_solver='full' if z.shape[1] <= 500 else 'randomized', random_state=0)
+  found.fit(z[known])
+  made = np.zeros((len(view), kept), np.float32)
+  made[has] = found.transform(z[has])
+  mean_square = np.cumsum(np.square(made[known], dtype=np.float64).mean(axis=0))
+  return made, np.sqrt(mean_square / np.arange(1, kept + 1)).astype(np.float32)
+
+
+# -- words -----------------------------------------------------------------------------------------
+
+
+def _note(pairs: Pairs, train: np.ndarray, chosen: np.ndarray, test: np.ndarray, made) -> str:
+  labelled = int(pairs.labelled[train].sum())
+  kept = ', '.join(f'{spread.size} of {view.shape[1]} of {name!r}' for (_, spread), view, name
+                   in zip(made, pairs.views, pairs.names))
+  how = 'given' if pairs.test is not None else 'made here'
+  return (f'split {how}: {len(train)} to train on, {labelled} of them labelled; {len(chosen)} labels '
+          f'to choose settings by; {len(test)} to test on. Principal components: {kept}')
+
+
+def _fingerprint(fields: dict) -> str:
+  """sha256 of names, shapes, types and bytes of all arrays."""
+  digest = hashlib.sha256()
+  for name, value in sorted(fields.items()):
+    for one in value if isinstance(value, tuple) else (value,):
+      arrays = vars(one).values() if isinstance(one, Judged) else (one,)
+      for array in arrays:
+        digest.update(f'{name} {array.dtype.str} {array.shape};'.encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+  return digest.hexdigest()

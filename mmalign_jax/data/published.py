@@ -1,0 +1,82 @@
+"""Data sets as their publishers distribute them, by name: where they lie in a folder, and what of
+them is which modality. Adding one is a row of DATASETS."""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import pathlib
+
+import numpy as np
+
+from mmalign_jax.data.files import stores, views
+from mmalign_jax.data.files.columns import open_table
+from mmalign_jax.data.files.reading import Reading
+from mmalign_jax.data.pairs import sides_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+  """file: below the folder of all data, '' for none. sides, y, group: names there, where the user
+  names no other; read(path, names) -> Raw where the file is no plain one; reading: how it is read.
+  """
+  file: str
+  sides: Mapping[str, str]
+  y: str = ''
+  group: str = ''
+  reading: Reading = Reading()
+  read: Callable[[pathlib.Path, Mapping[str, str]], stores.Raw] | None = None
+
+
+def read_published(name: str, data_dir: str, names: Mapping[str, str]) -> stores.Raw:
+  """The arrays of a data set of DATASETS.
+
+  Args:
+    name: in DATASETS.
+    data_dir: the folder that holds all of them, each as published.
+    names: of x1, x2, ... and y where they are not those of the row.
+
+  Raises:
+    FileNotFoundError: the file is not there. ValueError: a name that it does not have.
+  """
+  row = DATASETS[name]
+  path = pathlib.Path(data_dir) / row.file
+  if row.file and not path.exists():
+    raise FileNotFoundError(f'data={name!r}: no {row.file} in data_dir={data_dir!r}')
+  wanted = {**row.sides, 'y': row.y, 'group': row.group} | {k: v for k, v in names.items() if v}
+  if row.read:
+    return row.read(path, wanted)
+  return views.read_raw(str(path) if row.file else name, reading=row.reading, **wanted)
+
+
+def _emoji(folder: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
+  """Pictures and their names: features of vision.npz and of language.npz (none of the words replaced)."""
+  vision, language = (stores.STORES['.npz'](folder / f'{one}.npz') for one in ('vision', 'language'))
+  table = open_table(folder / 'captions.csv', Reading())
+  arrays = {}
+  for role in sides_of(names):
+    key = names[role]
+    store = vision if key in vision.keys else language
+    if key not in store.keys or key == 'uniqueness':
+      known = [k for k in (*vision.keys, *language.keys) if k != 'uniqueness']
+      raise ValueError(f'{folder}: no {key!r} for {role}; it has {", ".join(known)}')
+    array = store.read(key)
+    arrays[role] = array if array.ndim == 2 else array[np.argmin(language.read('uniqueness'))]
+  if names['y'] not in table.names:
+    raise ValueError(f'{folder}: no column {names["y"]!r} for y; captions.csv has '
+                     f'{", ".join(table.names)}')
+  arrays['y'] = table.text(table.names.index(names['y']))
+  return stores.Raw(str(folder), {role: names[role] for role in arrays}, {'': arrays}, table.notes)
+
+
+def _digits(path: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
+  return views.read_raw('digits', **{k: v for k, v in names.items() if k != 'group'})
+
+
+DATASETS = {
+    'cora': Dataset('few_labels/Cora.mat', {'x1': 'X{2}', 'x2': 'X{1}'}, 'y'),
+    'wikipedia': Dataset('few_labels/Wikipedia.mat', {'x1': 'X{1}', 'x2': 'X{2}'}, 'y'),
+    'emoji': Dataset('emoji', {'x1': 'mobilenet_v1_100_224', 'x2': 'minilm_l6'}, 'category',
+                     read=_emoji),
+    'mosi': Dataset('mosi_utterance', {'x1': 'text', 'x2': 'audio'}),
+    'mfeat': Dataset('uci_mfeat', {'x1': 'fou', 'x2': 'pix'}),
+    'digits': Dataset('', {'x1': 'left', 'x2': 'right'}, 'y', read=_digits),
+}

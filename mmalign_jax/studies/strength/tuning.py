@@ -1,0 +1,138 @@
+"""Settings chosen on validation rows: for no alignment, and again for the strength that is best.
+
+A gain counts only against a baseline that was tuned as hard. At lam = 0 every combination of the
+candidates is trained, for each budget of labels; the one of the highest validation accuracy (the
+mean over encoders and seeds) is used at all strengths. Then the strength of the highest validation
+accuracy gets a choice of its own among the same candidates, and what it gains over the tuned
+baseline is measured on the test rows, which chose nothing.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmalign_jax.reports.statistics import half_width
+from mmalign_jax.studies.strength.optimum import MIN_SEEDS
+from mmalign_jax.studies.strength.plan import Study, number_of
+from mmalign_jax.training.sweep import grid
+
+if TYPE_CHECKING:  # slow to import
+  import xarray as xr
+
+BUDGET = 'n_labelled'
+FOLDERS = {'baseline': 'tuning/baseline', 'aligned': 'tuning/aligned', 'final': 'tuning/final'}
+
+Choice = Mapping[str, float]  # setting: value; `lam` among them where it is not 0
+Choices = dict[float, Choice]  # by budget of labels
+
+
+def baseline(study: Study) -> Study:
+  """Every combination of the candidates for each budget, without alignment."""
+  return _part(study, 'baseline', _axes(study), {b: {'lam': 0.0} for b in study.axes[BUDGET]})
+
+
+def aligned(study: Study, strengths: Choices) -> Study:
+  """The same, at one strength for each budget."""
+  return _part(study, 'aligned', _axes(study), strengths)
+
+
+def final(study: Study, choices: Choices) -> Study:
+  """One training for each budget and seed, at a strength and settings of the budget."""
+  return _part(study, 'final', {BUDGET: study.axes[BUDGET], 'seed': study.axes['seed']}, choices)
+
+
+def with_choices(study: Study, choices: Choices) -> Study:
+  """The grid of a study, every cell with the settings chosen for its budget."""
+  return dataclasses.replace(study, hypers=_hypers(study.axes, _fixed(study), choices))
+
+
+def choose(dataset: 'xr.Dataset', study: Study) -> Choices:
+  """The candidates of the highest validation accuracy for each budget; of several, the first."""
+  names = list(study.tuned)
+  mean = validation(dataset).mean('seed', skipna=False).fillna(-1)
+  found = {}
+  for budget in study.axes[BUDGET]:
+    table = mean.sel({BUDGET: budget}).transpose(*names)
+    place = np.unravel_index(int(table.values.argmax()), table.shape)
+    found[budget] = {name: table[name].values[i].item() for name, i in zip(names, place)} | {
+        'validation': float(table.values[place])}
+  return found
+
+
+def strongest(dataset: 'xr.Dataset', study: Study) -> dict[float, float]:
+  """The strength above 0 of the highest validation accuracy for each budget, all pairs aligned."""
+  mean = validation(dataset).mean('seed', skipna=False).fillna(-1)
+  if 'align_on' in mean.dims:
+    mean = mean.isel(align_on=0)
+  others = [d for d in mean.dims if d not in (BUDGET, 'lam')]
+  mean = mean.mean(others) if others else mean
+  mean = mean.sel(lam=mean['lam'] > 0)
+  return {b: mean['lam'].values[int(mean.sel({BUDGET: b}).values.argmax())].item()
+          for b in study.axes[BUDGET]}
+
+
+def validation(dataset: 'xr.Dataset') -> 'xr.DataArray':
+  """Validation accuracy, the mean over encoders."""
+  return dataset['validation'].mean('encoder', skipna=False)
+
+
+def gains(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> list[dict[str, Any]]:
+  """What alignment gains on the test rows where both sides were tuned: one entry for each budget
+  and encoder, with a 95 % t interval over seeds."""
+  zero = main['accuracy'].sel(lam=0.0)
+  zero = zero.isel({d: 0 for d in zero.dims if d not in (BUDGET, 'seed', 'encoder')})
+  found = []
+  for budget, encoder in itertools.product(study.axes[BUDGET], main['encoder'].values.tolist()):
+    at = {BUDGET: budget, 'encoder': encoder}
+    gain = (best['accuracy'].sel(at) - zero.sel(at)).values
+    n, mean = len(gain), float(gain.mean())
+    half = float(half_width(gain.std(ddof=1), n)) if n > 1 else float('nan')
+    known = np.isfinite([mean, half]).all() and n >= MIN_SEEDS
+    found.append({BUDGET: budget, 'encoder': encoder, 'gain': mean if np.isfinite(mean) else None,
+                  'gain_interval': [mean - half, mean + half] if known else None,
+                  'accuracy_at_0': float(zero.sel(at).mean()),
+                  'accuracy': float(best['accuracy'].sel(at).mean())})
+  return found
+
+
+# -- parts of a study ------------------------------------------------------------------------------
+
+
+def _axes(study: Study) -> dict[str, tuple]:
+  seeds = study.axes['seed'][:study.settings['tune_seeds']]
+  return {BUDGET: study.axes[BUDGET], **study.tuned, 'seed': seeds}
+
+
+def _part(study: Study, stage: str, axes: dict[str, tuple], choices: Choices) -> Study:
+  """The trainings of one stage, a study of their own."""
+  unaligned = all(choice['lam'] == 0 for choice in choices.values())
+  plain = {str(b): dict(choice) for b, choice in choices.items()}
+  return dataclasses.replace(
+      study, name=f'{study.name}: {stage}', axes=axes, tuned={}, notes=(),
+      hypers=_hypers(axes, _fixed(study), choices),
+      spec=dataclasses.replace(study.spec, loss='') if unaligned else study.spec,
+      settings=study.settings | {'stage': stage, 'choices': plain})
+
+
+def _fixed(study: Study) -> dict[str, float]:
+  """Settings that no stage varies, of the first cell."""
+  hypers = study.hypers
+  names = [name for name, value in vars(hypers).items() if name != 'own']
+  return {name: np.asarray(getattr(hypers, name)).ravel()[0].item() for name in names} | {
+      name: np.asarray(value).ravel()[0].item() for name, value in hypers.own.items()}
+
+
+def _hypers(axes: Mapping[str, tuple], fixed: Mapping[str, float], choices: Choices):
+  """The grid over `axes`, what is chosen for a budget put in every cell of it."""
+  columns = {name: [number_of(name, v) for v in values] for name, values in axes.items()}
+  made = grid(columns, **{name: value for name, value in fixed.items() if name not in axes})
+  budgets = np.asarray(made.n_labelled)
+  for name in {name for choice in choices.values() for name in choice} - {'validation', *axes}:
+    values = np.zeros(len(budgets), np.float32)
+    for budget, choice in choices.items():
+      values[budgets == np.float32(budget)] = choice[name]
+    made = dataclasses.replace(made, **{name: values})
+  return made

@@ -1,0 +1,56 @@
+"""What was chosen on validation rows, and what alignment gains once both sides are tuned."""
+
+import json
+from typing import Any
+
+import xarray as xr
+
+from mmalign_jax.reports.document import Section, Table, Words
+
+_WORDS = (
+    'Settings were chosen on validation rows, whose labels are beside the budget: for no alignment, '
+    'which all strengths above then use, and again for the strength of the highest validation '
+    'accuracy. The gain is that of the second over the first on test rows, which chose nothing; '
+    'intervals are of 95 %, by Student\'s t over seeds.')
+
+
+def sections(dataset: xr.Dataset) -> list[Section]:
+  """The tables of a study that was tuned; none of another."""
+  if 'tuning' not in dataset.attrs:
+    return []
+  made = json.loads(dataset.attrs['tuning'])
+  return [Section('With settings tuned for both', [
+      _gains(made), Words(_WORDS), Words('chosen at lam = 0:'), _choices(made['at_0']),
+      Words('chosen at the best strength:'), _choices(made['at_best'])])]
+
+
+def entries(dataset: xr.Dataset) -> dict[str, Any] | None:
+  """The same for summary files, or None."""
+  return json.loads(dataset.attrs['tuning']) if 'tuning' in dataset.attrs else None
+
+
+def _gains(made: dict[str, Any]) -> Table:
+  lam = {row['n_labelled']: row['lam'] for row in made['at_best']}
+  rows = [[_budget(row['n_labelled']), str(row['encoder']), f'{100 * row["accuracy_at_0"]:.1f} %',
+           f'{lam[row["n_labelled"]]:g}', f'{100 * row["accuracy"]:.1f} %', _points(row['gain']),
+           _interval(row['gain_interval'])] for row in made['gains']]
+  return Table(['labels', 'encoder', 'at lam 0', 'best lam', 'there', 'gain', '95 %'], rows)
+
+
+def _choices(chosen: list[dict[str, float]]) -> Table:
+  names = [name for name in chosen[0] if name not in ('n_labelled', 'validation', 'lam')]
+  rows = [[_budget(row['n_labelled']), *(f'{row[name]:g}' for name in names),
+           f'{100 * row["validation"]:.1f} %'] for row in chosen]
+  return Table(['labels', *(name.replace('_', ' ') for name in names), 'validation'], rows)
+
+
+def _budget(count: float) -> str:
+  return f'{count:g}' if count else 'all'
+
+
+def _points(value: float | None) -> str:
+  return '-' if value is None else f'{100 * value:+.1f}'
+
+
+def _interval(ends: list[float] | None) -> str:
+  return '-' if ends is None else f'[{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]'
