@@ -6,8 +6,8 @@ from mmalign_jax.data.files.reading import Reading
 from mmalign_jax.data.prepared import Prepared
 
 
-def load_pairs(data: str, *, data_dir: str = '', x1: str = '', x2: str = '', y: str = '',
-               group: str = '', id: str = '', task: str = 'auto', classes: int = 0, sep: str = '',
+def load_pairs(data: str, *, data_dir: str = '', x1: str = '', x2: str = '', x3: str = '',
+               y: str = '', group: str = '', id: str = '', task: str = 'auto', classes: int = 0, sep: str = '',
                decimal: str = '', header: str = 'auto', index: str = 'auto',
                missing: str = 'refuse', layers: str = 'auto', pool: str = '',
                test_fraction: float = prepared.TEST_FRACTION, split_seed: int = 0,
@@ -18,7 +18,8 @@ def load_pairs(data: str, *, data_dir: str = '', x1: str = '', x2: str = '', y: 
   Args:
     data: a name in `published.DATASETS`, or a path as for `views.load_paired`.
     data_dir: the folder of the published data sets.
-    x1, x2, y, group, id, task, classes, sep, decimal, header, index, missing, layers, pool,
+    x1, x2, x3: names of the views, as for `views.load_paired`; of the third only if there is one.
+    y, group, id, task, classes, sep, decimal, header, index, missing, layers, pool,
       test_fraction, split_seed: see `views.load_paired`.
     n_validation, most_components: see `prepared.prepare`.
 
@@ -27,7 +28,7 @@ def load_pairs(data: str, *, data_dir: str = '', x1: str = '', x2: str = '', y: 
   """
   reading = Reading(sep=sep, decimal=decimal, header=header, index=index, missing=missing,
                     layers=layers, pool=pool, task=task, classes=classes)
-  names = {'x1': x1, 'x2': x2, 'y': y, 'group': group}
+  names = {'x1': x1, 'x2': x2, 'x3': x3, 'y': y, 'group': group}
   if data in published.DATASETS:
     given = reading.given()
     for name in ('sep', 'decimal', 'header', 'index', 'layers', 'pool'):

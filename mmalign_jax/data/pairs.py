@@ -5,9 +5,7 @@ published (`published.DATASETS`), generated or embedded ones. Here values are ju
 with them before a training, and which labels a training may see, is for `prepared`.
 """
 
-from collections.abc import Mapping, Sequence
 import dataclasses
-import re
 
 import numpy as np
 
@@ -46,12 +44,6 @@ class Pairs:
     return np.logical_and.reduce(self.present)
 
 
-def sides_of(roles: Mapping[str, object] | Sequence[str]) -> tuple[str, ...]:
-  """x1, x2, ... among the roles of arrays, in order."""
-  return tuple(sorted((role for role in roles if re.fullmatch(r'x[1-9]\d?', role)),
-                      key=lambda role: int(role[1:])))
-
-
 def from_raw(raw: stores.Raw, *, missing: str = 'refuse', task: str = 'auto',
              classes: int = 0) -> Pairs:
   """The arrays of a file, judged.
@@ -68,7 +60,7 @@ def from_raw(raw: stores.Raw, *, missing: str = 'refuse', task: str = 'auto',
     ValueError: one line that names the side and the value.
   """
   arrays, n_train = views.whole(raw)
-  sides = sides_of(arrays)
+  sides = stores.sides_of(arrays)
   where = {role: f'{raw.where}: {role} {raw.names[role]!r}' for role in (*sides, 'y')}
   found, present, notes = [], [], list(raw.notes)
   for role in sides:

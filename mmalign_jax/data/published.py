@@ -10,7 +10,6 @@ import numpy as np
 from mmalign_jax.data.files import stores, views
 from mmalign_jax.data.files.columns import open_table
 from mmalign_jax.data.files.reading import Reading
-from mmalign_jax.data.pairs import sides_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +51,7 @@ def _emoji(folder: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
   vision, language = (stores.STORES['.npz'](folder / f'{one}.npz') for one in ('vision', 'language'))
   table = open_table(folder / 'captions.csv', Reading())
   arrays = {}
-  for role in sides_of(names):
+  for role in stores.sides_of(names):
     key = names[role]
     store = vision if key in vision.keys else language
     if key not in store.keys or key == 'uniqueness':

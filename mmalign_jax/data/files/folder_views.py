@@ -76,27 +76,31 @@ def _pattern(stem: str, name: str) -> tuple[str, str]:
 def _choose(folder: pathlib.Path, found: dict[str, Families],
             optional: tuple[str, ...], reading: Reading) -> dict[str, dict[str, pathlib.Path]]:
   """Files of every role, all in one piece or all split: the one set that every view has."""
-  x1, x2 = found['x1'], found['x2']
-  pairs = [(p, p) for p in x1 if p in x2]
-  if not pairs and len(x1) == len(x2) == 1:
-    pairs = [(*x1, *x2)]
+  sides = {role: found[role] for role in stores.sides_of(found)}
+  some, *others = sides.values()
+  sets = [(p,) * len(sides) for p in some if all(p in other for other in others)]
+  if not sets and all(len(families) == 1 for families in sides.values()):
+    sets = [tuple(p for families in sides.values() for p in families)]
   needed = [role for role in ('y', 'group') if role in found and role not in optional]
-  pairs = [(p, q) for p, q in pairs if ('*' in p) == ('*' in q)
-           and all(_fitting(found[role], p) for role in needed)]
+  sets = [ps for ps in sets if len({'*' in p for p in ps}) == 1
+          and all(_fitting(found[role], ps[0]) for role in needed)]
   for name in ('{}_*.npy', '{}.npy'):  # files of the very name need no guess
-    pairs = [(name, name)] if (name, name) in pairs else pairs
+    same = (name,) * len(sides)
+    sets = [same] if same in sets else sets
   for name in ('{}' + kind for kind in FORMATS):
-    if (name, name) in pairs:
-      pairs = [(p, q) for p, q in pairs if p == name or '*' in p]
-  if len(pairs) > 1 and 'y' not in found:
-    pairs = [(p, q) for p, q in pairs
-             if all(_has_label(path, reading) for path in (*x1[p].values(), *x2[q].values()))]
-  if len(pairs) != 1:
-    raise ValueError(f'{folder}: {"more than one" if pairs else "no"} set of files fits all of '
+    if (name,) * len(sides) in sets:
+      sets = [ps for ps in sets if ps[0] == name or '*' in ps[0]]
+  paths_of = lambda ps: [paths for families, p in zip(sides.values(), ps)
+                         for paths in families[p].values()]
+  if len(sets) > 1 and 'y' not in found:
+    sets = [ps for ps in sets if all(_has_label(path, reading) for path in paths_of(ps))]
+  if len(sets) != 1:
+    raise ValueError(f'{folder}: {"more than one" if sets else "no"} set of files fits all of '
                      f'{", ".join(found)}; candidates: {_candidates(found)}')
-  (p, q), = pairs
-  more = {role: _fitting(found[role], p) for role in ('y', 'group') if role in found}
-  return {'x1': x1[p], 'x2': x2[q], **{role: paths for role, paths in more.items() if paths}}
+  patterns, = sets
+  more = {role: _fitting(found[role], patterns[0]) for role in ('y', 'group') if role in found}
+  return {**{role: families[p] for (role, families), p in zip(sides.items(), patterns)},
+          **{role: paths for role, paths in more.items() if paths}}
 
 
 def _fitting(families: Families, pattern: str) -> dict[str, pathlib.Path]:
@@ -141,7 +145,7 @@ def _read_part(paths: dict[str, pathlib.Path], notes: list[str], reading: Readin
     else:
       arrays[role] = table.numbers(columns[:len(columns) - shared])
   texts = {role: table.text([j for j in table.features() if table.names[j] != id][-1])
-           for role, table in tables.items() if shared and role in ('x1', 'x2')}
+           for role, table in tables.items() if shared and role in stores.sides_of(tables)}
   if id:
     at, note = rows.joined({role: _ids(tables.get(role), paths[role], id) for role in paths}, id)
     notes.append(note)
@@ -174,12 +178,18 @@ def _check_order(tables: dict[str, Table]) -> None:
 
 
 def _shared_label(texts: dict[str, np.ndarray], paths: dict[str, pathlib.Path]) -> np.ndarray:
-  """The last column, on which both views must agree sample by sample."""
-  name_1, name_2 = paths['x1'].name, paths['x2'].name
-  if len(texts) < 2:
-    raise FileNotFoundError(f'{paths["x1"].parent}: no file for y, and the last column of '
-                            f'{name_1} and {name_2} holds it only if both are tables')
-  one, two = texts['x1'], texts['x2']
+  """The last column, on which all views must agree sample by sample."""
+  sides = stores.sides_of(paths)
+  if len(texts) < len(sides):
+    names = ' and '.join(paths[role].name for role in sides)
+    raise FileNotFoundError(f'{paths["x1"].parent}: no file for y, and the last column of {names} '
+                            f'holds it only if {"both" if len(sides) == 2 else "all"} are tables')
+  for role in sides[1:]:
+    _refuse_other_labels(texts['x1'], texts[role], paths['x1'].name, paths[role].name)
+  return texts['x1']
+
+
+def _refuse_other_labels(one: np.ndarray, two: np.ndarray, name_1: str, name_2: str) -> None:
   if len(one) != len(two):
     raise ValueError(f'{name_1} has {len(one)} rows, {name_2} has {len(two)}')
   numbers = labels.to_numbers(one), labels.to_numbers(two)
@@ -190,4 +200,3 @@ def _shared_label(texts: dict[str, np.ndarray], paths: dict[str, pathlib.Path]) 
     i = differ.argmax()
     raise ValueError(f'{name_1} and {name_2}: labels (last column) differ first at row {i} (from '
                      f'0): {one[i].item()!r} and {two[i].item()!r}; name a label file by y')
-  return one

@@ -19,7 +19,7 @@ CHOICES = {
 OF_TABLES = ('sep', 'decimal', 'header', 'index')
 OF_LABELS = ('task', 'classes')
 ROWS = ('group', 'item', 'id')
-KEYS = ('data', 'x1', 'x2', 'y', 'group', 'id', 'task',
+KEYS = ('data', 'x1', 'x2', 'x3', 'y', 'group', 'id', 'task',
         'sep', 'decimal', 'header', 'index', 'missing', 'layers', 'pool', 'classes')
 
 _HELP = {

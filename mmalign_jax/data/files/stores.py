@@ -1,12 +1,14 @@
 """Named arrays from files with keys, whose formats are in `formats`, and the digits.
 
 Every format, those of `tables` too, becomes the same thing, a `Raw`: one array per role (x1, x2,
-y, perhaps group), in one piece or as a given train and test part. Nothing in a file is ever
+..., y, perhaps group), in one piece or as a given train and test part. Nothing in a file is ever
 executed: pickled objects are refused. Values are not judged here; that is for `paired`.
 """
 
+from collections.abc import Iterable
 import dataclasses
 import pathlib
+import re
 
 import numpy as np
 
@@ -29,6 +31,12 @@ class Raw:
   parts: dict[str, Arrays]
   notes: tuple[str, ...] = ()
   used: frozenset[str] = frozenset()
+
+
+def sides_of(roles: Iterable[str]) -> tuple[str, ...]:
+  """x1, x2, ... among the roles of arrays, in order."""
+  return tuple(sorted((role for role in roles if re.fullmatch(r'x[1-9]\d?', role)),
+                      key=lambda role: int(role[1:])))
 
 
 def steps_of_file(path: pathlib.Path) -> sequences.Steps:
@@ -70,11 +78,11 @@ STORES = {
 
 
 def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
-  """The given split where x1, x2 and y all have one, else the arrays in one piece.
+  """The given split where all sides and y have one, else the arrays in one piece.
 
   Args:
     store: the keys of one file.
-    asked: key of each role x1, x2, y and group; '' for y is 'y', for group 'group' if it exists.
+    asked: key of each role x1, x2, ..., y and group; '' for y is 'y', for group 'group' if it exists.
     reading: its layers and pool say how a view of three axes is read.
 
   Raises:
@@ -83,7 +91,7 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
   names = {**asked, 'y': asked['y'] or 'y'}
   def halves(role: str) -> list[str]:
     return [f'{names[role]}_{part}' for part in ('train', 'test')]
-  split = all(key in store.keys for role in ('x1', 'x2', 'y') for key in halves(role))
+  split = all(key in store.keys for role in (*sides_of(names), 'y') for key in halves(role))
   keys = {role: dict(zip(('train', 'test'), halves(role))) if split else {'': name}
           for role, name in names.items()}
   if not asked['group']:  # the name 'group' needs no asking
@@ -95,7 +103,7 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
     for key in wanted.values():
       if key not in store.keys:
         raise ValueError(f'{store.where}: no key {key!r} for {role} (a given split needs NAME_train'
-                         f' and NAME_test for x1, x2 and y); it has {listing(store.keys)}')
+                         f' and NAME_test for every side and y); it has {listing(store.keys)}')
   parts, notes = {}, []
   for part in keys['x1']:
     found = {role: find(store, wanted[part]) for role, wanted in keys.items()}
@@ -115,7 +123,7 @@ def find(store: Store, key: str) -> sequences.Found:
 def settled(found: dict[str, sequences.Found], reading: Reading, notes: list[str]) -> Arrays:
   """Arrays by role, the views among them pooled where they are sequences; adds to `notes`."""
   arrays = {role: next(iter(side.arrays.values())) for role, side in found.items()}
-  views = sequences.one_each({role: found[role] for role in ('x1', 'x2')}, reading.layers,
+  views = sequences.one_each({role: found[role] for role in sides_of(found)}, reading.layers,
                              reading.pool, [len(np.ravel(arrays['y']))])
   for role, side in views.items():
     arrays[role], = side.arrays.values()

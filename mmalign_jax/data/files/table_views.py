@@ -13,7 +13,7 @@ def from_table(path: pathlib.Path, asked: dict[str, str], reading: Reading) -> s
 
   Args:
     path: a table whose first line is a header.
-    asked: by role; prefixes for x1 and x2, columns for y ('' for y, label or the last one) and
+    asked: by role; prefixes for x1, x2, ..., columns for y ('' for y, label or the last one) and
       group ('' for the column group, if there is one).
     reading: how it is read.
 
@@ -38,7 +38,7 @@ def from_table(path: pathlib.Path, asked: dict[str, str], reading: Reading) -> s
       raise ValueError(f'{path}: {table.names.count(name)} columns {name!r} for {role}; '
                        f'it has {stores.listing(table.names)}')
   arrays = {role: table.text(table.names.index(name)) for role, name in single.items()}
-  for role in ('x1', 'x2'):
+  for role in stores.sides_of(asked):
     chosen = [j for j in table.features(tuple(single.values()))
               if _in_view(table.names[j], asked[role])]
     if not chosen:

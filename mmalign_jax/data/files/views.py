@@ -123,9 +123,14 @@ def _assembled(raw: stores.Raw, arrays: stores.Arrays, label: Label, train: np.n
 
 
 def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str = '', id: str = '',
-             reading: Reading | None = None) -> stores.Raw:
-  """Arrays of the four roles as they are in `data`; arguments and errors as in `load_paired`."""
-  asked = {'x1': x1 or 'x1', 'x2': x2 or 'x2', 'y': y, 'group': group}
+             reading: Reading | None = None, **more: str) -> stores.Raw:
+  """Arrays of the roles as they are in `data`; arguments and errors as in `load_paired`.
+
+  Args:
+    more: x3, x4, ...: further views, by name; '' is none.
+  """
+  asked = {'x1': x1 or 'x1', 'x2': x2 or 'x2', 'y': y, 'group': group} | {
+      role: name for role, name in more.items() if name}
   reading = reading or Reading()
   path = guard.place(data)
   if id and not path.is_dir():
@@ -162,13 +167,13 @@ def whole(raw: stores.Raw) -> tuple[stores.Arrays, int | None]:
   """
   parts = []
   for part, arrays in raw.parts.items():
-    parts.append({role: _READ[role](array, _where(raw, role, part))
+    parts.append({role: _READ.get(role, matrix)(array, _where(raw, role, part))
                   for role, array in arrays.items()})
     for role, array in parts[-1].items():
       if len(array) != len(parts[-1]['x1']):
         raise ValueError(f'{_where(raw, "x1", part)} has {len(parts[-1]["x1"])} rows, '
                          f'{role} {raw.names[role]!r} has {len(array)}')
-  for role in ('x1', 'x2'):
+  for role in stores.sides_of(parts[0]):
     widths = [part[role].shape[1] for part in parts]
     if len(set(widths)) > 1:
       raise ValueError(f'{_where(raw, role)} has {widths[0]} columns in train, {widths[1]} in test')
@@ -212,7 +217,7 @@ def vector(array: np.ndarray, where: str) -> np.ndarray:
   return array.astype(np.int64) if array.dtype.kind == 'b' else array
 
 
-_READ = {'x1': matrix, 'x2': matrix, 'y': vector, 'group': rows.as_ids}
+_READ = {'y': vector, 'group': rows.as_ids}
 
 
 # -- labels ----------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from mmalign_jax.data.files.reading import CHOICES
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.studies.strength import files
 from mmalign_jax.settings import (
-    MOST_VALUES, Rule, check_cells, checked, choice, count, like, number, refuse_unread, text)
+    MOST_VALUES, Rule, check_cells, checked, choice, count, like, number, refuse_unread, shown,
+    text)
 from mmalign_jax.training.sweep import grid, make_tables, traceable
 from mmalign_jax.named import OF_TRAINING
 from mmalign_jax.types import NAMES, Hyper, PyTree, Spec, lookup
@@ -27,7 +28,7 @@ _DERIVED = ('max_train', 'labelled_batch')
 TUNED = {'tune_learning_rate': (), 'tune_weight_decay': (), 'tune_train_steps': (),
          'tune_components': (), 'tune_seeds': 5}
 _KIND = 'strength'
-_OF_FILES = 2  # sides
+_MOST_OF_FILES = 3  # sides
 RULES_OF_RUN = {
     'chunk': count(0, 2**20), 'workers': count(0, 1024), 'resamples': count(20, 10**7),
     'memory_gb': number(0, 2**20, above=True), 'data_dir': text()}
@@ -73,7 +74,13 @@ def defaults() -> dict[str, Any]:
 
 
 def _most_sides() -> int:
-  return max(2, *(row.sides for row in SOURCES.values() if isinstance(row.sides, int)))
+  return max(_MOST_OF_FILES, *(
+      row.sides for row in SOURCES.values() if isinstance(row.sides, int)))
+
+
+def _count(settings: Mapping[str, Any], source: Source) -> int:
+  """How many sides the data have; those of files as many as are named."""
+  return source.sides if isinstance(source.sides, int) else 2 + bool(settings['x3'])
 
 
 def _traced() -> dict[str, float | int | None]:
@@ -121,7 +128,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
     settings[name] = tuple(sorted(settings[name], key=known.index))
   axes = _dimensions(settings, source)
   check_cells(axes)
-  n_sides = source.sides if isinstance(source.sides, int) else _OF_FILES
+  n_sides = _count(settings, source)
   read = refuse_unread(settings, given, defaults(), unread(settings, source, n_sides), preset)
   loaded = None
   if source.tables is None:
@@ -172,12 +179,16 @@ def _tuned(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]:
   """{setting: candidates} of what is tuned."""
   if source.validation is None:
     return {}
-  if any(settings[name] for name in TUNED if name != 'tune_seeds') and not (
-      settings['lam'][0] == 0 < settings['lam'][-1]):
-    raise ValueError(f'lam={settings["lam"]} must hold 0, for which settings are tuned, and a '
-                     'strength above it')
-  return {name.removeprefix('tune_'): settings[name] for name in TUNED
-          if name != 'tune_seeds' and settings[name]}
+  found = {name.removeprefix('tune_'): settings[name] for name in TUNED
+           if name != 'tune_seeds' and settings[name]}
+  if found and not settings['lam'][0] == 0 < settings['lam'][-1]:
+    raise ValueError(f'lam={shown(settings["lam"])} must hold 0, for which settings are tuned, and '
+                     'a strength above it')
+  own = [name for name in named.strengths(_most_sides())[1:] if settings[name]]
+  if found and own:
+    raise ValueError(f'{own[0]}={shown(settings[own[0]])}: settings are tuned for one strength, '
+                     'lam; leave out the others, or all of tune_learning_rate, ...')
+  return found
 
 
 def _unread_of_tuning(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -209,7 +220,7 @@ def number_of(name: str, value: float | str) -> float:
 
 def _dimensions(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]:
   """Axes of the grid: several values, or always; settings first, then strengths, then the seed."""
-  n_sides = source.sides if isinstance(source.sides, int) else _OF_FILES
+  n_sides = _count(settings, source)
   strengths = named.strengths(_most_sides())
   all_own = all(settings[f'lam_{i + 1}'] for i in range(n_sides))  # then nothing follows `lam`
   axes = {}
