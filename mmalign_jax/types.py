@@ -6,6 +6,7 @@ folds of a test set. A traced setting lives in `Hyper` and may differ from cell 
 compiled sweep; a static one in `Spec`, one compile each.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import math
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import jax
 import numpy as np
 
 Array = jax.Array | np.ndarray
-Numeric = Array | float | int
+Numeric = Array | np.number | float | int
 PyTree = Any
 Key = jax.Array
 SCHEDULES = ('constant', 'warmup', 'cosine')  # Hyper.schedule is the index
@@ -194,7 +195,7 @@ class TrainState:
   opt_state: PyTree
 
 
-def lookup(registry: dict, name: str, kind: str):
+def lookup(registry: Mapping[str, Any], name: str, kind: str):
   """registry[name], or a ValueError that lists the known names."""
   if name not in registry:
     raise ValueError(f'{kind} {name!r:.80} is unknown; known: {", ".join(sorted(registry))}')
