@@ -109,6 +109,11 @@ class Frames:
   mask: Array | None = None
 
 
+def shape_of(x: PyTree) -> tuple[int, ...]:
+  """Of one sample of x [B, ...]; of x alone, for `Frames`."""
+  return (x.x if isinstance(x, Frames) else x).shape[1:]
+
+
 @dataclasses.dataclass(frozen=True)
 class OwnSide:
   """Static settings of one side alone: '' or 0 follows the common one of the Spec."""

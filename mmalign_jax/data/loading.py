@@ -31,12 +31,12 @@ def load_pairs(data: str, *, data_dir: str = '', x1: str = '', x2: str = '', x3:
   names = {'x1': x1, 'x2': x2, 'x3': x3, 'y': y, 'group': group}
   if data in published.DATASETS:
     given = reading.given()
-    for name in ('sep', 'decimal', 'header', 'index', 'layers', 'pool'):
+    for name in ('sep', 'decimal', 'header', 'index', 'layers'):
       if name in given:
         raise ValueError(f'{name}={given[name]!r} has no effect: data={data!r} says how it is read')
     if id:
       raise ValueError(f'id={id!r} has no effect: data={data!r} says how it is joined')
-    raw = published.read_published(data, data_dir, names)
+    raw = published.read_published(data, data_dir, names, pool)
   else:
     if data_dir:
       raise ValueError(f'data_dir={data_dir!r} has no effect: data={data!r} is a path; names are '

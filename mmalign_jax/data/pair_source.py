@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from mmalign_jax import rng
 from mmalign_jax.data.prepared import Prepared
-from mmalign_jax.types import ALIGN_ON, Array, Draws, Hyper, Key, Range, Test
+from mmalign_jax.types import ALIGN_ON, Array, Draws, Frames, Hyper, Key, PyTree, Range, Test
 
 SETTINGS = ('n_labelled', 'n_pairs', 'align_on', 'components', 'train_steps')
 RANGES = {**{name: Range(0, 2**24, whole=True) for name in SETTINGS},
@@ -24,17 +24,17 @@ WORDS = {'n_labelled': ('labels a class to learn from (0: all)', 'labels'),
 
 @struct.dataclass
 class PairTables:
-  """Arrays of `Prepared`: x of every side [N, C], present of every side [N], y [N] (0 where there
+  """Arrays of `Prepared`: x of every side [N, C] or Frames, present of every side [N], y [N] (0 where there
   is none), labelled [N] bool, spread of every side [C]; validation, test: (x [M, C], y [M], fold
   [M]) of every side; unseen of every side [U, C]."""
-  x: tuple[Array, ...]
+  x: tuple[PyTree, ...]
   present: tuple[Array, ...]
   y: Array
   labelled: Array
   spread: tuple[Array, ...]
-  validation: tuple[tuple[Array, Array, Array], ...]
-  test: tuple[tuple[Array, Array, Array], ...]
-  unseen: tuple[Array, ...]
+  validation: tuple[tuple[PyTree, Array, Array], ...]
+  test: tuple[tuple[PyTree, Array, Array], ...]
+  unseen: tuple[PyTree, ...]
   n_folds: int = struct.field(pytree_node=False)
   n_outputs: int = struct.field(pytree_node=False)
 
@@ -80,9 +80,9 @@ def draw(tables: PairTables, hyper: Hyper, key: Key, n: int) -> Draws:
   return Draws((row,) * len(tables.x), tables.y[row], n_labelled, aligned)
 
 
-def inputs(tables: PairTables, hyper: Hyper, rows: tuple[Array, ...]) -> tuple[Array, ...]:
+def inputs(tables: PairTables, hyper: Hyper, rows: tuple[Array, ...]) -> tuple[PyTree, ...]:
   """Components of the rows [B] of every side, in the units of as many as are kept."""
-  return tuple(scaled(x[row], spread, hyper)
+  return tuple(scaled(taken(x, row), spread, hyper)
                for x, row, spread in zip(tables.x, rows, tables.spread))
 
 
@@ -91,9 +91,16 @@ def present(tables: PairTables, rows: tuple[Array, ...]) -> tuple[Array, ...]:
   return tuple(has[row] for has, row in zip(tables.present, rows))
 
 
-def scaled(x: Array, spread: Array, hyper: Hyper) -> Array:
+def taken(x: PyTree, row: Array) -> PyTree:
+  """Rows of a view."""
+  return jax.tree.map(lambda v: v[row], x)
+
+
+def scaled(x: PyTree, spread: Array, hyper: Hyper) -> PyTree:
   """x [B, C] with the first `components` columns alone, such that the mean square over all C is 1,
-  as if an encoder of so many inputs had been initialised for them."""
+  as if an encoder of so many inputs had been initialised for them; sequences as they are."""
+  if isinstance(x, Frames):
+    return x
   width = x.shape[1]
   asked = jnp.asarray(hyper.components).astype(jnp.int32)
   kept = jnp.where(asked > 0, jnp.minimum(asked, width), width)
@@ -113,8 +120,9 @@ def _judged(of: str):
 test, validation = _judged('test'), _judged('validation')
 
 
-def unseen(tables: PairTables, hyper: Hyper, key: Key, n: int) -> tuple[Array, ...]:
+def unseen(tables: PairTables, hyper: Hyper, key: Key, n: int) -> tuple[PyTree, ...]:
   """n of the test rows that have all sides, drawn by the seed; all where there are fewer."""
-  total = len(tables.unseen[0])
+  total = len(jax.tree.leaves(tables.unseen[0])[0])
   row = jnp.arange(total) if n >= total else rng.permute(key, jnp.arange(n), total)
-  return tuple(scaled(x[row], spread, hyper) for x, spread in zip(tables.unseen, tables.spread))
+  return tuple(scaled(taken(x, row), spread, hyper)
+               for x, spread in zip(tables.unseen, tables.spread))

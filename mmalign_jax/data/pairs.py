@@ -19,7 +19,8 @@ NO_CLASS = -1
 class Pairs:
   """N samples of S modalities.
 
-  views: of every side [N, D] f64, NaN in rows that lack it; present: of every side [N] bool. y: [N]
+  views: of every side [N, D], or sequences [N, T, F], f64; NaN in rows that lack it, and in steps
+  that are none. present: of every side [N] bool. y: [N]
   i32 codes of `classes`, or f64 where there are none; labelled: [N] bool, y means nothing
   elsewhere. group: [N] i64 codes, or None. test: [N] bool, a given split, or None.
   """
@@ -59,7 +60,7 @@ def from_raw(raw: stores.Raw, *, missing: str = 'refuse', task: str = 'auto',
   Raises:
     ValueError: one line that names the side and the value.
   """
-  arrays, n_train = views.whole(raw)
+  arrays, n_train = views.whole(raw, sequences=True)
   sides = stores.sides_of(arrays)
   where = {role: f'{raw.where}: {role} {raw.names[role]!r}' for role in (*sides, 'y')}
   found, present, notes = [], [], list(raw.notes)
@@ -82,9 +83,11 @@ def from_raw(raw: stores.Raw, *, missing: str = 'refuse', task: str = 'auto',
 def _view(view: np.ndarray, missing: str,
           where: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
   """A modality [N, D], which rows have it [N] bool, and notes."""
-  gone = np.isnan(view).all(axis=1)
+  if view.ndim == 3:
+    return _sequences(view, missing, where)
+  gone = np.asarray(np.isnan(view).all(axis=1))
   zero = gaps.zeros((np.where(gone[:, None], 1, view),))
-  partly = np.isnan(view).any(axis=1) & ~gone
+  partly = np.asarray(np.isnan(view).any(axis=1)) & ~gone
   notes = []
   if missing == 'drop':
     gone |= partly | zero
@@ -103,10 +106,27 @@ def _view(view: np.ndarray, missing: str,
   return np.where(gone[:, None], np.nan, view), ~gone, notes
 
 
+def _sequences(view: np.ndarray, missing: str,
+               where: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+  """The same of sequences [N, T, F]: a step without any number is none."""
+  step = ~np.isnan(view).all(axis=2)
+  partly = step & np.isnan(view).any(axis=2)
+  if partly.any() and missing != 'drop':
+    n, t = np.argwhere(partly)[0]
+    raise ValueError(f'{where}: {partly.sum()} steps with some numbers missing, first at sample {n}, '
+                     f'step {t} (from 0); missing=drop takes them for no steps')
+  step &= ~partly
+  gone = ~step.any(axis=1)
+  if gone.all():
+    raise ValueError(f'{where}: missing in all of {len(gone)} rows')
+  said = [f'{where}: {gone.sum()} of {len(gone)} samples lack this modality'] if gone.any() else []
+  return np.where(step[:, :, None], view, np.nan), ~gone, said
+
+
 def _label(y: np.ndarray, task: str, classes: int,
            where: str) -> tuple[Label, np.ndarray, list[str]]:
   """Labels of all rows, which are labelled [N] bool, and notes."""
-  gone = gaps.no_label(y, len(y))
+  gone = np.asarray(gaps.no_label(y, len(y)))
   if gone.all():
     raise ValueError(f'{where}: no row of {len(y)} has a label')
   known = labels.read_label(y[~gone], task, where, classes)

@@ -8,43 +8,48 @@ the study's budget allows.
 import dataclasses
 import hashlib
 import math
+from typing import Any
 
+import jax
 import numpy as np
 
 from mmalign_jax.data.files import splits
 from mmalign_jax.data.pairs import NO_CLASS, Pairs
+from mmalign_jax.types import Frames
 
 TEST_FRACTION = 0.25    # where no split is given
 MOST_COMPONENTS = 100   # of a modality
 VALIDATION = 10         # labels a class (in all, for a regression) to choose settings by
 
+View = np.ndarray | Frames  # [N, C], or sequences with their masks
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Judged:
-  """Rows on which an encoder is judged: x [M, C] f32, y [M], fold [M] i32."""
-  x: np.ndarray
+  """Rows on which an encoder is judged: x [M, C] f32 or Frames, y [M], fold [M] i32."""
+  x: View
   y: np.ndarray
   fold: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Prepared:
-  """Principal components of every side, and which rows are for what.
+  """Principal components of every side, or its sequences, and which rows are for what.
 
-  x: of every side [N, C] f32, training rows, 0 where it is missing; present: of every side [N]
+  x: of every side [N, C] f32, or Frames, training rows, 0 where it is missing; present: of every side [N]
   bool. y: [N] i32 with NO_CLASS, or f32 with NaN, where there is no label. spread: of every side
-  [C], root mean square of a column of x if only so many were kept. validation, test: of every side.
+  [C], root mean square of a column of x if only so many were kept; 1 of sequences. validation, test: of every side.
   unseen: of every side [U, C], test rows that have all sides. most: labels a class, or in all,
   that a budget can have. n_folds: of the test rows.
   """
   names: tuple[str, ...]
-  x: tuple[np.ndarray, ...]
+  x: tuple[View, ...]
   present: tuple[np.ndarray, ...]
   y: np.ndarray
   spread: tuple[np.ndarray, ...]
   validation: tuple[Judged, ...]
   test: tuple[Judged, ...]
-  unseen: tuple[np.ndarray, ...]
+  unseen: tuple[View, ...]
   classes: tuple[str, ...]
   n_folds: int
   notes: tuple[str, ...]
@@ -68,7 +73,7 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
   rows have labels, `n_validation` a class where the class has three times as many, and whole
   groups. Rows without a label are all for training. Components are those of all training rows that
   have the modality, its columns standardised before; in units of one common scale, so that noise is
-  not blown up to the size of what matters.
+  not blown up to the size of what matters. Sequences keep their features, standardised.
 
   Args:
     components: kept of every side at most.
@@ -91,17 +96,22 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
   made = [_components(view, has, train, components, f'{pairs.where}: {name!r}')
           for view, has, name in zip(pairs.views, pairs.present, pairs.names)]
   judged = lambda of: tuple(
-      Judged(z[of[has[of]]], y[of[has[of]]], fold[of[has[of]]])
+      Judged(take(z, of[has[of]]), y[of[has[of]]], fold[of[has[of]]])
       for (z, _), has in zip(made, pairs.present))
   unseen = test[pairs.complete[test]]
-  fields = dict(
-      x=tuple(z[train] for z, _ in made), present=tuple(has[train] for has in pairs.present),
+  fields: dict[str, Any] = dict(
+      x=tuple(take(z, train) for z, _ in made), present=tuple(has[train] for has in pairs.present),
       y=y[train], spread=tuple(spread for _, spread in made), validation=judged(chosen),
-      test=judged(test), unseen=tuple(z[unseen] for z, _ in made))
+      test=judged(test), unseen=tuple(take(z, unseen) for z, _ in made))
   return Prepared(
       pairs.names, **fields, classes=pairs.classes, n_folds=int(fold.max()) + 1,
       notes=(*pairs.notes, _note(pairs, train, chosen, test, made)),
       fingerprint=_fingerprint(fields))
+
+
+def take(view: View, rows: np.ndarray) -> View:
+  """Rows of a view."""
+  return jax.tree.map(lambda v: v[rows], view)
 
 
 # -- rows ------------------------------------------------------------------------------------------
@@ -167,9 +177,11 @@ def _units(pairs: Pairs, train: np.ndarray) -> tuple[float, float]:
 
 
 def _components(view: np.ndarray, has: np.ndarray, train: np.ndarray, most: int,
-                where: str) -> tuple[np.ndarray, np.ndarray]:
+                where: str) -> tuple[View, np.ndarray]:
   """Principal components [N, C] of all rows by the training rows, 0 where the side is missing, and
   the root mean square [C] of a column of the first 1, 2, ... of them."""
+  if view.ndim == 3:
+    return _steps(view, train[has[train]], where), np.ones(view.shape[2], np.float32)
   from sklearn.decomposition import PCA  # slow to import
   known = train[has[train]]
   with np.errstate(over='ignore', invalid='ignore'):
@@ -189,13 +201,26 @@ def _components(view: np.ndarray, has: np.ndarray, train: np.ndarray, most: int,
   return made, np.sqrt(mean_square / np.arange(1, kept + 1)).astype(np.float32)
 
 
+def _steps(view: np.ndarray, known: np.ndarray, where: str) -> Frames:
+  """Sequences [N, T, F], features standardised over the steps of the training rows."""
+  step = ~np.isnan(view).any(axis=2)
+  flat = view[known][step[known]]
+  mean, std = flat.mean(axis=0), flat.std(axis=0)
+  z = np.where(step[:, :, None], (view - mean) / np.where(std > 0, std, 1), 0)
+  if not np.isfinite(z).all():
+    raise ValueError(f'{where}: values too large to standardise')
+  return Frames(z.astype(np.float32), step)
+
+
 # -- words -----------------------------------------------------------------------------------------
 
 
 def _note(pairs: Pairs, train: np.ndarray, chosen: np.ndarray, test: np.ndarray, made) -> str:
   labelled = int(pairs.labelled[train].sum())
-  kept = ', '.join(f'{spread.size} of {view.shape[1]} of {name!r}' for (_, spread), view, name
-                   in zip(made, pairs.views, pairs.names))
+  kept = ', '.join(
+      f'{spread.size} of {view.shape[1]} of {name!r}' if view.ndim == 2 else
+      f'none of the sequences {name!r} of up to {view.shape[1]} steps' for (_, spread), view, name
+      in zip(made, pairs.views, pairs.names))
   how = 'given' if pairs.test is not None else 'made here'
   return (f'split {how}: {len(train)} to train on, {labelled} of them labelled; {len(chosen)} labels '
           f'to choose settings by; {len(test)} to test on. Principal components: {kept}')
@@ -205,9 +230,9 @@ def _fingerprint(fields: dict) -> str:
   """sha256 of names, shapes, types and bytes of all arrays."""
   digest = hashlib.sha256()
   for name, value in sorted(fields.items()):
-    for one in value if isinstance(value, tuple) else (value,):
-      arrays = vars(one).values() if isinstance(one, Judged) else (one,)
-      for array in arrays:
-        digest.update(f'{name} {array.dtype.str} {array.shape};'.encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+    parts = [vars(one) if isinstance(one, Judged) else one for one in value] if isinstance(
+        value, tuple) else value
+    for array in jax.tree.leaves(parts):
+      digest.update(f'{name} {array.dtype.str} {array.shape};'.encode())
+      digest.update(np.ascontiguousarray(array).tobytes())
   return digest.hexdigest()

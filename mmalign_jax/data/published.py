@@ -15,7 +15,8 @@ from mmalign_jax.data.files.reading import Reading
 @dataclasses.dataclass(frozen=True)
 class Dataset:
   """file: below the folder of all data, '' for none. sides, y, group: names there, where the user
-  names no other; read(path, names) -> Raw where the file is no plain one; reading: how it is read.
+  names no other; read(path, names) -> Raw where the file is no plain one; reading: how it is read;
+  test_groups: ids of the groups that are the usual test set, none where nothing is usual.
   """
   file: str
   sides: Mapping[str, str]
@@ -23,15 +24,18 @@ class Dataset:
   group: str = ''
   reading: Reading = Reading()
   read: Callable[[pathlib.Path, Mapping[str, str]], stores.Raw] | None = None
+  test_groups: tuple[str, ...] = ()
 
 
-def read_published(name: str, data_dir: str, names: Mapping[str, str]) -> stores.Raw:
+def read_published(name: str, data_dir: str, names: Mapping[str, str],
+                   pool: str = '') -> stores.Raw:
   """The arrays of a data set of DATASETS.
 
   Args:
     name: in DATASETS.
     data_dir: the folder that holds all of them, each as published.
     names: of x1, x2, ... and y where they are not those of the row.
+    pool: of sequences, where it is not that of the row.
 
   Raises:
     FileNotFoundError: the file is not there. ValueError: a name that it does not have.
@@ -41,9 +45,22 @@ def read_published(name: str, data_dir: str, names: Mapping[str, str]) -> stores
   if row.file and not path.exists():
     raise FileNotFoundError(f'data={name!r}: no {row.file} in data_dir={data_dir!r}')
   wanted = {**row.sides, 'y': row.y, 'group': row.group} | {k: v for k, v in names.items() if v}
+  if pool and not row.reading.pool:
+    raise ValueError(f'pool={pool!r} has no effect: data={name!r} has no sequences')
   if row.read:
     return row.read(path, wanted)
-  return views.read_raw(str(path) if row.file else name, reading=row.reading, **wanted)
+  reading = dataclasses.replace(row.reading, pool=pool) if pool else row.reading
+  return _split(views.read_raw(str(path), reading=reading, **wanted), row.test_groups)
+
+
+def _split(raw: stores.Raw, test_groups: tuple[str, ...]) -> stores.Raw:
+  """The arrays in a training and a test part, where groups say so."""
+  if not test_groups:
+    return raw
+  arrays = raw.parts['']
+  test = np.isin(np.asarray(arrays['group']).astype(str), test_groups)
+  part = lambda of: {role: array[of] for role, array in arrays.items()}
+  return dataclasses.replace(raw, parts={'train': part(~test), 'test': part(test)})
 
 
 def _emoji(folder: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
@@ -77,5 +94,7 @@ DATASETS = {
                      read=_emoji),
     'mosi': Dataset('mosi_utterance', {'x1': 'text', 'x2': 'audio'}),
     'mfeat': Dataset('uci_mfeat', {'x1': 'fou', 'x2': 'pix'}),
+    'utd': Dataset('utd_mhad/sequences.npz', {'x1': 'inertial', 'x2': 'skeleton'}, 'y', 'subject',
+                   Reading(pool='resample'), test_groups=('2', '4', '6', '8')),
     'digits': Dataset('', {'x1': 'left', 'x2': 'right'}, 'y', read=_digits),
 }

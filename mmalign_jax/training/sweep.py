@@ -23,7 +23,7 @@ from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.settings import check_cells
 from mmalign_jax.training.evaluate import Cell, evaluate
 from mmalign_jax.training.step import init_state, train_step
-from mmalign_jax.types import Array, Batch, Draws, Hyper, PyTree, Spec, lookup
+from mmalign_jax.types import Array, Batch, Draws, Hyper, PyTree, Spec, lookup, shape_of
 
 Placement = Callable[[PyTree], PyTree]
 SHORT = 2000  # steps of all cells together below which compiling costs more than it saves
@@ -64,7 +64,7 @@ def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
   draws = source.draw(tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train)
   probe = jax.eval_shape(lambda: source.inputs(tables, hyper, [r[:1] for r in draws.rows]))
   state = init_state(
-      rng.stream(hyper.seed, 'init'), hyper, *(x.shape[1:] for x in probe), spec=spec,
+      rng.stream(hyper.seed, 'init'), hyper, *map(shape_of, probe), spec=spec,
       n_outputs=n_outputs)
 
   def step(state, t):
@@ -108,7 +108,7 @@ def traceable(spec: Spec, tables: PyTree) -> None:
   """
   source = lookup(SOURCES, spec.generator, 'generator')
   samples, y = jax.eval_shape(lambda t: _some(source, t), tables)
-  shapes = tuple(x.shape[1:] for x in samples)
+  shapes = tuple(map(shape_of, samples))
   names = ('encoder', 'depth', 'width', 'sides', 'projection', 'projection_width', 'loss', 'task',
            'compute_dtype')
   fits(Spec(**{name: getattr(spec, name) for name in names}), shapes, y.dtype.name,
@@ -273,12 +273,12 @@ def cell_bytes(spec: Spec, tables: PyTree) -> int:
   n_sides = source.n_sides(tables)
   tests = [jax.eval_shape(lambda t, s=side: source.test(t, Hyper(), s).x, tables)
            for side in range(1, n_sides + 1)]
-  inputs = max(math.prod(x.shape[1:]) for x in tests)
-  wide = max(_layer_floats(side, x.shape[1:]) for side, x in zip(
+  inputs = max(math.prod(shape_of(x)) for x in tests)
+  wide = max(_layer_floats(side, shape_of(x)) for side, x in zip(
       objective.modules(spec, source.n_outputs(tables), n_sides), tests))
   layers = 3 * (wide + spec.projection_width)
   train = spec.batch_size * (4 * spec.batch_size + 4 * layers + 2 * inputs)
-  test = 2 * max(x.shape[0] for x in tests) * (layers + inputs) + 4 * spec.n_align ** 2
+  test = 2 * max(jax.tree.leaves(x)[0].shape[0] for x in tests) * (layers + inputs) + 4 * spec.n_align ** 2
   return 4 * (max(train, test) + 4 * spec.max_train)
 
 

@@ -1,10 +1,12 @@
-"""Sequences pooled to one row a sample: mean, last or largest of the steps that are no padding."""
+"""Sequences pooled to one row a sample: mean, last or largest of the steps that are no padding, or
+STEPS of them in line; or kept as they are."""
 
 import dataclasses
 
 import numpy as np
 
-POOLS = ('mean', 'last', 'max')
+POOLS = ('mean', 'last', 'max', 'resample', 'none')
+STEPS = 50  # of a sequence that is resampled
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -38,12 +40,14 @@ def pooled(array: np.ndarray, how: str, steps: Steps, where: str) -> tuple[np.nd
 
   Args:
     array: [N, T, F], or ragged [sum of the lengths, F].
-    how: 'mean' (in f64), 'last' or 'max' of the steps.
+    how: 'mean' (in f64), 'last' or 'max' of the steps; 'resample', STEPS values of every feature,
+      read off in equal distances between the first step and the last; 'none', all of them.
     steps: which of them count; all where nothing is said.
     where: how an error message begins.
 
   Returns:
-    [N, F], and a note on what was done.
+    [N, F] (or [N, STEPS * F], or [N, T, F] with NaN where a step does not count), and a note on
+    what was done.
 
   Raises:
     ValueError: lengths or masks that do not fit the array, by name.
@@ -53,7 +57,7 @@ def pooled(array: np.ndarray, how: str, steps: Steps, where: str) -> tuple[np.nd
   if is_ragged(array, steps):
     length = lengths(steps, None, len(array), where)
     return _pooled_ragged(array, how, length), (
-        f'{how} over the steps of {len(length)} samples, {_span(length)} each by {steps.source}')
+        f'{_said(how)} the steps of {len(length)} samples, {_span(length)} each by {steps.source}')
   if array.ndim != 3:
     held = (f'; {steps.name}_length has {np.size(steps.length)} values of sum '
             f'{np.sum(steps.length)}' if steps.length is not None else '')
@@ -65,7 +69,7 @@ def pooled(array: np.ndarray, how: str, steps: Steps, where: str) -> tuple[np.nd
     return _pooled(array, how, mask), _padding_note(array, how, steps.name or 'NAME')
   mask = valid(steps, *array.shape[:2], where)
   return _pooled(array, how, mask), (
-      f'{how} over {_span(mask.sum(axis=1))} of {array.shape[1]} steps by {steps.source}')
+      f'{_said(how)} {_span(mask.sum(axis=1))} of {array.shape[1]} steps by {steps.source}')
 
 
 def lengths(steps: Steps, n: int | None, most: int, where: str) -> np.ndarray:
@@ -84,9 +88,8 @@ def lengths(steps: Steps, n: int | None, most: int, where: str) -> np.ndarray:
 
 def valid(steps: Steps, n: int, t: int, where: str) -> np.ndarray:
   """[N, T] bool: the steps that count, at least one of every sample."""
-  counted = None
-  if steps.length is not None:
-    counted = np.arange(t) < lengths(steps, n, t, where)[:, None]
+  counted = np.ones((n, t), bool) if steps.length is None else (
+      np.arange(t) < lengths(steps, n, t, where)[:, None])
   if steps.mask is None:
     return counted
   name, mask = f'{steps.name}_mask', np.asarray(steps.mask)
@@ -98,14 +101,23 @@ def valid(steps: Steps, n: int, t: int, where: str) -> np.ndarray:
   if len(empty):
     raise ValueError(f'{where}: {name} leaves no step of sample {empty[0]} (from 0), and of '
                      f'{len(empty)} samples in all')
-  if counted is not None and (mask.sum(axis=1) != counted.sum(axis=1)).any():
+  if steps.length is not None and (mask.sum(axis=1) != counted.sum(axis=1)).any():
     i = np.flatnonzero(mask.sum(axis=1) != counted.sum(axis=1))[0]
     raise ValueError(f'{where}: {name} has {mask[i].sum()} steps of sample {i} (from 0), and '
                      f'{steps.name}_length {counted[i].sum()}')
   return mask
 
 
+def _said(how: str) -> str:
+  return {'none': 'kept', 'resample': f'{STEPS} values in line of'}.get(how, f'{how} over')
+
+
 def _pooled(array: np.ndarray, how: str, mask: np.ndarray) -> np.ndarray:
+  if how == 'none':
+    wide = np.float32 if array.dtype == np.float32 else np.float64
+    return np.where(mask[:, :, None], array.astype(wide), wide(np.nan))
+  if how == 'resample':
+    return np.stack([_resampled(x[valid]) for x, valid in zip(array, mask)])
   if how == 'last':
     last = array.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
     return array[np.arange(len(array)), last]
@@ -117,8 +129,19 @@ def _pooled(array: np.ndarray, how: str, mask: np.ndarray) -> np.ndarray:
   return np.sum(array, axis=1, where=where, dtype=np.float64) / mask.sum(axis=1)[:, None]
 
 
+def _resampled(x: np.ndarray) -> np.ndarray:
+  """Steps [T, F] at STEPS places from the first to the last, in line: [STEPS * F], f64."""
+  at = np.linspace(0, len(x) - 1, STEPS)
+  return np.stack([np.interp(at, np.arange(len(x)), column) for column in x.T], axis=1).ravel()
+
+
 def _pooled_ragged(array: np.ndarray, how: str, length: np.ndarray) -> np.ndarray:
   ends = np.cumsum(length)
+  if how in ('none', 'resample'):
+    padded = np.zeros((len(length), length.max(), array.shape[1]), array.dtype)
+    mask = np.arange(length.max()) < length[:, None]
+    padded[mask] = array
+    return _pooled(padded, how, mask)
   if how == 'last':
     return array[ends - 1]
   if how == 'max':
@@ -137,4 +160,4 @@ def _padding_note(array: np.ndarray, how: str, name: str) -> str:
   zero = int((edge[0] | edge[1]).sum())
   padded = (f'; {zero} of {len(array)} samples begin or end in a step of zeros: if that is '
             f'padding, put {name}_length or {name}_mask beside it' if zero else '')
-  return f'{how} over all {array.shape[1]} steps of every sample{padded}'
+  return f'{_said(how)} all {array.shape[1]} steps of every sample{padded}'

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import dataclasses
 import pathlib
 import re
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def beside_file(path: pathlib.Path | None, array: np.ndarray) -> sequences.Found
 def digits() -> Store:
   """The 1,797 8x8 digits that scikit-learn carries: views [1797, 32] left, right, top, bottom."""
   from sklearn import datasets  # slow to import, and seldom needed
-  bunch = datasets.load_digits()
+  bunch: Any = datasets.load_digits()
   halves = {'left': np.s_[:, :, :4], 'right': np.s_[:, :, 4:],
             'top': np.s_[:, :4], 'bottom': np.s_[:, 4:]}
   arrays = {name: bunch.images[half].reshape(-1, 32) for name, half in halves.items()}
@@ -105,7 +106,7 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
         raise ValueError(f'{store.where}: no key {key!r} for {role} (a given split needs NAME_train'
                          f' and NAME_test for every side and y); it has {listing(store.keys)}')
   parts, notes = {}, []
-  for part in keys['x1']:
+  for part in ('train', 'test') if split else ('',):
     found = {role: find(store, wanted[part]) for role, wanted in keys.items()}
     parts[part] = settled(found, reading, notes)
   return Raw(store.where, {role: names[role] for role in keys}, parts,

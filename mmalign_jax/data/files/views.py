@@ -160,25 +160,46 @@ def _where(raw: stores.Raw, role: str, part: str = '') -> str:
   return f'{raw.where}: {role} {raw.names[role]!r}' + (f' ({part})' if part else '')
 
 
-def whole(raw: stores.Raw) -> tuple[stores.Arrays, int | None]:
+def whole(raw: stores.Raw, sequences: bool = False) -> tuple[stores.Arrays, int | None]:
   """All rows, train before test, by role; and the number of training rows of a given split.
 
-  Missing numbers and labels are still there, ids of groups are text.
+  Missing numbers and labels are still there, ids of groups are text. sequences: views [N, T, F] are
+  no error; all become as long as the longest, NaN where they have no step.
   """
   parts = []
   for part, arrays in raw.parts.items():
-    parts.append({role: _READ.get(role, matrix)(array, _where(raw, role, part))
+    parts.append({role: _read(role, array, _where(raw, role, part), sequences)
                   for role, array in arrays.items()})
     for role, array in parts[-1].items():
       if len(array) != len(parts[-1]['x1']):
         raise ValueError(f'{_where(raw, "x1", part)} has {len(parts[-1]["x1"])} rows, '
                          f'{role} {raw.names[role]!r} has {len(array)}')
   for role in stores.sides_of(parts[0]):
-    widths = [part[role].shape[1] for part in parts]
+    widths = [part[role].shape[-1] for part in parts]
+    if len({part[role].ndim for part in parts}) > 1:
+      raise ValueError(f'{_where(raw, role)}: sequences in one of train and test only')
     if len(set(widths)) > 1:
       raise ValueError(f'{_where(raw, role)} has {widths[0]} columns in train, {widths[1]} in test')
-  joined = {role: np.concatenate([part[role] for part in parts]) for role in parts[0]}
+  joined = {role: _joined([part[role] for part in parts]) for role in parts[0]}
   return joined, len(parts[0]['x1']) if len(parts) == 2 else None
+
+
+def _read(role: str, array: np.ndarray, where: str, sequences: bool) -> np.ndarray:
+  if role in ('y', 'group'):
+    return {'y': vector, 'group': rows.as_ids}[role](array, where)
+  if sequences and np.ndim(array) == 3:
+    n, t, f = array.shape
+    return matrix(array.reshape(n * t, f), where).reshape(n, t, f)
+  return matrix(array, where)
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+  """The rows of all parts; of sequences, the shorter ones filled up with NaN."""
+  if parts[0].ndim < 3:
+    return np.concatenate(parts)
+  longest = max(part.shape[1] for part in parts)
+  return np.concatenate([np.pad(part, ((0, 0), (0, longest - part.shape[1]), (0, 0)),
+                                constant_values=np.nan) for part in parts])
 
 
 def matrix(array: np.ndarray, where: str) -> np.ndarray:
@@ -215,9 +236,6 @@ def vector(array: np.ndarray, where: str) -> np.ndarray:
     raise ValueError(f'{where}: neither numbers nor text but {array.dtype}')
   array = np.char.strip(array) if array.dtype.kind == 'U' else array
   return array.astype(np.int64) if array.dtype.kind == 'b' else array
-
-
-_READ = {'y': vector, 'group': rows.as_ids}
 
 
 # -- labels ----------------------------------------------------------------------------------------

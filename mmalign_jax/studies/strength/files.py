@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import inspect
 from typing import Any
 
+import jax
 import numpy as np
 
 from mmalign_jax import checks, losses
@@ -49,8 +50,8 @@ def load(settings: Mapping[str, Any]) -> views.PairedData | Prepared:
 
 def decided(settings: Mapping[str, Any], loaded: views.PairedData | Prepared) -> dict[str, Any]:
   """Settings that the data decide: the task, how many samples, as many test pairs as there are."""
-  own = _of_pairs if isinstance(loaded, Prepared) else _of_paired
-  found = own(settings, loaded)
+  found = _of_pairs(settings, loaded) if isinstance(loaded, Prepared) else _of_paired(
+      settings, loaded)
   task, n_test = settings['task'], found.pop('n_test')
   n_align, least = min(settings['n_align'], n_test), checks.least_pairs(settings['neighbors'])
   if n_align < least:
@@ -80,7 +81,7 @@ def _of_pairs(settings: Mapping[str, Any], loaded: Prepared) -> dict[str, Any]:
       raise ValueError(f'n_labelled={budget}: {settings["data"]} has {counts[short[0]]} labels'
                        f'{names[short[0]]} to learn from')
   most = max(int(counts.sum() if b == 0 else b * len(counts)) for b in asked)
-  n_rows, components = len(loaded.y), max(x.shape[1] for x in loaded.x)
+  n_rows, components = len(loaded.y), max(map(len, loaded.spread))
   few = [n for n in settings['n_pairs'] if 0 < n < most]
   if few or max(settings['n_pairs']) > n_rows:
     raise ValueError(f'n_pairs={few[0] if few else max(settings["n_pairs"])} must be from the {most} '
@@ -88,7 +89,7 @@ def _of_pairs(settings: Mapping[str, Any], loaded: Prepared) -> dict[str, Any]:
   if max(settings['components']) > components:
     raise ValueError(f'components={max(settings["components"])} is more than the {components} of '
                      f'{settings["data"]}')
-  return {'n_labelled': asked, 'n_train': (n_rows,), 'n_test': len(loaded.unseen[0]),
+  return {'n_labelled': asked, 'n_train': (n_rows,), 'n_test': len(np.asarray(jax.tree.leaves(loaded.unseen[0])[0])),
           'labelled_batch': min(settings['batch_size'], most)}
 
 
