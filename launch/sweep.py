@@ -15,6 +15,7 @@ from mmalign_jax.runs import shards
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file('config', None, 'Study to run, as configs/strength.py[:ARGUMENT].')
 flags.DEFINE_string('workdir', None, 'Folder of the results; the same command continues there.')
+flags.DEFINE_string('data_dir', '', 'Folder of the published data sets that --config names.')
 flags.DEFINE_bool('figures', True, 'Draw the pictures into WORKDIR/figures.')
 flags.DEFINE_string('shard', '1/1', 'Part i/n of the grid: n jobs, in one WORKDIR or one each.')
 
@@ -24,9 +25,11 @@ def main(_) -> None:
   logging.set_verbosity(logging.WARNING)
   for flag in ('config', 'workdir'):
     if FLAGS[flag].value is None:
-      raise ValueError(f'--{flag} is missing; for example {__doc__.partition(": ")[2]}')
+      raise ValueError(f'--{flag} is missing; for example {(__doc__ or "").partition(": ")[2]}')
   shard = shards.parse(FLAGS.shard)
   settings, folder = FLAGS.config.to_dict(), pathlib.Path(FLAGS.workdir)
+  if FLAGS.data_dir:
+    settings['data_dir'] = FLAGS.data_dir
   study = registry.study_of(settings, 'sweep')
   loading = threading.Timer(2, load_libraries)  # while XLA compiles, Python is idle
   loading.daemon = True

@@ -27,7 +27,7 @@ def main(_) -> None:
   logging.set_verbosity(logging.ERROR)
   for flag in ('config', 'workdir'):
     if FLAGS[flag].value is None:
-      raise ValueError(f'--{flag} is missing; for example {__doc__.partition(": ")[2]}')
+      raise ValueError(f'--{flag} is missing; for example {(__doc__ or "").partition(": ")[2]}')
   devices.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.timeout)
   settings = FLAGS.config.to_dict()
   study = registry.study_of(settings, 'train')

@@ -101,8 +101,8 @@ def check_temperatures(spec: Spec, hypers: Hyper) -> None:
     raise ValueError(f'min_temperature={spec.min_temperature:g} must be above 0 and not above '
                      f'max_temperature={spec.max_temperature:g}')
   if spec.learnable_temperature:  # in float32, as it is kept
-    check_field('temperature', np.asarray(hypers.temperature, np.float64),
-                *np.float32([spec.min_temperature, spec.max_temperature]).tolist(), False)
+    low, high = np.array([spec.min_temperature, spec.max_temperature], np.float32).tolist()
+    check_field('temperature', np.asarray(hypers.temperature, np.float64), low, high, False)
 
 
 def check_pairs(n_align: int, neighbors: int, measures: Iterable[str] = MEASURED) -> None:
@@ -124,7 +124,7 @@ def least_pairs(neighbors: int) -> int:
 def check_field(name: str, values: np.ndarray, low: float, high: float, whole: bool) -> None:
   """Raises ValueError naming the first of `values` outside low..high, or not whole where asked."""
   if not whole:  # hypers are float32: 1e-6 is a little less there
-    single = np.float32([low, high]).astype(float)
+    single = np.array([low, high], np.float32).astype(float)
     low, high = min(low, single[0]), max(high, single[1])
   rule = of_range(Range(low, high, whole))
   for value in np.unique(values):

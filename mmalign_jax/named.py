@@ -1,15 +1,14 @@
 """Settings by name, flat as configurations and flags have them: `Hyper` and `Spec` and back."""
 
-import dataclasses
 import re
-
+from typing import Any
 
 from mmalign_jax.types import Hyper, Numeric, OwnSide, Spec
 
 # Settings of `Hyper` that every study of strength reads, beside those in `own`; the others are for
 # generators.
 OF_TRAINING = ('lam', 'schedule', 'temperature', 'learning_rate', 'weight_decay', 'n_train', 'seed')
-_OF_SIDE = {f.name: f.default for f in dataclasses.fields(OwnSide)}
+_OF_SIDE = dict(vars(OwnSide()))
 _OWN_NAME = re.compile(r'lam(_[1-9][0-9]?){1,2}|loss_[a-z]\w*')
 
 
@@ -35,7 +34,7 @@ def traced(hyper: Hyper) -> dict[str, Numeric]:
   return found | found.pop('own')
 
 
-def spec(**settings) -> Spec:
+def spec(**settings: Any) -> Spec:
   """Spec(**settings), where encoder_I, depth_I and width_I are those of side I alone."""
   named = {name: name.rpartition('_') for name in settings}
   of_sides = {name: settings.pop(name) for name, (stem, _, side) in named.items()
@@ -43,7 +42,9 @@ def spec(**settings) -> Spec:
   count = max((int(named[name][2]) for name, value in of_sides.items() if value), default=0)
   own = tuple(OwnSide(**{stem: of_sides.get(f'{stem}_{i + 1}', default)
                          for stem, default in _OF_SIDE.items()}) for i in range(count))
-  return Spec(**settings | ({'sides': own} if count else {}))
+  if count:
+    settings['sides'] = own
+  return Spec(**settings)
 
 
 def strengths(n_sides: int) -> tuple[str, ...]:
@@ -57,14 +58,14 @@ def traced_fields(n_sides: int = 2) -> dict[str, float | int | None]:
   """Names and defaults of the traced settings of S sides, None where absent; in the order of
   `Hyper`, strengths first."""
   return dict.fromkeys(strengths(n_sides)) | {
-      f.name: f.default for f in dataclasses.fields(Hyper) if f.name != 'own'}
+      name: value for name, value in vars(Hyper()).items() if name != 'own'}
 
 
 def static_fields(n_sides: int = 2) -> dict[str, object]:
   """Names and defaults of the static settings of S sides, in the order of `Spec`."""
   own = {f'{name}_{i}': default for name, default in _OF_SIDE.items()
          for i in range(1, n_sides + 1)}
-  return {f.name: f.default for f in dataclasses.fields(Spec) if f.name != 'sides'} | own
+  return {name: value for name, value in vars(Spec()).items() if name != 'sides'} | own
 
 
 def static(spec: Spec, n_sides: int) -> dict[str, object]:

@@ -44,6 +44,12 @@ def init(key: Key, hyper: Hyper, *shapes: Shape, spec: Spec, n_outputs: int) -> 
   return params
 
 
+def outputs(module: sides.Side, params: PyTree, x: PyTree) -> Outputs:
+  """What a side makes of x [B, ...]."""
+  # Flax types `apply` as for a call with `mutable`, which returns a pair.
+  return module.apply(params, x)  # pyright: ignore[reportReturnType]
+
+
 def schedule(hyper: Hyper, progress: Numeric) -> Array:
   """Factor [] of all strengths at `progress` in 0..1 of training.
 
@@ -77,15 +83,15 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, 
   labels of the batch are learnt and those are aligned. A sample without a side is left out of the
   task loss of that side, and of the alignment with it, and of nothing else.
   """
-  outputs = lambda of: [module.apply(params[f'side_{i}'], x) for i, (module, x) in enumerate(
-      zip(modules(spec, n_outputs, len(of.x)), of.x), start=1)]
-  outs = outputs(batch)
+  of_sides = lambda x: [outputs(module, params[f'side_{i}'], v) for i, (module, v) in enumerate(
+      zip(modules(spec, n_outputs, len(x)), x), start=1)]
+  outs = of_sides(batch.x)
   task = losses.task_of(spec.task)
   tasks = tuple(
       _mean(task(out.prediction, batch.y), valid=real(batch, i), axis_name=axis_name)
       for i, out in enumerate(outs, start=1))
   align, weighted = alignment(
-      outs if pairs is None else outputs(pairs), hyper, batch if pairs is None else pairs,
+      outs if pairs is None else of_sides(pairs.x), hyper, batch if pairs is None else pairs,
       schedule(hyper, progress), temperature(params, hyper, spec=spec), spec=spec,
       axis_name=axis_name)
   # The strengths act on the gradient of `align`, so the value is added without scaling it again.
@@ -104,7 +110,7 @@ def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: Array
   if not spec.loss:
     return jnp.zeros(()), jnp.zeros(())
   row = losses.loss_of(spec.loss)
-  options = dict(axis_name=axis_name, own=losses.own_settings(hyper.own))
+  settings = losses.own_settings(hyper.own)
   numbers = range(1, len(outs) + 1)
   groups = list(itertools.combinations(numbers, 2)) if row.of_pairs else [tuple(numbers)]
   widths = {out.z.shape[1] for out in outs}
@@ -115,17 +121,17 @@ def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: Array
   for group in groups:
     felt = [factor * strength(hyper, i, *(j for j in group if row.of_pairs and j != i))
             for i in group]
-    felt_mean = sum(felt) / len(felt)
+    felt_mean = _average(felt)
     own = dataclasses.replace(batch, valid=real(batch, *group))
     values = row(
         [scale_gradient(outs[i - 1], lam) for i, lam in zip(group, felt)], own,
-        temperature=scale_gradient(temperature, felt_mean), **options)
+        temperature=scale_gradient(temperature, felt_mean), axis_name=axis_name, own=settings)
     aligns.append(_mean(values, valid=own.valid, axis_name=axis_name) if values.ndim else values)
     weights.append(felt_mean)
   if not groups:  # one side has nothing to be aligned with
     return jnp.zeros(()), jnp.zeros(())
-  weighted = sum(w * jax.lax.stop_gradient(a) for w, a in zip(weights, aligns))
-  return sum(aligns) / len(aligns), weighted / len(aligns)
+  weighted = [w * jax.lax.stop_gradient(a) for w, a in zip(weights, aligns)]
+  return _average(aligns), _average(weighted)
 
 
 def real(batch: Batch, *of: int) -> Array | None:
@@ -136,8 +142,11 @@ def real(batch: Batch, *of: int) -> Array | None:
   return functools.reduce(jnp.logical_and, masks) if masks else None
 
 
-def _mean(values: Array, *, valid: Array | None,
-          axis_name: str | None) -> Array:
+def _average(values: Sequence[Array]) -> Array:
+  return sum(values, jnp.float32(0)) / len(values)
+
+
+def _mean(values: Array, *, valid: Array | None, axis_name: str | None) -> Array:
   """Mean [] of values [B] over the valid; its pmean over axis_name is theirs over all devices."""
   if valid is None:
     return jnp.mean(values)

@@ -17,7 +17,7 @@ def stream(seed: Numeric, name: str) -> jax.Array:
   return jax.random.wrap_key_data(words, impl='threefry2x32')
 
 
-def permute(key: jax.Array, index: Array, n: Numeric) -> Array:
+def permute(key: jax.Array, index: Array, n: Numeric) -> jax.Array:
   """Image of `index` under a pseudo-random permutation of range(n).
 
   The swap-or-not shuffle (Hoang, Morris and Rogaway, CRYPTO 2012): stateless, so a batch costs

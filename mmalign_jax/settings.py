@@ -37,7 +37,7 @@ class Rule:
   high: float = math.inf
   above: bool = False
   below: bool = False
-  known: Callable[[], Iterable[str]] | None = None
+  known: Callable[[], Iterable[str]] = tuple
   axis: bool = False
   least: int = 1
   strict: bool = False

@@ -72,11 +72,10 @@ class Hyper:
   contrastive loss (its start when learnable). redundancy: shared task bits 0..8 (`bits`) or nats
   (`atoms`); unique_1, unique_2, synergy: nats (`atoms`). level: difficulty 0..9 (`bits`).
   transform_depth: of the random network, 0..10, 0 for none. n_train: training samples. n_labelled:
-  labels a class, or in all for a regression, n_pairs: samples that are aligned, components: of every
-  side, train_steps: until training stops; 0 for all there are. align_on: index into ALIGN_ON of
-  which samples are aligned (`pairs`). mismatched:
-  share of pairs whose x2 is another sample's; flipped: probability that a shared bit is flipped in
-  x2. seed: of data, initialisation and order.
+  labels a class, or in all for a regression, n_pairs: samples that are aligned, components: of
+  every side, train_steps: until training stops; 0 for all there are. align_on: index into ALIGN_ON
+  of which samples are aligned (`pairs`). mismatched: share of pairs whose x2 is another sample's;
+  flipped: probability that a shared bit is flipped in x2. seed: of data, initialisation and order.
   """
   lam: Numeric = 0.0
   schedule: Numeric = 0

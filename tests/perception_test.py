@@ -16,7 +16,8 @@ from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.types import Batch, Frames, Hyper, Spec
 
 B, CLASSES, T = 4, 3, 6
-IMAGES, FRAMES = ('lenet', 'vit'), ('audio_cnn1d', 'audio_cnn2d', 'transformer', 'gru')
+IMAGES, FRAMES = ('lenet', 'vit'), (
+    'audio_cnn1d', 'audio_cnn2d', 'transformer', 'gru', 'sequence_transformer')
 NAMES = sorted(sides.ENCODERS)
 SHAPES = {'mlp': (3, 3), **dict.fromkeys(IMAGES, (8, 8, 1)), **dict.fromkeys(FRAMES, (T, 5))}
 FAST = {'xla_backend_optimization_level': 0}  # to compile
@@ -60,7 +61,8 @@ def test_every_encoder_has_a_shape_here():
 def test_outputs_are_batch_first_float32_and_of_unit_norm(name):
   _, params, x = made(name)
   out = compiled(name)(params, x)
-  widths = {'lenet': [4, 8, 8], 'audio_cnn1d': [4, 8], 'audio_cnn2d': [4, 8]}.get(name, [4, 4])
+  widths = {'lenet': [4, 8, 8], 'audio_cnn1d': [4, 8], 'audio_cnn2d': [4, 8],
+            'sequence_transformer': [5, 5]}.get(name, [4, 4])
   assert [h.shape for h in out.layers] == [(B, w) for w in widths]
   assert out.z.shape == (B, 5) and out.prediction.shape == (B, CLASSES)
   assert {v.dtype for v in jax.tree.leaves((out, params))} == {np.dtype('float32')}

@@ -28,14 +28,14 @@ def taken(argv: list[str]) -> list[str]:
 def load(path: str) -> None:
   """Runs a file that adds rows to the registries; once, however often it is named."""
   file = guard.place(path).resolve()
-  if file.suffix != '.py' or not file.is_file():
+  spec = importlib.util.spec_from_file_location(file.stem, file)
+  if file.suffix != '.py' or not file.is_file() or spec is None or spec.loader is None:
     raise ValueError(f'{FLAG}={path} is not a Python file')
   known = sys.modules.get(file.stem)
   if known is not None:
     if getattr(known, '__file__', None) == str(file):
       return
     raise ValueError(f'{FLAG}={path}: a module {file.stem!r} is loaded already; rename the file')
-  spec = importlib.util.spec_from_file_location(file.stem, file)
   module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)

@@ -15,11 +15,11 @@ from mmalign_jax.types import ALIGN_ON, Array, Draws, Frames, Hyper, Key, PyTree
 SETTINGS = ('n_labelled', 'n_pairs', 'align_on', 'components', 'train_steps')
 RANGES = {**{name: Range(0, 2**24, whole=True) for name in SETTINGS},
           'align_on': Range(0, len(ALIGN_ON) - 1, whole=True)}
-WORDS = {'n_labelled': ('labels a class to learn from (0: all)', 'labels'),
-         'n_pairs': ('training samples that are aligned (0: all)', 'samples'),
-         'align_on': ('what is aligned', '1'),
-         'components': ('principal components of every side (0: all)', '1'),
-         'train_steps': ('steps until training stops (0: all)', 'steps')}
+WORDS = {'n_labelled': ('labels a class', 'labels'),
+         'n_pairs': ('pairs', 'samples'),
+         'align_on': ('aligned:', '1'),
+         'components': ('principal components', '1'),
+         'train_steps': ('training steps', 'steps')}
 
 
 @struct.dataclass

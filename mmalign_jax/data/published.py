@@ -84,7 +84,7 @@ def _emoji(folder: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
 
 
 def _digits(path: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
-  return views.read_raw('digits', **{k: v for k, v in names.items() if k != 'group'})
+  return views.read_raw('digits', y=names['y'], **{r: names[r] for r in stores.sides_of(names)})
 
 
 DATASETS = {

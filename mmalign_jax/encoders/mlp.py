@@ -59,6 +59,8 @@ class Projection(nn.Module):
 
   @nn.compact
   def __call__(self, h: Array) -> Array:
+    if self.width is None:
+      return h
     if self.hidden:
       h = nn.leaky_relu(Dense(self.width, self.dtype, name='hidden')(h), 0.1)
-    return h if self.width is None else Dense(self.width, self.dtype, name='out')(h)
+    return Dense(self.width, self.dtype, name='out')(h)

@@ -6,6 +6,7 @@ Arrays cross the border batch-first, as they go through the encoders of images a
 
 from collections.abc import Callable
 import math
+from typing import Any
 
 import chex
 from flax import linen as nn
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 from mmalign_jax import losses
 from mmalign_jax.encoders.audio import GRU, AudioCNN, AudioTransformer
 from mmalign_jax.encoders.mlp import MLP, Dense, Projection, fan_in
+from mmalign_jax.encoders.sequences import SequenceTransformer
 from mmalign_jax.encoders.vision import LeNet, ViT
 from mmalign_jax.types import Array, Frames, Key, Outputs, PyTree, Shape, Spec, lookup
 
@@ -96,30 +98,35 @@ def init(key: Key, modules: tuple[Side, ...], *shapes: Shape) -> PyTree:
     ValueError: a module with variables other than parameters.
   """
   sides = {f'side_{i + 1}': module for i, module in enumerate(modules)}
-  leaves = traverse_util.flatten_dict({
+  leaves = _flattened({
       side: jax.eval_shape(module.init, key, example(shape))
       for (side, module), shape in zip(sides.items(), shapes, strict=True)})
   rules = {side: _initials(module) for side, module in sides.items()}
-  own = {path for path in leaves if rules[path[0]][path[2]] is None}
+  drawn = {path: (shape, rule) for path, shape in leaves.items()
+           if (rule := rules[path[0]][path[2]]) is not None}
+  own = leaves.keys() - drawn.keys()
   params, start = {}, 0
   for number, ((side, module), shape) in enumerate(zip(sides.items(), shapes), start=1):
     _check_collections(module, {path[1] for path in leaves if path[0] == side})
     if any(path[0] == side for path in own):
-      made = traverse_util.flatten_dict({side: module.init(
+      made = _flattened({side: module.init(
           jax.random.fold_in(key, number), jnp.zeros(example(shape).shape))})
       params |= {path: made[path] for path in own if path[0] == side}
-  drawn = {path: shape for path, shape in leaves.items() if path not in own}
   noise = jax.random.uniform(
-      key, (sum(math.prod(s.shape) for s in drawn.values()),), minval=-1.0, maxval=1.0)
-  for path, shape in drawn.items():
+      key, (sum(math.prod(s.shape) for s, _ in drawn.values()),), minval=-1.0, maxval=1.0)
+  for path, (shape, rule) in drawn.items():
     size = math.prod(shape.shape)
-    params[path] = rules[path[0]][path[2]](
-        path, noise[start:start + size].reshape(shape.shape), leaves)
+    params[path] = rule(path, noise[start:start + size].reshape(shape.shape), leaves)
     start += size
   return traverse_util.unflatten_dict(params)
 
 
-def _initials(side: Side) -> dict[str, Callable | None]:
+def _flattened(tree: PyTree) -> dict[tuple[str, ...], Any]:
+  """{path: leaf} of nested dicts."""
+  return traverse_util.flatten_dict(tree)
+
+
+def _initials(side: Side) -> dict[str | None, Callable | None]:
   """{part of a side: how its parameters start from noise, None as its own initialisers say}."""
   return {'head': fan_in, **{
       module.name: getattr(module, 'initial', None) for module in parts(side.spec)}}
@@ -151,6 +158,8 @@ ENCODERS = {
     'transformer': lambda spec, name: AudioTransformer(
         spec.depth, spec.width, spec.compute_dtype, name=name),
     'gru': lambda spec, name: GRU(spec.depth, spec.width, spec.compute_dtype, name=name),
+    'sequence_transformer': lambda spec, name: SequenceTransformer(
+        spec.depth, losses.task_of(spec.task).regression, spec.compute_dtype, name=name),
 }
 # A row: (spec, name) -> a linen module, the last layer -> what is aligned; the rest as above.
 PROJECTIONS = {

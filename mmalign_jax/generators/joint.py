@@ -6,6 +6,7 @@ of a bit of either side: 4,096 inputs reduce to at most 256 states without loss 
 
 from collections.abc import Sequence
 import concurrent.futures
+import dataclasses
 import itertools
 
 import jax.numpy as jnp
@@ -71,7 +72,7 @@ def decompositions(generator: Generator, tables: Tables, hypers: Sequence[Hyper]
   """
   made = [_filled(joint(generator, tables, hyper)) for hyper in hypers]
   with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    return [found.replace(q=None) for found in pool.map(information.broja, made)]
+    return [dataclasses.replace(found, q=None) for found in pool.map(information.broja, made)]
 
 
 def _filled(p: np.ndarray) -> np.ndarray:

@@ -72,6 +72,7 @@ class Generator:
 def bits_task(tables: Tables, hyper: Hyper) -> tuple[Array, Array]:
   """Masks [8] and labels [256, 4]: redundancy picks a row of one table, level of the other."""
   row = jnp.asarray(hyper.redundancy).astype(jnp.int32)
+  assert tables.masks is not None and tables.labels is not None  # as `bits_tables` makes them
   return tables.masks[row], tables.labels[jnp.asarray(hyper.level).astype(jnp.int32)]
 
 

@@ -21,7 +21,7 @@ Streams = Callable[[str], np.random.Generator]
 
 
 def bias_of(sample: Sample, many: Solver, rng: Streams, widen: bool) -> tuple[
-    np.ndarray, Callable[[np.ndarray], np.ndarray] | None, Shares | None]:
+    np.ndarray, Callable[[np.ndarray], np.ndarray], Shares | None]:
   """Bias of the plug-in atoms of a sample, in nats.
 
   Args:
@@ -30,20 +30,21 @@ def bias_of(sample: Sample, many: Solver, rng: Streams, widen: bool) -> tuple[
     widen: whether intervals are asked for.
 
   Returns:
-    bias [4]; the factors [4] by which intervals widen, by the spread [4] of resampled atoms, None
+    bias [4]; the factors [4] by which intervals widen, by the spread [4] of resampled atoms, 1
     where not asked for; and the model that the bias is of, None where labels were permuted.
   """
   chance = nulls_.chance(sample, DRAWS, rng('labels'))
   weight = nulls_.above_chance(sample, chance)
+  as_wide = lambda spread: np.ones(4)
   if not weight:
-    return many(chance).mean(axis=0), lambda spread: np.ones(4), None
+    return many(chance).mean(axis=0), as_wide, None
   shares = surrogate.fitted(sample, rng('model')).times(weight)
   at = lambda shares, draws: _expected(sample, shares, many, [
       surrogate.noise(sample, draws, rng(f'draws {k}')) for k in range(2)])
   mean, truth = at(shares, DRAWS)
   bias = _exactly_none(sample, mean - truth, shares, many, rng)
   if not widen:
-    return bias, None, shares
+    return bias, as_wide, shares
   near, near_truth = at(shares.times(STEP), DRAWS // 2)
   moved = at(shares, DRAWS // 2)[0] - near
   def widening(spread):  # d value / d plug-in, where the step moved the plug-in enough to tell

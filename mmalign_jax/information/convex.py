@@ -4,10 +4,12 @@ Unique information is what no Q with the pair marginals P(x1,y), P(x2,y) can do 
 minimiser of I_Q(X1,X2;Y) among these, redundancy = I(X1;Y) + I(X2;Y) - I_Q(X1,X2;Y).
 """
 
+import dataclasses
 import functools
 
 import chex
 import jax
+from jax.core import Tracer
 import jax.numpy as jnp
 import numpy as np
 
@@ -40,16 +42,23 @@ def broja(p: Array, *, tol: float = TOLERANCE) -> Decomposition:
   Raises:
     ValueError: a table that is none, tol not above 0, jit without float64, or (outside jit and
       vmap) a gap above tol; inside them compare `gap` with it.
+
+  Example:
+    >>> p = np.zeros((2, 2, 2))
+    >>> p[[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]] = 0.25  # y = x1 xor x2
+    >>> found = broja(p)
+    >>> {name: round(float(value), 3) + 0.0 for name, value in zip(ATOMS, found.atoms())}
+    {'redundancy': 0.0, 'unique_1': 0.0, 'unique_2': 0.0, 'synergy': 0.693}
   """
   if not tol > 0:
     raise ValueError(f'tol={tol} must be above 0')
-  if staged(p) and not jax.config.jax_enable_x64:
+  if staged(p) and not jax.config.read('jax_enable_x64'):
     raise ValueError('broja within jax.jit needs float64: call the outer function under '
                      'jax.enable_x64(True)')
   p = checked_table(p)
   with jax.enable_x64(True):
     found = _broja(jnp.asarray(p, jnp.float64), tol * _AIM, _STEPS)
-  if not isinstance(found.gap, jax.core.Tracer):
+  if not isinstance(found.gap, Tracer):
     found = jax.device_get(found)  # NumPy keeps float64 whatever the setting of JAX
     gap = float(np.max(found.gap))
     if not gap <= tol:
@@ -60,8 +69,8 @@ def broja(p: Array, *, tol: float = TOLERANCE) -> Decomposition:
 
 def staged(x) -> bool:
   """Whether x is being traced by jit, within whatever vmap or grad: it then stands for no array."""
-  traced = isinstance(x, jax.core.Tracer)
-  while isinstance(x, jax.core.Tracer):
+  traced = isinstance(x, Tracer)
+  while isinstance(x, Tracer):
     x = x.val if hasattr(x, 'val') else x.primal
   return traced and not isinstance(x, (jax.Array, np.ndarray))
 
@@ -92,7 +101,7 @@ def _one(p: Array, tol: Numeric, steps: int) -> Decomposition:
                         jnp.minimum(mi_1, mi_2))
   found = from_redundancy(redundancy, mi_1, mi_2, mi_joint, method='broja', q=best.q,
                          gap=jnp.maximum(best.value - best.bound, 0))
-  return found.replace(synergy=_above(found.synergy))
+  return dataclasses.replace(found, synergy=_above(found.synergy))
 
 
 def _above(x: Array) -> Array:

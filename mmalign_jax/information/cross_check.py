@@ -100,7 +100,7 @@ def _scaled(x: np.ndarray) -> np.ndarray:
 
 def _flag(cells: float, near: float | None, bound: float | None,
           error: float | None) -> str | None:
-  if bound is not None and bound - 2 * error - cells > CLEAR:
+  if bound is not None and error is not None and bound - 2 * error - cells > CLEAR:
     return f'the cells lose at least {bound - 2 * error - cells:.2f} nats that a classifier finds'
   if near is None:
     return None

@@ -10,10 +10,12 @@ so one number fixes all four; every method here is a way to that number. Axis le
 of the sources, C of the target. A table is p(x1, x2, y) [n1, n2, C], the target last.
 """
 
+import dataclasses
 import warnings
 
 from flax import struct
 import jax
+from jax.core import Tracer
 import jax.numpy as jnp
 import numpy as np
 
@@ -57,7 +59,7 @@ class Decomposition:
       return self
     scaled = {name: getattr(self, name) / np.log(2)
               for name in (*ATOMS, 'mi_1', 'mi_2', 'mi_joint', 'gap')}
-    return self.replace(**scaled, units='bits')
+    return dataclasses.replace(self, **scaled, units='bits')
 
 
 def from_redundancy(redundancy: Array, mi_1: Array, mi_2: Array,
@@ -82,7 +84,7 @@ def checked_table(p: Array, name: str = 'p') -> Array:
     raise ValueError(f'{name} has shape {np.shape(p)}; a table is [x1, x2, y], three axes')
   if 0 in np.shape(p):
     raise ValueError(f'{name} has shape {np.shape(p)}: an axis without states')
-  if isinstance(p, jax.core.Tracer):
+  if isinstance(p, Tracer):
     return p.astype(jnp.promote_types(p.dtype, jnp.float32))
   p = np.asarray(p)
   if p.dtype.kind not in 'biuf':

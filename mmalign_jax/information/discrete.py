@@ -24,6 +24,10 @@ def entropy(p: Array, axis: Axes | None = None) -> Array:
   """H = -sum p log p [] in nats over `axis` (all axes): p of any shape, sum 1 over these axes.
 
   Cover and Thomas (2006), Elements of Information Theory, equation 2.1.
+
+  Example:
+    >>> round(float(entropy(np.array([0.5, 0.25, 0.25]))), 3)
+    1.04
   """
   return -jnp.sum(xlogx(p), axis=axis)
 
@@ -37,13 +41,25 @@ def mutual_information(p: Array, x: Axes = 0, y: Axes = -1) -> Array:
 
   Raises:
     ValueError: an axis that p has not, or that is in both.
+
+  Example:
+    >>> round(float(mutual_information(np.eye(2) / 2)), 3)
+    0.693
   """
   return conditional_mutual_information(p, x, y, given=())
 
 
 def conditional_mutual_information(p: Array, x: Axes = 0, y: Axes = -1,
                                    given: Axes = 1) -> Array:
-  """I(X;Y|Z) = H(X,Z) + H(Y,Z) - H(X,Y,Z) - H(Z) [] in nats; arguments as `mutual_information`."""
+  """I(X;Y|Z) = H(X,Z) + H(Y,Z) - H(X,Y,Z) - H(Z) [] in nats; `given` is Z, the other arguments are
+  as in `mutual_information`.
+
+  Example:
+    >>> p = np.zeros((2, 2, 2))
+    >>> p[[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]] = 0.25  # y = x1 xor x2
+    >>> round(float(conditional_mutual_information(p)), 3)
+    0.693
+  """
   p = jnp.asarray(p)
   x, y, z = groups = [_axes(axes, p.ndim) for axes in (x, y, given)]
   used = [axis for group in groups for axis in group]
@@ -58,6 +74,12 @@ def interaction_information(p: Array) -> Array:
 
   Redundancy less synergy, of every decomposition (Williams and Beer 2010, arXiv 1004.2515, which
   has it with the other sign).
+
+  Example:
+    >>> p = np.zeros((2, 2, 2))
+    >>> p[[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]] = 0.25  # y = x1 xor x2
+    >>> round(float(interaction_information(p)), 3)
+    -0.693
   """
   chex.assert_rank(p, 3)
   return mutual_information(p, 0, 2) - conditional_mutual_information(p, 0, 2, given=1)

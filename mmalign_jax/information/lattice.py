@@ -8,6 +8,7 @@ of synergy.
 import functools
 
 import jax
+from jax.core import Tracer
 import jax.numpy as jnp
 
 from mmalign_jax.information import discrete
@@ -32,6 +33,13 @@ def imin(p: Array) -> Decomposition:
 
   Raises:
     ValueError: a table that is none, or jit without float64.
+
+  Example:
+    >>> p = np.zeros((2, 2, 2))
+    >>> p[[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]] = 0.25  # y = x1 xor x2
+    >>> found = imin(p)
+    >>> {name: round(float(value), 3) + 0.0 for name, value in zip(ATOMS, found.atoms())}
+    {'redundancy': 0.0, 'unique_1': 0.0, 'unique_2': 0.0, 'synergy': 0.693}
   """
   return _float64(p, 'imin')
 
@@ -40,6 +48,13 @@ def mmi(p: Array) -> Decomposition:
   """Redundancy min(I(X1;Y), I(X2;Y)): the largest that the three sums allow with no atom below 0.
 
   Minimum mutual information, Barrett (2015, arXiv 1411.2832). All else as `imin`.
+
+  Example:
+    >>> p = np.zeros((2, 2, 2))
+    >>> p[[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]] = 0.25  # y = x1 xor x2
+    >>> found = mmi(p)
+    >>> {name: round(float(value), 3) + 0.0 for name, value in zip(ATOMS, found.atoms())}
+    {'redundancy': 0.0, 'unique_1': 0.0, 'unique_2': 0.0, 'synergy': 0.693}
   """
   return _float64(p, 'mmi')
 
@@ -48,13 +63,13 @@ METHODS = {'broja': broja, 'imin': imin, 'mmi': mmi}
 
 
 def _float64(p: Array, method: str) -> Decomposition:
-  if staged(p) and not jax.config.jax_enable_x64:
+  if staged(p) and not jax.config.read('jax_enable_x64'):
     raise ValueError(f'{method} within jax.jit needs float64: call the outer function under '
                      'jax.enable_x64(True)')
   p = checked_table(p)
   with jax.enable_x64(True):
     found = _decomposed(jnp.asarray(p, jnp.float64), method)
-  if isinstance(found.gap, jax.core.Tracer):
+  if isinstance(found.gap, Tracer):
     return found
   return jax.device_get(found)  # NumPy keeps float64 whatever the setting of JAX
 

@@ -37,9 +37,13 @@ def ross(x: Array, y: Array, k: int = 3) -> float:
   Raises:
     ValueError: arrays that do not fit or are not finite, labels of one class (of those with two
       samples) or that are not whole numbers, or k out of range.
+
+  Example:
+    >>> y = np.arange(100) % 2
+    >>> round(ross(np.arange(100.0)[:, None] + 1e4 * y[:, None], y), 3)
+    0.698
   """
-  from scipy.spatial import cKDTree  # here, since importing the package stays fast
-  from scipy.special import digamma
+  from scipy.special import digamma  # here, since importing the package stays fast
   x = checked_samples(x, 'x')
   codes = checked_labels(y, len(x))
   _check_k(k, len(x))
@@ -48,11 +52,11 @@ def ross(x: Array, y: Array, k: int = 3) -> float:
   radius, same = np.empty(len(x)), np.empty(len(x))
   for code in range(len(size)):
     mine = codes == code
-    tree, own = cKDTree(x[mine]), x[mine]
+    tree, own = _tree(x[mine]), x[mine]
     nearest = min(k, len(own) - 1) + 1  # the first is the sample itself
     radius[mine] = tree.query(own, k=nearest)[0][:, -1] * _SAME
     same[mine] = tree.query_ball_point(own, radius[mine], return_length=True)
-  near = cKDTree(x).query_ball_point(x, radius, return_length=True)
+  near = _tree(x).query_ball_point(x, radius, return_length=True)
   itself = radius > 0  # counted where all of them coincide, as in a table
   return float(digamma(len(x)) + np.mean(
       digamma(same - itself) - digamma(near - itself) - digamma(size[codes])))
@@ -78,9 +82,13 @@ def ksg(x: Array, y: Array, k: int = 3) -> float:
 
   Raises:
     ValueError: arrays that do not fit or are not finite, or k out of range.
+
+  Example:
+    >>> x = np.random.default_rng(0).normal(size=(200, 1))
+    >>> ksg(x, x + 0.01 * x**2) > 2
+    True
   """
-  from scipy.spatial import cKDTree  # here, since importing the package stays fast
-  from scipy.special import digamma
+  from scipy.special import digamma  # here, since importing the package stays fast
   x, y = checked_samples(x, 'x'), checked_samples(y, 'y')
   if len(x) != len(y):
     raise ValueError(f'x has N={len(x)} samples and y has N={len(y)}')
@@ -88,7 +96,7 @@ def ksg(x: Array, y: Array, k: int = 3) -> float:
   _warn_of_repeats(x, 'x')
   _warn_of_repeats(y, 'y')
   joint = np.concatenate([x, y], axis=1)
-  whole, *margins = (cKDTree(z) for z in (joint, x, y))
+  whole, *margins = (_tree(z) for z in (joint, x, y))
   e = whole.query(joint, k=k + 1, p=np.inf)[0][:, -1]  # the first is the sample itself
   count = lambda tree, r, at=slice(None): tree.query_ball_point(
       tree.data[at], r[at], p=np.inf, return_length=True)
@@ -99,6 +107,12 @@ def ksg(x: Array, y: Array, k: int = 3) -> float:
   of_joint[tied] = count(whole, e * _SAME, tied) - itself[tied]
   of_margins = np.where(tied, near - itself, inside)  # a sample is inside itself: the + 1
   return float(digamma(len(x)) + np.mean(digamma(of_joint) - digamma(of_margins).sum(axis=0)))
+
+
+def _tree(x: np.ndarray):
+  """A search tree of x [N, D]."""
+  from scipy.spatial import cKDTree  # pyright: ignore[reportAttributeAccessIssue]  of a C module
+  return cKDTree(x)
 
 
 # -- checks ----------------------------------------------------------------------------------------

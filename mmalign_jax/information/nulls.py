@@ -30,7 +30,7 @@ def permuted(sample: Sample, which: str, draws: int, rng: np.random.Generator) -
   moved, _, given = which.partition('|')
   codes = {'x1': sample.i, 'x2': sample.j, 'y': sample.y}
   if sample.groups is not None:
-    return _groups_moved(sample, codes, 'y' if given else moved, given, draws, rng)
+    return _groups_moved(sample, sample.groups, codes, 'y' if given else moved, given, draws, rng)
   strata = codes[given] if given else np.zeros_like(sample.y)
   order = np.argsort(strata + rng.random((draws, len(strata))), axis=1)
   drawn = np.empty_like(order)
@@ -44,10 +44,10 @@ def _made(sample: Sample, codes: dict[str, np.ndarray]) -> np.ndarray:
   return tables(codes['x1'], codes['x2'], y, sample.shape)
 
 
-def _groups_moved(sample: Sample, codes, moved: str, given: str, draws: int, rng) -> tuple[
-    np.ndarray, np.ndarray | None]:
-  groups, values = sample.groups, codes[moved]
-  blocks, whole = blocks_of(sample, values)
+def _groups_moved(sample: Sample, groups: np.ndarray, codes, moved: str, given: str, draws: int,
+                  rng) -> tuple[np.ndarray, np.ndarray | None]:
+  values = codes[moved]
+  blocks, whole = blocks_of(groups, values)
   order = blocks.permuted(draws, rng)
   kept = np.arange(len(groups)) if whole else blocks.kept
   spread = (lambda of_groups: of_groups[:, groups]) if whole else lambda of_samples: of_samples
@@ -65,14 +65,14 @@ def _groups_moved(sample: Sample, codes, moved: str, given: str, draws: int, rng
     part[moved] = spread(values[blocks.kept][order])
   if len(kept) == len(groups):
     return _made(sample, part), None
-  own = Sample(*(code[kept] for code in codes.values()), sample.shape)
+  own = Sample(sample.i[kept], sample.j[kept], sample.y[kept], sample.shape)
   return _made(sample, part), own.table()
 
 
-def blocks_of(sample: Sample, codes: np.ndarray) -> tuple[grouped.Blocks, bool]:
-  """How groups exchange codes [N], and whether these are one a group."""
-  whole = grouped.constant(sample.groups, codes)
-  return grouped.blocks(sample.groups, whole), whole
+def blocks_of(groups: np.ndarray, codes: np.ndarray) -> tuple[grouped.Blocks, bool]:
+  """How groups [N] exchange codes [N], and whether these are one a group."""
+  whole = grouped.constant(groups, codes)
+  return grouped.blocks(groups, whole), whole
 
 
 def _conditional(sample: Sample, x: np.ndarray) -> np.ndarray:

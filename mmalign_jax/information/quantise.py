@@ -63,7 +63,9 @@ def kmeans(x: np.ndarray, cells: int, seed: int) -> np.ndarray:
   z = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)
   most = min(COMPONENTS, *z.shape)
   z = decomposition.PCA(most, random_state=seed).fit_transform(z)
-  found = cluster.KMeans(cells, n_init=4, random_state=seed).fit_predict(z)
+  found = cluster.KMeans(
+      cells, n_init=4,  # pyright: ignore[reportArgumentType]  typed by its default, 'auto'
+      random_state=seed).fit_predict(z)
   return np.unique(found, return_inverse=True)[1]
 
 
@@ -81,6 +83,11 @@ def quantise(x: np.ndarray, cells: int, *, how: str = 'auto', seed: int = 0) -> 
 
   Raises:
     ValueError: unknown `how`, or quantiles of several columns.
+
+  Example:
+    >>> codes, how = quantise(np.linspace(0, 1, 100)[:, None], 4)
+    >>> np.bincount(codes).tolist()
+    [25, 25, 25, 25]
   """
   x = doubles(x)
   x = x[:, None] if x.ndim == 1 else x

@@ -1,6 +1,7 @@
 """Atoms of real samples: features to cells, cells to atoms, and other estimators beside."""
 
 import dataclasses
+from typing import Any
 import warnings
 
 import numpy as np
@@ -12,7 +13,7 @@ from mmalign_jax.information import quantise
 from mmalign_jax.information.decomposition import ATOMS
 from mmalign_jax.information.estimation import Estimate, check_size, estimate
 
-_WHO = dict(zip(checks.NAMES, ('X1', 'X2', 'X1,X2')))
+_WHO: dict[str, str] = dict(zip(checks.NAMES, ('X1', 'X2', 'X1,X2')))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class Plan:
   workers: int = 1
 
 
-def answer(question: Question, plan: Plan) -> dict[str, object]:
+def answer(question: Question, plan: Plan) -> dict[str, Any]:
   """What `mmalign decompose` prints of samples, in nats, JSON-ready, and `notes` for the user.
 
   Raises:
@@ -67,14 +68,14 @@ def answer(question: Question, plan: Plan) -> dict[str, object]:
     made = [quantise.quantise(x, k, how=plan.how, seed=plan.seed)
             for x, k in zip(sides.values(), asked)]
   codes, hows = zip(*made)
-  found = estimate(*codes, y, null=plan.null, bootstrap=plan.bootstrap, seed=plan.seed,
+  found = estimate(codes[0], codes[1], y, null=plan.null, bootstrap=plan.bootstrap, seed=plan.seed,
                    workers=plan.workers, groups=question.groups)
-  entry = {name: dataclasses.asdict(found.atoms[name]) for name in ATOMS}
+  entry: dict[str, Any] = {name: dataclasses.asdict(found.atoms[name]) for name in ATOMS}
   entry |= {name: getattr(found, name) for name in checks.NAMES}
   entry |= {'gap': found.gap, 'units': found.units, 'method': found.method, 'n': found.n,
             'cells': list(found.cells), 'quantised': list(hows), 'entropy': found.entropy,
             'permutations': plan.null, 'resamples': plan.bootstrap, 'groups': found.groups}
-  if found.groups is not None:
+  if found.arrangements is not None:
     entry |= {'permuted': found.permuted, 'least_p': 1 / min(found.arrangements, 1 + plan.null)}
   entry['cross_check'] = _checked(question, codes, hows, found, plan) if plan.check else None
   entry['notes'] = _notes(found, plan, entry['cross_check'] or {})
@@ -91,7 +92,7 @@ def _asked(plan: Plan, sides: dict[str, np.ndarray], n: int, classes: int) -> li
 def _checked(question: Question, codes, hows, found: Estimate, plan: Plan) -> dict[str, dict]:
   categories = all(how == 'categories' for how in hows)
   sides = [code[:, None] for code in codes] if categories else [question.x1, question.x2]
-  made = checks.cross_check(*sides, question.label.codes,
+  made = checks.cross_check(sides[0], sides[1], question.label.codes,
                             {name: getattr(found, name) for name in checks.NAMES},
                             continuous=question.label.numbers, categories=categories,
                             seed=plan.seed, groups=question.groups)
@@ -102,22 +103,24 @@ def _notes(found: Estimate, plan: Plan, checked: dict[str, dict]) -> list[str]:
   least = int(np.ceil(len(ATOMS) / 0.05)) - 1
   notes = [f'--null={plan.null}: below {least} permutations no atom can be called present'] * (
       0 < plan.null < least)
-  if found.groups is not None:
-    notes += _notes_of_groups(found, plan, least)
+  notes += _notes_of_groups(found, plan, least)
   return notes + [f'left out of the cross-check of I({_WHO[name]};Y): {check["left_out"]}'
                   for name, check in checked.items() if check['left_out']]
 
 
 def _notes_of_groups(found: Estimate, plan: Plan, least: int) -> list[str]:
+  groups, permuted, arrangements = found.groups, found.permuted, found.arrangements
+  if groups is None or permuted is None or arrangements is None:
+    return []
   notes = []
-  if plan.null and found.permuted < found.n:
-    notes.append(f'groups differ in size: permutations exchange {found.permuted} of n={found.n} '
+  if plan.null and permuted < found.n:
+    notes.append(f'groups differ in size: permutations exchange {permuted} of n={found.n} '
                  'samples, in classes of groups that are thinned to one size')
-  if plan.null > least >= found.arrangements - 1:
-    notes.append(f'{found.groups} groups can be arranged in {found.arrangements} ways: no p is '
-                 f'below {1 / found.arrangements:.2g}, and no atom can be called present')
-  if found.groups < grouped.FEW:
-    notes.append(f'{found.groups} groups are few: intervals are widened for it, and rough')
+  if plan.null > least >= arrangements - 1:
+    notes.append(f'{groups} groups can be arranged in {arrangements} ways: no p is '
+                 f'below {1 / arrangements:.2g}, and no atom can be called present')
+  if groups < grouped.FEW:
+    notes.append(f'{groups} groups are few: intervals are widened for it, and rough')
   return notes
 
 

@@ -42,6 +42,11 @@ def streaming_info_nce(z1: Array, z2: Array, *, temperature: Numeric,
   Raises:
     ValueError: z1 and z2 are not two [B, K] of one shape, at least [1, 1], or block_size is not a
       whole number of at least 1.
+
+  Example:
+    >>> z1 = np.eye(4, dtype=np.float32)
+    >>> [round(float(v), 3) for v in streaming_info_nce(z1, z1, temperature=1.0)]
+    [0.744, 0.744, 0.744, 0.744]
   """
   z1, z2 = _checked(z1, z2, block_size)
   scaled = z2 / temperature
@@ -74,6 +79,11 @@ def streaming_sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
   Raises:
     ValueError: z1 and z2 are not two [B, K] of one shape, at least [1, 1], or block_size is not a
       whole number of at least 1.
+
+  Example:
+    >>> z1 = np.eye(4, dtype=np.float32)
+    >>> [round(float(v), 3) for v in streaming_sigmoid(z1, z1, temperature=1.0)]
+    [9.0, 9.0, 9.0, 9.0]
   """
   z1, z2 = _checked(z1, z2, block_size)
   everywhere = None if valid is None else gather(valid, axis_name)
@@ -188,9 +198,8 @@ def _across_devices(columns: _Sum, axis_name: str | None) -> _Sum:
   return _Sum(top=top, scaled=jnp.sum(parts.scaled * jnp.exp(tops - top[None]), axis=0))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _exp_sums(a: Array, b: Array, real_a: Array, real_b: Array | None,
-              block_size: int) -> tuple[_Sum, _Sum]:
+def _exp_sums_plain(a: Array, b: Array, real_a: Array, real_b: Array | None,
+                    block_size: int) -> tuple[_Sum, _Sum]:
   """Sums of exp(a b^T) over its columns [M] and over its rows [N], from one pass over stripes.
 
   Only the logits of real rows real_a [M] and of real columns real_b [N] count.
@@ -205,6 +214,9 @@ def _exp_sums(a: Array, b: Array, real_a: Array, real_b: Array | None,
                  scaled=_varying(jnp.zeros(len(b)), a))
   columns, rows = lax.scan(step, nothing, stripes)
   return jax.tree.map(lambda x: _unstriped(x, len(a)), rows), columns
+
+
+_exp_sums = jax.custom_vjp(_exp_sums_plain, nondiff_argnums=(4,))
 
 
 def _present(logits: Array, rows: Array | None,

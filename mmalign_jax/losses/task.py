@@ -19,6 +19,10 @@ def cross_entropy(logits: Array, y: Array) -> Array:
 
   Returns:
     [B] nats.
+
+  Example:
+    >>> round(float(cross_entropy(np.zeros((1, 4)), np.array([2]))[0]), 3)  # log 4
+    1.386
   """
   chex.assert_rank(logits, 2)
   target = jax.nn.one_hot(y, logits.shape[1], axis=0) if y.ndim == 1 else y.T
@@ -27,7 +31,12 @@ def cross_entropy(logits: Array, y: Array) -> Array:
 
 
 def l1(prediction: Array, y: Array) -> Array:
-  """|prediction - y| [B], in the units of y [B]."""
+  """|prediction - y| [B], in the units of y [B].
+
+  Example:
+    >>> l1(np.array([1.0, -2.0]), np.array([0.5, 1.0])).tolist()
+    [0.5, 3.0]
+  """
   chex.assert_rank([prediction, y], 1)
   chex.assert_equal_shape([prediction, y])
   return jnp.abs(prediction - y)

@@ -1,6 +1,7 @@
 """Intervals and correlations that every report uses, each written once."""
 
 import dataclasses
+from typing import Literal
 
 import numpy as np
 from scipy import special
@@ -34,7 +35,8 @@ def mean_interval(values: np.ndarray) -> tuple[float, float] | None:
   return float(values.mean() - half), float(values.mean() + half)
 
 
-def interval(values: np.ndarray, n: int, *, level: float = LEVEL, method: str = 'linear'):
+def interval(values: np.ndarray, n: int, *, level: float = LEVEL,
+             method: Literal['linear', 'nearest'] = 'linear') -> tuple[float, float]:
   """Expanded percentile interval of bootstrap `values` [B] over n units (Hesterberg 2015)."""
   tail = special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - level) / 2))
   low, high = np.quantile(values, [tail, 1 - tail], method=method)

@@ -3,14 +3,16 @@
 import io
 import os
 import pathlib
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
 from mmalign_jax.runs import folder
 
-STYLE = {'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False,
-         'svg.fonttype': 'none', 'svg.hashsalt': 'mmalign_jax', 'figure.dpi': 100}
+STYLE: dict[Any, Any] = {
+    'font.size': 9, 'axes.spines.top': False, 'axes.spines.right': False,
+    'svg.fonttype': 'none', 'svg.hashsalt': 'mmalign_jax', 'figure.dpi': 100}
 BLUE, ORANGE, GREEN, PURPLE = '#0072B2', '#D55E00', '#009E73', '#CC79A7'  # Okabe, Ito
 
 

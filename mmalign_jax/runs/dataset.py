@@ -11,8 +11,6 @@ if TYPE_CHECKING:  # slow to import
   import xarray as xr
 
 
-
-
 def with_encoders(dataset: 'xr.Dataset') -> 'xr.Dataset':
   """The data set with NAME over a dimension `encoder` beside NAME_1, NAME_2, ..., wherever these
   are there of every encoder (that has an accuracy_I) and alike in their dimensions."""
@@ -21,8 +19,8 @@ def with_encoders(dataset: 'xr.Dataset') -> 'xr.Dataset':
   stems = [str(name).removesuffix('_1') for name in dataset.data_vars if str(name).endswith('_1')]
   made = {}
   for stem in stems:
-    each = [dataset.get(f'{stem}_{i + 1}') for i in range(count)]
-    if any(one is None or one.dims != each[0].dims for one in each):
+    each = [one for i in range(count) if (one := dataset.get(f'{stem}_{i + 1}')) is not None]
+    if len(each) < count or any(one.dims != each[0].dims for one in each):
       continue
     said = {name: str(text).replace(' of encoder 1', ' by encoder').replace('I(X1;Y)', 'I(X;Y)')
             for name, text in each[0].attrs.items()}

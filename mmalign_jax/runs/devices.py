@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Callable
+from typing import Any, Callable
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -132,8 +132,9 @@ def connect(coordinator: str, num_processes: int, process_id: int, timeout: int 
     if process_id >= num_processes:
       raise ValueError(f'--process_id={process_id} must be below --num_processes={num_processes}')
     _reach(coordinator, process_id, timeout)
-  arguments = dict(coordinator_address=coordinator, num_processes=num_processes,
-                   process_id=process_id) if any(told) else {}
+  arguments: dict[str, Any] = dict(
+      coordinator_address=coordinator, num_processes=num_processes,
+      process_id=process_id) if any(told) else {}
   text = f'coordinator {coordinator or "of the cluster"} did not gather all processes'
   with _deadline(timeout, f'{text} within {timeout} s'):
     try:

@@ -173,7 +173,8 @@ def save(path: pathlib.Path, arrays: Arrays) -> None:
   """
   try:
     content = io.BytesIO()
-    np.savez(content, **arrays)
+    # NumPy's type would have `allow_pickle` among the arrays.
+    np.savez(content, **arrays)  # pyright: ignore[reportArgumentType]
     write_whole(path, _sealed(content.getvalue()))
   except OSError as error:
     raise OSError(

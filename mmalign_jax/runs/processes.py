@@ -25,7 +25,7 @@ def from_first(work: Callable[[], Any]) -> Any:
       outcome = {'value': None, 'kind': kind, 'message': str(error)}
     # msgpack holds data only: nothing that comes over the network is run
     content = np.frombuffer(serialization.msgpack_serialize(outcome), np.uint8)
-  outcome = serialization.msgpack_restore(_broadcast(content).tobytes())
+  outcome = _unpacked(_broadcast(content).tobytes())
   if outcome['kind']:
     raise {'OSError': OSError, 'ValueError': ValueError}[outcome['kind']](outcome['message'])
   return outcome['value']
@@ -63,6 +63,10 @@ def _lists(value: Any) -> Any:
   if isinstance(value, (tuple, list)):
     return [_lists(v) for v in value]
   return {k: _lists(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _unpacked(content: bytes) -> Any:
+  return serialization.msgpack_restore(content)
 
 
 def _broadcast(content: np.ndarray) -> np.ndarray:

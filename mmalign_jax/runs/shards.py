@@ -42,7 +42,7 @@ def settings_of(folders: Sequence[pathlib.Path],
     folder.refuse_other(path / 'config.json', first, defaults(first))
   latest = folders[0] / LATEST
   settings = folder.read_json(latest, 'remove it: config.json beside it is then used') if (
-      latest.exists()) else first
+      latest.exists()) else folder.read_json(folders[0] / 'config.json')
   return {name: value for name, value in settings.items() if name != 'data_fingerprint'}
 
 

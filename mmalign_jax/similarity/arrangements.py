@@ -52,9 +52,10 @@ def units(n: int, groups: np.ndarray | None = None,
   Raises:
     ValueError: not one code a sample, one group only, or an item in two groups.
   """
-  if groups is None and items is None:
+  codes = items if groups is None else groups
+  if codes is None:
     return None
-  codes = grouped.checked(items if groups is None else groups, n)
+  codes = grouped.checked(codes, n)
   kept = np.arange(n)
   if groups is not None and items is not None:
     kept, best = _even_items(codes, checked_items(items, n))

@@ -1,5 +1,6 @@
 """Orthonormal bases of the column space of features, with a derivative that is always finite."""
 
+import dataclasses
 import functools
 
 from flax import struct
@@ -19,7 +20,7 @@ class Basis:
   rank: Array
 
   def take(self, order: Array) -> 'Basis':
-    return self.replace(q=self.q[order])
+    return dataclasses.replace(self, q=self.q[order])
 
 
 def prepare(z: Array, *, components: int | None = None, variance: float = 1.0) -> Basis:
@@ -42,7 +43,7 @@ def prepare(z: Array, *, components: int | None = None, variance: float = 1.0) -
 def thin_svd(z: Array) -> tuple[Array, Array, Array]:
   """u [N, r], s [r], vt [r, D] of z [N, D], r = min(N, D)."""
   if z.shape[0] <= z.shape[1]:
-    return jnp.linalg.svd(z, full_matrices=False)
+    return jnp.linalg.svd(z, full_matrices=False, compute_uv=True)
   q, triangle = jnp.linalg.qr(z)
   u, s, vt = jnp.linalg.svd(triangle, full_matrices=False)
   return jnp.dot(q, u, precision='highest'), s, vt

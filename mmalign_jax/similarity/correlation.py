@@ -60,6 +60,11 @@ def cca(x: Array, y: Array) -> Array:
 
   Raises:
     ValueError: for arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(cca(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 1.0]
   """
   x, y = paired(x, y, shift=True)
   return mean_correlation(basis.prepare(x), basis.prepare(y))
@@ -72,6 +77,11 @@ def cca_squared(x: Array, y: Array) -> Array:
   Higher is more similar, 1 for equal sides. Invariances and errors as `cca`.
 
   Precision: as `cca`.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(cca_squared(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 1.0]
   """
   x, y = paired(x, y, shift=True)
   return mean_square(basis.prepare(x), basis.prepare(y))
@@ -94,6 +104,11 @@ def svcca(x: Array, y: Array, *, components: int | None = None,
 
   Raises:
     ValueError: components or variance out of range, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(svcca(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.87]
   """
   x, y = paired(x, y, shift=True)
   return mean_correlation(*(basis.prepare(z, components=components, variance=variance)
@@ -113,6 +128,11 @@ def pwcca(x: Array, y: Array) -> Array:
 
   Raises:
     ValueError: for arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(pwcca(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 1.0]
   """
   x, y = paired(x, y, shift=True)
   return projection_weighted(basis.prepare(x), basis.prepare(y))
@@ -130,6 +150,11 @@ def linear_regression(x: Array, y: Array) -> Array:
 
   Raises:
     ValueError: for arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(linear_regression(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 1.0]
   """
   x, y = paired(x, y, shift=True)
   return explained(basis.prepare(x), basis.prepare(y))

@@ -128,6 +128,11 @@ def rsa(x: Array, y: Array, *, dissimilarity: str = 'euclidean',
 
   Raises:
     ValueError: an unknown name, N < 3, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(rsa(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.475]
   """
   x, y = paired(x, y, least=3)
   return cosine(*(prepare(z, dissimilarity=dissimilarity, comparison=comparison) for z in (x, y)))

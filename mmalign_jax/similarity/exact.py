@@ -140,7 +140,8 @@ def ordered(near: Array, index: Array, tolerance: Array, k: int,
   Values that follow each other within `tolerance` [B, C] (of the farther one) are equal, and of
   equal ones the lower index comes first.
   """
-  far, index, tolerance = jax.lax.sort((-near, index, tolerance), num_keys=1)
+  far, index, tolerance = jax.lax.sort(
+      [jnp.asarray(value) for value in (-near, index, tolerance)], num_keys=1)
   step = jnp.diff(far, axis=1, prepend=far[:, :1])
   step = jnp.where(jnp.isnan(step), 0, step)  # inf - inf: what is not allowed, equal to nothing
   tolerance = jnp.where(jnp.isinf(far), 0, tolerance)

@@ -4,6 +4,8 @@ CKA of any kernel, representational similarity analysis and covariance similarit
 of two matrices; they differ in what the matrix holds and how it is centred.
 """
 
+import dataclasses
+
 from flax import struct
 import jax.numpy as jnp
 
@@ -18,7 +20,7 @@ class Gram:
   scale: Array
 
   def take(self, order: Array) -> 'Gram':
-    return self.replace(matrix=self.matrix[order][:, order])
+    return dataclasses.replace(self, matrix=self.matrix[order][:, order])
 
 
 def gram(matrix: Array, scale: Numeric = 1.0) -> Gram:

@@ -1,5 +1,8 @@
 """The Hilbert-Schmidt independence criterion itself, of linear or Gaussian kernels."""
 
+from collections.abc import Callable, Mapping
+import dataclasses
+
 from flax import struct
 
 from mmalign_jax.similarity import linear, rbf
@@ -7,7 +10,7 @@ from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.wide import wide
 from mmalign_jax.types import Array, Numeric
 
-KERNELS = ('linear', 'rbf')
+KERNELS: Mapping[str, Callable[..., Array]] = {'linear': linear.inner, 'rbf': rbf.inner}
 
 
 @struct.dataclass
@@ -19,7 +22,7 @@ class Side:
   n: int = struct.field(pytree_node=False)
 
   def take(self, order: Array) -> 'Side':
-    return self.replace(made=self.made.take(order))
+    return dataclasses.replace(self, made=self.made.take(order))
 
 
 def prepare(z: Array, *, kernel: str = 'linear', sigma: Numeric | None = None,
@@ -34,7 +37,7 @@ def prepare(z: Array, *, kernel: str = 'linear', sigma: Numeric | None = None,
 
 def compare(x: Side, y: Side) -> Array:
   """<K, L> / (n - 1)^2, debiased / (n (n - 3)), in the units of the kernels."""
-  inner = (linear if x.kernel == 'linear' else rbf).inner(x.made, y.made)
+  inner = KERNELS[x.kernel](x.made, y.made)
   pairs = x.n * (x.n - 3) if x.debiased else (x.n - 1) ** 2
   return inner * x.made.scale * y.made.scale / float(pairs)
 
@@ -59,6 +62,11 @@ def hsic(x: Array, y: Array, *, kernel: str = 'linear', debiased: bool = True,
 
   Raises:
     ValueError: an unknown kernel, N < 4 if debiased, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(hsic(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [10174236.0, 40696944.0, 8659856.0]
   """
   x, y = paired(x, y, least=4 if debiased else 2, shift=True)
   return compare(*(prepare(z, kernel=kernel, sigma=sigma, fraction=fraction, debiased=debiased)

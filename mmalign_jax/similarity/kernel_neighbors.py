@@ -5,6 +5,8 @@ both sides; a side's own norm keeps all of its own neighbours. The matrices have
 lists do: nothing of size N x N is made beyond the search.
 """
 
+import dataclasses
+
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -29,7 +31,7 @@ class Side:
   debiased: bool = struct.field(pytree_node=False)
 
   def take(self, order: Array) -> 'Side':
-    return self.replace(near=self.near.take(order), back=self.back[:, order])
+    return dataclasses.replace(self, near=self.near.take(order), back=self.back[:, order])
 
 
 def prepare(z: Array, *, k: int = 10, metric: str = 'cosine', debiased: bool = True) -> Side:
@@ -37,11 +39,11 @@ def prepare(z: Array, *, k: int = 10, metric: str = 'cosine', debiased: bool = T
   if metric not in METRICS:
     raise ValueError(f'metric={metric!r} is no kernel of CKNNA; known: {", ".join(METRICS)}')
   near = search(scaled(z)[0], k=k, metric=metric, with_self=not debiased)
-  near = near.replace(values=scaled(near.values)[0])
+  near = dataclasses.replace(near, values=scaled(near.values)[0])
   own = jnp.arange(z.shape[0], dtype=near.lists.dtype)
   back = jax.lax.map(lambda row: jnp.any(near.lists[:, row] == own[None], axis=0), near.lists)
   side = Side(near, back, jnp.zeros((), z.dtype), debiased)
-  return side.replace(norm=inner(side, side))
+  return dataclasses.replace(side, norm=inner(side, side))
 
 
 def inner(x: Side, y: Side) -> Array:
@@ -90,6 +92,11 @@ def cknna(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
 
   Raises:
     ValueError: k or metric out of range, N < 4, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(cknna(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, -0.594, 0.598]
   """
   x, y = paired(x, y, least=4)
   return compare(*(prepare(z, k=k, metric=metric, debiased=debiased) for z in (x, y)))

@@ -97,6 +97,11 @@ def mutual_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
 
   Raises:
     ValueError: k or metric out of range, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(mutual_knn(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.5]
   """
   x, y = paired(x, y)
   return mutual(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
@@ -110,6 +115,11 @@ def jaccard_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
   Higher is more similar, 1 for equal sides. Arguments, invariances and errors as `mutual_knn`.
 
   Precision: as `mutual_knn`.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(jaccard_knn(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.444]
   """
   x, y = paired(x, y)
   return jaccard(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
@@ -124,6 +134,11 @@ def cycle_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
   none of its neighbours has. Arguments, invariances and errors as `mutual_knn`.
 
   Precision: as `mutual_knn`.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(cycle_knn(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [0.5, 0.5, 0.833]
   """
   x, y = paired(x, y)
   return cycle(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
@@ -137,6 +152,11 @@ def lcs_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
   Higher is more similar, k for equal sides. Arguments, invariances and errors as `mutual_knn`.
 
   Precision: as `mutual_knn`.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(lcs_knn(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [2.0, 2.0, 1.0]
   """
   x, y = paired(x, y)
   return longest_common(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))
@@ -151,6 +171,11 @@ def edit_distance_knn(x: Array, y: Array, *, k: int = 10,
   `mutual_knn`.
 
   Precision: as `mutual_knn`.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(edit_distance_knn(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.333]
   """
   x, y = paired(x, y)
   return edit_similarity(*(search(z, k=k, metric=metric, items=items) for z in (x, y)))

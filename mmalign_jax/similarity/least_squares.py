@@ -1,5 +1,7 @@
 """Partial least squares: correlation of the directions that share most covariance."""
 
+import dataclasses
+
 from flax import struct
 import jax.numpy as jnp
 
@@ -16,7 +18,7 @@ class Side:
   components: int = struct.field(pytree_node=False)
 
   def take(self, order: Array) -> 'Side':
-    return self.replace(z=self.z[order])
+    return dataclasses.replace(self, z=self.z[order])
 
 
 def prepare(z: Array, *, components: int = 1) -> Side:
@@ -56,6 +58,11 @@ def pls(x: Array, y: Array, *, components: int = 1) -> Array:
 
   Raises:
     ValueError: components out of range, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(pls(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.87]
   """
   x, y = paired(x, y, shift=True)
   return compare(prepare(x, components=components), prepare(y, components=components))

@@ -5,6 +5,7 @@ needs D1 x D2 numbers, never N x N. Biased: K is centred on both sides. Debiased
 K loses its diagonal and is U-centred, so that <K, L> / (n (n - 3)) is the unbiased HSIC.
 """
 
+import dataclasses
 import functools
 
 from flax import struct
@@ -28,7 +29,7 @@ class Features:
   debiased: bool = struct.field(pytree_node=False)
 
   def take(self, order: Array) -> 'Features':
-    return self.replace(z=self.z[order], squares=self.squares[order])
+    return dataclasses.replace(self, z=self.z[order], squares=self.squares[order])
 
 
 Side = Features | Gram
@@ -43,22 +44,27 @@ def prepare(z: Array, *, debiased: bool = False, centered: bool = True) -> Side:
     matrix = u_centered(matrix) if debiased else matrix
     return gram(matrix, scale**2)
   side = Features(z, jnp.sum(z * z, axis=1), jnp.zeros((), z.dtype), scale**2, debiased)
-  return side.replace(norm=inner(side, side))
+  return dataclasses.replace(side, norm=inner(side, side))
 
 
 def inner(x: Side, y: Side) -> Array:
   """<K, L> of the centred (debiased: U-centred) Gram matrices, by what the sides hold."""
-  if isinstance(x, Gram) and isinstance(y, Gram):
-    return jnp.vdot(x.matrix, y.matrix, precision='highest')
-  if isinstance(x, Gram) or isinstance(y, Gram):  # a centred L needs no centred K
-    matrix, z = (x.matrix, y.z) if isinstance(x, Gram) else (y.matrix, x.z)
-    return jnp.vdot(jnp.dot(matrix, z, precision='highest'), z, precision='highest')
+  if isinstance(x, Gram):
+    return (jnp.vdot(x.matrix, y.matrix, precision='highest') if isinstance(y, Gram)
+            else _mixed(x.matrix, y.z))
+  if isinstance(y, Gram):
+    return _mixed(y.matrix, x.z)
   product = jnp.sum(jnp.square(jnp.dot(x.z.T, y.z, precision='highest')))
   if not x.debiased:
     return product
   n = float(x.squares.shape[0])  # n^2 does not fit an i32
   return (product - n / (n - 2) * jnp.vdot(x.squares, y.squares, precision='highest')
           + x.squares.sum() * y.squares.sum() / ((n - 1) * (n - 2)))
+
+
+def _mixed(matrix: Array, z: Array) -> Array:
+  """`inner` of a centred Gram matrix [N, N] and features z [N, D]: those need no centring then."""
+  return jnp.vdot(jnp.dot(matrix, z, precision='highest'), z, precision='highest')
 
 
 def compare(x: Side, y: Side) -> Array:
@@ -78,6 +84,11 @@ def linear_cka(x: Array, y: Array) -> Array:
 
   Raises:
     ValueError: for arrays that do not fit (see `measure.paired`).
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(linear_cka(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.757]
   """
   x, y = paired(x, y, shift=True)
   return compare(prepare(x), prepare(y))
@@ -94,6 +105,11 @@ def debiased_linear_cka(x: Array, y: Array) -> Array:
 
   Raises:
     ValueError: N < 4, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(debiased_linear_cka(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.851]
   """
   x, y = paired(x, y, least=4, shift=True)
   return compare(prepare(x, debiased=True), prepare(y, debiased=True))
@@ -109,6 +125,11 @@ def rv_coefficient(x: Array, y: Array) -> Array:
 
   Raises:
     ValueError: for arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(rv_coefficient(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.757]
   """
   return linear_cka(x, y)
 

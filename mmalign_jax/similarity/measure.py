@@ -8,9 +8,11 @@ and thousands of permutations of the samples, cost only the comparison. Its resu
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from flax import struct
 import jax
+from jax.core import Tracer
 import jax.numpy as jnp
 import numpy as np
 
@@ -43,7 +45,7 @@ class Measure:
   meaning: str
   range: str
   invariant: tuple[str, ...]
-  settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   higher: bool = True
   best: float | Callable[..., float] | None = 1.0
   least: int = 2
@@ -112,20 +114,22 @@ def paired(x: Array, y: Array, *, least: int = 2, same_width: bool = False,
   for name, z in (('x', x), ('y', y)):
     if not jnp.issubdtype(z.dtype, jnp.number) and z.dtype != bool or jnp.iscomplexobj(z):
       raise ValueError(f'{name} has entries of type {z.dtype}, not real numbers')
-    if not isinstance(z, jax.core.Tracer) and not np.isfinite(z).all():
+    if not isinstance(z, Tracer) and not np.isfinite(z).all():
       i, j = np.argwhere(~np.isfinite(np.asarray(z)))[0]
       raise ValueError(f'{name} is not finite: {z[i, j]} at sample {i}, feature {j} (from 0)')
   dtype = jnp.promote_types(jnp.result_type(*map(_float_type, (x, y))), jnp.float32)
-  return tuple(jnp.asarray(_in_double(z, shift), dtype) for z in (x, y))
+  x, y = (jnp.asarray(_in_double(z, shift), dtype) for z in (x, y))
+  return x, y
 
 
 def _float_type(z: Array):
   """The type that holds z, where JAX may use it."""
-  if isinstance(z, jax.core.Tracer):
-    return jnp.float64 if is_long(z) and jax.config.jax_enable_x64 else z.dtype
-  if needs_float64(z):
-    return jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
-  return jnp.float64 if z.dtype == jnp.float64 and jax.config.jax_enable_x64 else jnp.float32
+  double = jax.config.read('jax_enable_x64')
+  if isinstance(z, Tracer):
+    return jnp.float64 if is_long(z) and double else z.dtype
+  if needs_float64(np.asarray(z)):
+    return jnp.float64 if double else jnp.float32
+  return jnp.float64 if z.dtype == jnp.float64 and double else jnp.float32
 
 
 def _in_double(z: Array, shift: bool) -> Array:

@@ -7,6 +7,7 @@ unbiased HSIC. Each of the three is unbiased whatever the batch size, so the rat
 debiased CKA of all samples as batches are added, and equals it for one batch.
 """
 
+import dataclasses
 import functools
 
 from flax import struct
@@ -69,7 +70,7 @@ def update(sums: Sums, x: Array, y: Array) -> Sums:
       raise ValueError(f'{name} has {z.shape[1]} features; the first batch had {shift.shape[0]}')
   more = _sums(x, y, sums.shift_x, sums.shift_y)
   added = jax.tree.map(jnp.add, sums, more)
-  return added.replace(shift_x=sums.shift_x, shift_y=sums.shift_y)
+  return dataclasses.replace(added, shift_x=sums.shift_x, shift_y=sums.shift_y)
 
 
 @wide
@@ -123,7 +124,7 @@ class Side:
   batch_size: int = struct.field(pytree_node=False)
 
   def take(self, order: Array) -> 'Side':
-    return self.replace(z=self.z[order])
+    return dataclasses.replace(self, z=self.z[order])
 
 
 def prepare(z: Array, *, batch_size: int = 256) -> Side:
@@ -157,6 +158,11 @@ def minibatch_cka(x: Array, y: Array, *, batch_size: int = 256) -> Array:
 
   Raises:
     ValueError: batch_size < 4, N < 4, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(minibatch_cka(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.851]
   """
   x, y = paired(x, y, least=4, shift=True)
   return compare(prepare(x, batch_size=batch_size), prepare(y, batch_size=batch_size))

@@ -13,6 +13,7 @@ import functools
 
 from flax import struct
 import jax
+from jax.core import Tracer
 import jax.numpy as jnp
 import numpy as np
 
@@ -73,11 +74,11 @@ def search(z: Array, *, k: int = 10, metric: str = 'cosine',
   if metric not in METRICS:
     raise ValueError(f'metric={metric!r} is unknown; known: {", ".join(METRICS)}')
   if items is not None:
-    if not isinstance(items, jax.core.Tracer) and k >= (count := len(np.unique(items))):
+    if not isinstance(items, Tracer) and k >= (count := len(np.unique(items))):
       raise ValueError(f'k={k} neighbours, each of an item of its own, need k < the number of '
                        f'items, {count}')
-    items = jnp.unique(jnp.asarray(items), return_inverse=True, size=n)[1].astype(jnp.int32)
-    return Neighbors(*item_neighbors.search(z, items, k, metric), item_neighbors.firsts(items))
+    codes = jnp.unique(jnp.asarray(items), return_inverse=True, size=n)[1].astype(jnp.int32)
+    return Neighbors(*item_neighbors.search(z, codes, k, metric), item_neighbors.firsts(codes))
   return Neighbors(*_search(z, k, metric, with_self))
 
 
@@ -220,14 +221,14 @@ def _tiled(strips: Array, nearness, k: int) -> Found:
   if count == 1:
     return jax.lax.top_k(nearness(0, 0, _square(strips[0])), k)
   kept = min(k, size)
-  def add(found: Found, row, tile, first) -> Found:
+  def add(found: tuple[jax.Array, jax.Array], row, tile, first):
     values, index = jax.lax.top_k(tile, kept)
     index = index + first * size
     old = jax.tree.map(lambda leaf: leaf[row], found)
     values, index = (jnp.concatenate(both, axis=1) for both in zip(old, (values, index)))
     values, best = jax.lax.top_k(values, k)  # earlier columns come first, and win a tie
     index = jnp.take_along_axis(index, best, axis=1)
-    return tuple(leaf.at[row].set(new) for leaf, new in zip(found, (values, index)))
+    return found[0].at[row].set(values), found[1].at[row].set(index)
   def step(found, pair):
     i, j = pair
     def diagonal(found):

@@ -64,6 +64,13 @@ def layer_pairs(measure: Measure, x: Layers, y: Layers, *, items: Array | None =
 
   Raises:
     ValueError: as the measure itself.
+
+  Example:
+    >>> from mmalign_jax.similarity import MEASURES
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> found = layer_pairs(MEASURES['linear_cka'], [x[:, :1], x], x)
+    >>> round(float(found.best), 3), found.index.tolist()
+    (1.0, [1, 0])
   """
   x, y = as_layers(measure, x, y)
   return _compared(measure, *(_prepared(measure, side, settings, items) for side in (x, y)))
@@ -97,6 +104,13 @@ def calibrate(measure: Measure, x: Layers, y: Layers, *, key: Key,
   Raises:
     ValueError: as the measure itself, also for the samples left; permutations < 1; codes that are
       not one a sample, or all equal.
+
+  Example:
+    >>> from mmalign_jax.similarity import MEASURES
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> found = calibrate(MEASURES['linear_cka'], x, x, key=jax.random.key(0), permutations=99)
+    >>> round(float(found.score), 3), round(float(found.p_value), 3)
+    (1.0, 0.01)
   """
   if permutations < 1:
     raise ValueError(f'permutations={permutations} must be at least 1')
@@ -135,6 +149,13 @@ def calibration(measure: Measure, matrix: Array, null: Array, *,
     null: [P] best values over pairs under permutation, or [L1, L2, P] those of every pair.
     tested: [] what the null is held against, where it is of other samples than the matrix.
     **settings: of the measure.
+
+  Example:
+    >>> from mmalign_jax.similarity import MEASURES
+    >>> null = np.linspace(0, 0.99, 99)
+    >>> found = calibration(MEASURES['linear_cka'], np.array([[1.0]]), null[:, None, None])
+    >>> round(float(found.p_value), 3)
+    0.5
   """
   if null.ndim == 3:
     null = (jnp.max if measure.higher else jnp.min)(null, axis=(0, 1))
@@ -168,7 +189,7 @@ def as_layers(measure: Measure, x: Layers, y: Layers) -> tuple[list, list]:
   if not x or not y:
     raise ValueError(f'x has {len(x)} layers and y has {len(y)}; both need at least one')
   check = lambda a, b: paired(a, b, least=measure.least, same_width=measure.same_width)
-  double = jax.config.jax_enable_x64 or any(map(is_wide, (*x, *y)))
+  double = jax.config.read('jax_enable_x64') or any(map(is_wide, (*x, *y)))
   with jax.enable_x64(double):
     x, y = [check(a, y[0])[0] for a in x], [check(x[0], b)[1] for b in y]
     dtype = jnp.result_type(*x, *y)
@@ -187,11 +208,11 @@ def _prepared(measure: Measure, layers: list, settings: dict, items=None) -> lis
 
 def _exchanged(measure: Measure, x: list, y: list, swap: Array, settings: dict) -> Array:
   """The best over pairs of layers, x_i and y_i of each pair exchanged where swap [N] says so."""
-  swap, y = swap[:, None], jnp.stack(y)
+  swap, layers = swap[:, None], jnp.stack(y)
   def pair(a, b):
     sides = jnp.where(swap, b, a), jnp.where(swap, a, b)
     return measure.compare(*(_prepared(measure, [z], settings)[0] for z in sides))
-  rows = lambda a: jax.vmap(lambda b: pair(a, b))(y)
+  rows = lambda a: jax.vmap(lambda b: pair(a, b))(layers)
   return _best(measure, jax.lax.map(rows, jnp.stack(x))).best
 
 

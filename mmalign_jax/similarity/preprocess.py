@@ -9,14 +9,24 @@ from mmalign_jax.types import Array
 
 @kept_wide
 def center(z: Array) -> Array:
-  """Columns of z [N, D] with mean 0; twice, since a mean far from 0 is rounded."""
+  """Columns of z [N, D] with mean 0; twice, since a mean far from 0 is rounded.
+
+  Example:
+    >>> center(np.array([[0.0, 2.0], [4.0, 2.0]])).tolist()
+    [[-2.0, 0.0], [2.0, 0.0]]
+  """
   z = z - z.mean(axis=0, keepdims=True)
   return z - z.mean(axis=0, keepdims=True)
 
 
 @kept_wide
 def normalize(z: Array) -> Array:
-  """Rows of z [N, D] with Euclidean norm 1; a row of zeros stays."""
+  """Rows of z [N, D] with Euclidean norm 1; a row of zeros stays.
+
+  Example:
+    >>> [round(float(v), 3) for v in normalize(np.array([[3.0, 4.0], [0.0, 2.0]]))[0]]
+    [0.6, 0.8]
+  """
   z = z / power(jnp.max(jnp.abs(z), axis=1, keepdims=True))  # squares stay in range
   square = jnp.sum(z * z, axis=1, keepdims=True)
   return z * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
@@ -24,7 +34,12 @@ def normalize(z: Array) -> Array:
 
 @kept_wide
 def standardize(z: Array) -> Array:
-  """Columns of z [N, D] with mean 0 and standard deviation 1 (over N); constant columns are 0."""
+  """Columns of z [N, D] with mean 0 and standard deviation 1 (over N); constant columns are 0.
+
+  Example:
+    >>> standardize(np.array([[0.0, 2.0], [4.0, 6.0]])).tolist()
+    [[-1.0, -1.0], [1.0, 1.0]]
+  """
   z = without_constants(z)
   z = z / power(jnp.max(jnp.abs(z), axis=0, keepdims=True))  # squares stay in range
   square = jnp.mean(z * z, axis=0, keepdims=True)
@@ -40,6 +55,10 @@ def clip(z: Array, *, quantile: float = 0.95, by_sample: bool = True) -> Array:
 
   Raises:
     ValueError: where quantile is not in 0..1.
+
+  Example:
+    >>> float(clip(np.arange(101.0)[:, None], quantile=0.95, by_sample=False).max())
+    95.0
   """
   if not 0 <= quantile <= 1:
     raise ValueError(f'quantile={quantile} is outside 0..1')

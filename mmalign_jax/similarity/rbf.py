@@ -5,10 +5,11 @@ bandwidth, where the kernel is all ones but for rounding, its digits are kept. U
 side holds its centred matrix; beyond, its features, and blocks of rows are made when needed.
 """
 
+import dataclasses
 import functools
 
 from flax import struct
-import jax
+from jax.core import Tracer
 import jax.numpy as jnp
 import numpy as np
 
@@ -35,7 +36,7 @@ class Streamed:
   debiased: bool = struct.field(pytree_node=False)
 
   def take(self, order: Array) -> 'Streamed':
-    return self.replace(z=self.z[order], sums=self.sums[order])
+    return dataclasses.replace(self, z=self.z[order], sums=self.sums[order])
 
 
 Side = Gram | Streamed
@@ -45,7 +46,7 @@ def prepare(z: Array, *, sigma: Numeric | None = None, fraction: Numeric = 1.0,
             debiased: bool = False) -> Side:
   """The side z [N, D] with bandwidth `sigma`, or None for `fraction` of the median distance."""
   for name, value in (('sigma', sigma), ('fraction', fraction)):
-    if value is not None and not isinstance(value, jax.core.Tracer) and not value > 0:
+    if value is not None and not isinstance(value, Tracer) and not value > 0:
       raise ValueError(f'{name}={value} must be above 0')
   z, scale = scaled(z)
   squares = None if z.shape[0] > DENSE else all_squared_distances(z)
@@ -66,8 +67,11 @@ def compare(x: Side, y: Side) -> Array:
 
 def inner(x: Side, y: Side) -> Array:
   """<K, L> of the centred (debiased: U-centred) kernels, each over its scale."""
-  return (jnp.vdot(x.matrix, y.matrix, precision='highest') if isinstance(x, Gram)
-          else _streamed_inner(x, y))
+  if isinstance(x, Gram):
+    assert isinstance(y, Gram)  # as N decides, which both have
+    return jnp.vdot(x.matrix, y.matrix, precision='highest')
+  assert isinstance(y, Streamed)
+  return _streamed_inner(x, y)
 
 
 def median_distance(z: Array, squares: Array | None = None) -> Array:
@@ -86,8 +90,9 @@ def median_distance(z: Array, squares: Array | None = None) -> Array:
 
 def _streamed(z: Array, debiased: bool) -> Streamed:
   sums = row_blocks(lambda rows, index: _rows(z, rows, index).sum(axis=1), z)
-  side = Streamed(z, sums, *jnp.array([0, 1], z.dtype), debiased)
-  return side.replace(norm=inner(side, side))
+  norm, scale = jnp.array([0, 1], z.dtype)
+  side = Streamed(z, sums, norm, scale, debiased)
+  return dataclasses.replace(side, norm=inner(side, side))
 
 
 def _rows(z: Array, rows: Array, index: Array) -> Array:
@@ -133,6 +138,11 @@ def rbf_cka(x: Array, y: Array, *, sigma: Numeric | None = None,
 
   Raises:
     ValueError: sigma or fraction not above 0, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(rbf_cka(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.78]
   """
   x, y = paired(x, y, shift=True)
   return compare(*(prepare(z, sigma=sigma, fraction=fraction) for z in (x, y)))
@@ -143,12 +153,18 @@ def debiased_rbf_cka(x: Array, y: Array, *, sigma: Numeric | None = None,
                      fraction: Numeric = 1.0) -> Array:
   """`rbf_cka` from the unbiased HSIC: [] at most 1, about 0 for unrelated features.
 
-  Higher is more similar, 1 for equal sides. Arguments and invariances as `rbf_cka`.
+  Higher is more similar, 1 for equal sides. Arguments (`sigma` and `fraction`, too) and invariances
+  as `rbf_cka`.
 
   Precision: as `rbf_cka`.
 
   Raises:
     ValueError: N < 4, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(debiased_rbf_cka(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.856]
   """
   x, y = paired(x, y, least=4, shift=True)
   return compare(*(prepare(z, sigma=sigma, fraction=fraction, debiased=True) for z in (x, y)))

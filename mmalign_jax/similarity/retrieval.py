@@ -102,7 +102,7 @@ def _own(near: Array, index: Array, x: Side, y: Side, tolerance: Numeric):
   """The nearness own [B, 1] of the best partner of the queries index [B], its place [B, 1], and
   which candidates other [B, N] compete with it; near [B, N]."""
   every = jnp.arange(near.shape[1])[None]
-  if x.items is None:
+  if x.items is None or y.counted is None:
     place = index[:, None]
     return jnp.take_along_axis(near, place, axis=1), place, every != place
   partner = x.items[index][:, None] == x.items[None]
@@ -155,7 +155,7 @@ def middle_yx(x: Side, y: Side) -> Array:
 
 
 def _float():
-  return jnp.float64 if jax.config.jax_enable_x64 else jnp.float32
+  return jnp.float64 if jax.config.read('jax_enable_x64') else jnp.float32
 
 
 @wide
@@ -179,6 +179,11 @@ def recall_xy(x: Array, y: Array, *, at: int = 1,
 
   Raises:
     ValueError: at outside 1..N, widths differ, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(recall_xy(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 0.167, 0.0]
   """
   x, y = paired(x, y, same_width=True)
   return found_xy(*(prepare(z, at=at, items=items) for z in (x, y)))
@@ -192,6 +197,11 @@ def recall_yx(x: Array, y: Array, *, at: int = 1,
   Rules, invariances and errors as `recall_xy`.
 
   Precision: as `recall_xy`.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(recall_yx(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 0.0, 0.0]
   """
   x, y = paired(x, y, same_width=True)
   return found_yx(*(prepare(z, at=at, items=items) for z in (x, y)))
@@ -205,6 +215,11 @@ def median_rank_xy(x: Array, y: Array, *,
   Lower is more similar, about N / 2 by chance. Rules, invariances and errors as `recall_xy`.
 
   Precision: as `recall_xy`.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(median_rank_xy(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 6.0, 4.5]
   """
   x, y = paired(x, y, same_width=True)
   return middle_xy(*(prepare(z, items=items) for z in (x, y)))
@@ -218,6 +233,11 @@ def median_rank_yx(x: Array, y: Array, *,
   Lower is more similar, about N / 2 by chance. Rules, invariances and errors as `recall_xy`.
 
   Precision: as `recall_xy`.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(median_rank_yx(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 6.0, 4.5]
   """
   x, y = paired(x, y, same_width=True)
   return middle_yx(*(prepare(z, items=items) for z in (x, y)))

@@ -7,6 +7,7 @@ what they share (neighbour lists, Gram matrices) is then made once, and compilin
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -55,9 +56,9 @@ class Plan:
   permutations: int = 200
   resamples: int = 0
   seed: int = 0
-  settings: Mapping[str, object] = dataclasses.field(default_factory=dict)
+  settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-  def of(self, measure: Measure) -> dict[str, object]:
+  def of(self, measure: Measure) -> dict[str, Any]:
     """The settings that are this measure's."""
     return {name: v for name, v in self.settings.items() if name in measure.settings}
 
@@ -94,9 +95,10 @@ def fewest(measure: Measure, n: int, plan: Plan, groups: np.ndarray | None = Non
     half = interval.held(n, None if codes is None else grouped.checked(codes, n))
     found.append((half, f'N={n}, of which a half is drawn: {half}'))
   if plan.permutations and measure.null == 'pairs' and codes is not None:
-    kept = arrangements.units(n, groups, items).kept
-    if kept is not None:
-      found.append((len(kept), f'N={n}, of which {len(kept)} are in groups of like size'))
+    units = arrangements.units(n, groups, items)
+    if units is not None and units.kept is not None:
+      kept = len(units.kept)
+      found.append((kept, f'N={n}, of which {kept} are in groups of like size'))
   return min(found)
 
 
@@ -180,7 +182,7 @@ def _one(measure: Measure, x, y, key, other, plan: Plan, codes):
   return found, drawn
 
 
-def _options(x, y, plan: Plan) -> dict[str, object] | None:
+def _options(x, y, plan: Plan) -> dict[str, Any] | None:
   """Unoptimised code compiles in half the time, and a small problem hardly notices."""
   work = len(x[0]) ** 2 * len(x) * len(y) * (1 + plan.permutations + plan.resamples)
   small = work < _SMALL and jax.default_backend() == 'cpu'
@@ -190,8 +192,8 @@ def _options(x, y, plan: Plan) -> dict[str, object] | None:
 def _score(found, drawn) -> Score:
   ends = None if drawn is None else (float(drawn.low), float(drawn.high))
   pairs = getattr(found, 'pairs', found)
-  place = dict(value=float(pairs.best), matrix=pairs.matrix, interval=ends,
-               layers=tuple(int(i) for i in pairs.index))
+  place: dict[str, Any] = dict(value=float(pairs.best), matrix=pairs.matrix, interval=ends,
+                               layers=tuple(int(i) for i in pairs.index))
   if pairs is found:
     return Score(**place)
   low, _, high = (float(q) for q in found.null_quantiles)

@@ -60,6 +60,11 @@ def bures(x: Array, y: Array) -> Array:
 
   Raises:
     ValueError: for arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(bures(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [1.0, 1.0, 0.87]
   """
   x, y = paired(x, y, shift=True)
   return similarity(prepare(x), prepare(y))
@@ -77,6 +82,11 @@ def procrustes(x: Array, y: Array) -> Array:
 
   Raises:
     ValueError: for arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(procrustes(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [0.0, 0.0, 0.509]
   """
   x, y = paired(x, y, shift=True)
   return distance(prepare(x), prepare(y))
@@ -99,6 +109,11 @@ def angular(x: Array, y: Array, *, alpha: float = 1.0) -> Array:
 
   Raises:
     ValueError: alpha outside 0..1, or arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(angular(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [0.0, 0.0, 0.515]
   """
   x, y = paired(x, y, shift=True)
   return angle(prepare(x, alpha=alpha), prepare(y, alpha=alpha))
@@ -127,6 +142,11 @@ def covariance_distance(x: Array, y: Array) -> Array:
 
   Raises:
     ValueError: for arrays that do not fit.
+
+  Example:
+    >>> x = np.arange(12.0).reshape(6, 2) ** 2
+    >>> [round(float(covariance_distance(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
+    [0.0, 0.0, 0.978]
   """
   x, y = paired(x, y)
   return one_less(prepare_covariance(x), prepare_covariance(y))
@@ -141,6 +161,10 @@ def effective_rank(z: Array) -> Array:
 
   Raises:
     ValueError: for arrays that do not fit.
+
+  Example:
+    >>> round(float(effective_rank(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]))), 3)
+    2.0
   """
   z, _ = paired(z, z, least=1)
   s = jnp.linalg.svd(compact(scaled(z)[0]), compute_uv=False)

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 
 import jax
+from jax.core import Tracer
 import jax.numpy as jnp
 import numpy as np
 
@@ -24,7 +25,7 @@ def wide(function: Callable, *, state: bool = False) -> Callable:
   """
   @functools.wraps(function)
   def call(*sides, **settings):
-    if jax.config.jax_enable_x64:
+    if jax.config.read('jax_enable_x64'):
       return function(*sides, **settings)
     sides = [np.asarray(z) if isinstance(z, (list, tuple)) else z for z in sides]
     if not any(map(is_wide, sides)):
@@ -41,12 +42,12 @@ def kept_wide(function: Callable) -> Callable:
   @functools.wraps(function)
   def call(z, **settings):
     z = z if hasattr(z, 'dtype') else np.asarray(z)
-    if not isinstance(z, jax.core.Tracer) and is_wide(z):
+    if not isinstance(z, Tracer) and is_wide(z):
       z = np.asarray(z).astype(np.float64)
     elif not jnp.issubdtype(z.dtype, jnp.inexact) and not is_wide(z):
       z = jnp.asarray(z, jnp.float32)
     found = made(z, **settings)
-    same = jax.config.jax_enable_x64 or isinstance(found, jax.core.Tracer)
+    same = jax.config.read('jax_enable_x64') or isinstance(found, Tracer)
     return found if same or found.dtype != np.float64 else np.asarray(found)
   return call
 
@@ -55,7 +56,7 @@ def is_wide(side: PyTree) -> bool:
   """Whether features [N, D], or a state, need float64."""
   if not hasattr(side, 'dtype'):
     return any(leaf.dtype == jnp.float64 for leaf in jax.tree.leaves(side))
-  if isinstance(side, jax.core.Tracer):  # its values are not seen
+  if isinstance(side, Tracer):  # its values are not seen
     return side.dtype == jnp.float64 or is_long(side)
   return needs_float64(side)
 

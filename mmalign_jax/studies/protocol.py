@@ -12,14 +12,20 @@ if TYPE_CHECKING:  # slow to import
 class Plan(Protocol):
   """What was asked for, checked: notes are said to the user before work begins; run: the settings
   that say how it is run, and do not change its results."""
-  notes: Sequence[str]
-  run: Mapping[str, Any]
+
+  @property
+  def notes(self) -> Sequence[str]: ...
+
+  @property
+  def run(self) -> Mapping[str, Any]: ...
 
 
 @runtime_checkable
 class Study(Protocol):
   """A row of STUDIES. LAUNCHER: launch/NAME.py and `mmalign NAME` run it."""
-  LAUNCHER: str
+
+  @property
+  def LAUNCHER(self) -> str: ...
 
   def defaults(self) -> dict[str, Any]:
     """Every setting with its default, `study` and `name` among them."""
@@ -33,12 +39,15 @@ class Study(Protocol):
     """
     ...
 
-  def run(self, plan: Any, workdir: str | os.PathLike, *, shard: tuple[int, int] = (1, 1),
-          progress: bool = True, **places: Any) -> 'xr.Dataset | None':
+  def run(self, plan: Any, workdir: str | os.PathLike, /, *_: Any,
+          **options: Any) -> 'xr.Dataset | None':
     """Does what `workdir` does not hold yet and writes workdir/results.zarr.
 
+    Args:
+      options: shard=(1, 1) and progress=True, of every study; where data lie, if it asks.
+
     Returns:
-      the data set, or None where other shards have work to do; places: where data lie, if it asks.
+      the data set, or None where other shards have work to do.
     """
     ...
 

@@ -7,6 +7,7 @@ and the first layer of all is one product. A unit is one compiled program for ea
 
 import dataclasses
 import functools
+from typing import Any
 
 from flax import struct
 import jax
@@ -17,6 +18,7 @@ import numpy as np
 from mmalign_jax import losses, named, rng
 from mmalign_jax.encoders import sides
 from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.objective import outputs
 from mmalign_jax.training.evaluate import Score, score
 from mmalign_jax.training.step import descend, optimizer
 from mmalign_jax.types import Array, Hyper, PyTree, Spec, Test, TrainState, lookup
@@ -97,7 +99,7 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
   (state, best, _, best_epoch), validation = jax.lax.scan(
       epoch, start, jnp.arange(protocol.epochs))
   return Trained(
-      best, score(module.apply(best, test.x).prediction, test, spec=spec), best_epoch, validation,
+      best, score(outputs(module, best, test.x).prediction, test, spec=spec), best_epoch, validation,
       ~finite(state.params))
 
 
@@ -105,7 +107,7 @@ def step(state: TrainState, hyper: Hyper, x: Array, y: Array, *,
          module: sides.Side, spec: Spec) -> TrainState:
   """One AdamW step on the task loss of x [B, D], y [B]."""
   task = losses.task_of(spec.task)
-  grads = jax.grad(lambda p: jnp.mean(task(module.apply(p, x).prediction, y)))(state.params)
+  grads = jax.grad(lambda p: jnp.mean(task(outputs(module, p, x).prediction, y)))(state.params)
   return descend(state, grads, hyper, spec=spec)
 
 
@@ -113,12 +115,12 @@ def occurrences(test: Test, rows: Array, y: Array) -> Test:
   """Samples (rows [N] of the enumerated inputs, y [N]) as shares [M, C] of each input and class:
   accuracy on them needs each input once, however often it was drawn."""
   shares = jnp.zeros_like(test.target).at[rows, y].add(1 / rows.shape[0])
-  return test.replace(target=shares)
+  return dataclasses.replace(test, target=shares)
 
 
 def validate(params: PyTree, held_out: Test, *, module: sides.Side) -> Array:
   """Accuracy [] on the samples that `occurrences` counted; -1 where a parameter is not finite."""
-  guess = jnp.argmax(module.apply(params, held_out.x).prediction, axis=1)
+  guess = jnp.argmax(outputs(module, params, held_out.x).prediction, axis=1)
   hit = jax.nn.one_hot(guess, held_out.target.shape[1]) * held_out.target
   return jnp.where(finite(params), jnp.sum(hit), -1)
 
@@ -137,7 +139,7 @@ def layers(params: PyTree, hyper: Hyper, tables: PyTree, *, protocol: Protocol) 
   source = lookup(SOURCES, spec.generator, 'generator')
   x = source.pairs(tables, hyper, rng.stream(hyper.seed, 'test'), spec.n_align)[side - 1]
   module = sides.Side(spec.of_side(side), source.n_outputs(tables))
-  return jnp.stack(module.apply(params, x).layers)
+  return jnp.stack(outputs(module, params, x).layers)
 
 
 def own_fields(generator: str) -> tuple[str, ...]:
@@ -148,7 +150,8 @@ def own_fields(generator: str) -> tuple[str, ...]:
 
 def unit_axes(own: tuple[str, ...] = OWN) -> Hyper:
   """in_axes of a unit's Hyper: fields of `own` [R], the others shared scalars."""
-  return Hyper(**{name: 0 if name in own else None for name in named.traced(Hyper())})
+  axes: dict[str, Any] = {name: 0 if name in own else None for name in named.traced(Hyper())}
+  return Hyper(**axes)
 
 
 @functools.lru_cache(maxsize=64)

@@ -29,7 +29,8 @@ class Cell:
   """Everything recorded of one cell; scalars [] but for `accuracy_by_fold` [F] of a score.
 
   sides, bounds: of every side; validation: accuracy [] of every side on the rows that choose
-  settings, none where the data have none. cka, mutual_knn: of every pair of sides, in the order of `pairs`.
+  settings, none where the data have none. cka, mutual_knn: of every pair of sides, in the order of
+  `pairs`.
   """
   sides: tuple[Score, ...]
   bounds: tuple[Bounds, ...]
@@ -52,7 +53,7 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
   """
   modules = objective.modules(spec, source.n_outputs(tables), source.n_sides(tables))
   tests = [source.test(tables, hyper, side) for side in range(1, len(modules) + 1)]
-  apply = lambda i, x: modules[i].apply(params[f'side_{i + 1}'], x)
+  apply = lambda i, x: objective.outputs(modules[i], params[f'side_{i + 1}'], x)
   scores = [score(apply(i, test.x).prediction, test, spec=spec) for i, test in enumerate(tests)]
   last = [apply(i, x).layers[-1]
           for i, x in enumerate(source.pairs(tables, hyper, key, spec.n_align))]

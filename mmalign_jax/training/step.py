@@ -17,13 +17,25 @@ def optimizer(spec: Spec) -> optax.GradientTransformation:
 
 
 def init_state(key: Key, hyper: Hyper, *shapes: Shape, spec: Spec, n_outputs: int) -> TrainState:
-  """State before the first step; shapes: of one sample of every side."""
+  """State before the first step.
+
+  Args:
+    key: of the initialisation. hyper: its temperature is where a learnt one starts.
+    shapes: of one sample of every side. spec, n_outputs: as in `train_step`.
+
+  Example:
+    >>> spec = Spec(depth=1, width=4)
+    >>> state = init_state(jax.random.key(0), Hyper(), 12, 12, spec=spec, n_outputs=2)
+    >>> sorted(state.params), int(state.step)
+    (['side_1', 'side_2'], 0)
+  """
   params = objective.init(key, hyper, *shapes, spec=spec, n_outputs=n_outputs)
   return TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
 
 
 def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_outputs: int,
-               axis_name: str | None = None, pairs: Batch | None = None) -> tuple[TrainState, Metrics]:
+               axis_name: str | None = None,
+               pairs: Batch | None = None) -> tuple[TrainState, Metrics]:
   """One AdamW step on one batch.
 
   Args:
@@ -36,8 +48,16 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
 
   Returns:
     the next state, and the metrics of this batch before the step.
+
+  Example:
+    >>> spec = Spec(depth=1, width=4, steps=10)
+    >>> state = init_state(jax.random.key(0), Hyper(), 3, 5, spec=spec, n_outputs=2)
+    >>> batch = Batch((jnp.ones((8, 3)), jnp.ones((8, 5))), jnp.zeros(8, jnp.int32))
+    >>> state, metrics = train_step(state, Hyper(lam=1.0), batch, spec=spec, n_outputs=2)
+    >>> int(state.step), len(metrics.task)
+    (1, 2)
   """
-  for given in (batch, pairs):
+  for given in (batch,) if pairs is None else (batch, pairs):
     chex.assert_equal_shape_prefix(jax.tree.leaves(given), 1)
   progress = state.step.astype(jnp.float32) / spec.steps
   grads, metrics = jax.grad(objective.objective, has_aux=True)(

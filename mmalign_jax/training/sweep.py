@@ -5,11 +5,11 @@ seeds shares one compilation. Cells go through in chunks whose arrays stay in ca
 is bounded, and several worker threads keep the cores of a CPU busy.
 """
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 import functools
 import itertools
 import math
-from typing import Callable, Iterator, Sequence
 
 import flax.errors
 import jax
@@ -23,17 +23,23 @@ from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.settings import check_cells
 from mmalign_jax.training.evaluate import Cell, evaluate
 from mmalign_jax.training.step import init_state, train_step
-from mmalign_jax.types import Array, Batch, Draws, Hyper, PyTree, Spec, lookup, shape_of
+from mmalign_jax.types import (
+    Array, Batch, Draws, Hyper, Key, Numeric, PyTree, Spec, lookup, shape_of)
 
 Placement = Callable[[PyTree], PyTree]
 SHORT = 2000  # steps of all cells together below which compiling costs more than it saves
 
 
-def grid(axes: dict[str, Sequence[float]], **fixed: float) -> Hyper:
+def grid(axes: Mapping[str, Sequence[float]], **fixed: float) -> Hyper:
   """Stacked Hyper [R] of the product of `axes`, last axis fastest; `fixed` fields are repeated.
 
   Raises:
     TypeError: for a name that is no traced setting. ValueError: a grid too large to be held.
+
+  Example:
+    >>> hypers = grid({'lam': (0.0, 1.0), 'seed': (0, 1, 2)}, redundancy=4)
+    >>> hypers.lam.tolist(), hypers.seed.tolist()
+    ([0.0, 0.0, 0.0, 1.0, 1.0, 1.0], [0, 1, 2, 0, 1, 2])
   """
   check_cells(axes)
   points = list(itertools.product(*axes.values()))
@@ -132,10 +138,10 @@ def fits(spec: Spec, shapes: tuple, label: str, n_outputs: int) -> None:
   def trace():
     params = jax.eval_shape(lambda key: objective.init(
         key, hyper, *shapes, spec=spec, n_outputs=n_outputs), jax.random.key(0))
-    batch = Batch(tuple(sides.example(shape) for shape in shapes),
-                  jax.ShapeDtypeStruct((2,), label))
-    jax.eval_shape(lambda p, b: objective.objective(
-        p, hyper, b, jnp.float32(0), spec=spec, n_outputs=n_outputs), params, batch)
+    jax.eval_shape(
+        lambda p, *sample: objective.objective(
+            p, hyper, Batch(*sample), jnp.float32(0), spec=spec, n_outputs=n_outputs),
+        params, tuple(map(sides.example, shapes)), jax.ShapeDtypeStruct((2,), label))
 
   fitting(trace, names)
 
@@ -153,7 +159,7 @@ def fitting(trace: Callable[[], object], names: str) -> None:
     raise ValueError(f'{names} do not fit each other or the data: {why}') from error
 
 
-def batch_rows(key: jax.Array, t: jax.Array, n: jax.Array, *, batch_size: int) -> jax.Array:
+def batch_rows(key: Key, t: Array, n: Numeric, *, batch_size: int) -> jax.Array:
   """Samples [B] of batch t: epochs of distinct samples in a fresh order, the ragged end dropped."""
   per_epoch = jnp.asarray(n).astype(jnp.int32) // batch_size
   epoch, place = t // per_epoch, t % per_epoch
@@ -161,8 +167,8 @@ def batch_rows(key: jax.Array, t: jax.Array, n: jax.Array, *, batch_size: int) -
       jax.random.fold_in(key, epoch), place * batch_size + jnp.arange(batch_size), n)
 
 
-def some_rows(key: jax.Array, t: jax.Array, n: jax.Array, *,
-              batch_size: int) -> tuple[jax.Array, jax.Array]:
+def some_rows(key: Key, t: Array, n: Numeric, *,
+              batch_size: int) -> tuple[jax.Array, Array]:
   """As `batch_rows` where there are as many samples as a batch has; else all n, filled up. Samples
   [B], and which of them are real [B] bool."""
   n = jnp.asarray(n).astype(jnp.int32)
@@ -200,6 +206,12 @@ def run_sweep(spec: Spec, hypers: Hyper, *, tables: PyTree = None, chunk: int | 
 
   Raises:
     ValueError: for an unknown registry name, or settings out of range (see `check`).
+
+  Example:
+    >>> spec = Spec(steps=2, batch_size=8, max_train=8, n_align=16, depth=1)
+    >>> cells = run_sweep(spec, grid({'lam': (0.0, 1.0)}, n_train=8, redundancy=8))
+    >>> cells.sides[0].accuracy.shape, round(float(cells.bounds[0].accuracy[0]), 4)
+    ((2,), 0.9063)
   """
   lengths = [np.shape(v)[0] for v in jax.tree.leaves(hypers) if np.ndim(v)]
   hypers = stack(hypers, max(lengths, default=1))
@@ -278,7 +290,8 @@ def cell_bytes(spec: Spec, tables: PyTree) -> int:
       objective.modules(spec, source.n_outputs(tables), n_sides), tests))
   layers = 3 * (wide + spec.projection_width)
   train = spec.batch_size * (4 * spec.batch_size + 4 * layers + 2 * inputs)
-  test = 2 * max(jax.tree.leaves(x)[0].shape[0] for x in tests) * (layers + inputs) + 4 * spec.n_align ** 2
+  rows = max(jax.tree.leaves(x)[0].shape[0] for x in tests)
+  test = 2 * rows * (layers + inputs) + 4 * spec.n_align ** 2
   return 4 * (max(train, test) + 4 * spec.max_train)
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import sys
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def _of_samples(asked: Request, notes: list[str]) -> dict[str, dict]:
   for k, question in enumerate(wanted):
     if sys.stderr.isatty():
       print(f'{k + 1}/{len(wanted)}: {question.name}', file=sys.stderr)
-    entry = answer(question, plan)
+    entry: dict[str, Any] = answer(question, plan)
     notes += entry.pop('notes')
     answers[question.name] = report.in_bits(entry) if asked.units == 'bits' else entry
   return answers
@@ -98,6 +99,7 @@ def _read_files(asked: Request, notes: list[str]):
   read = samples.read(specs, asked.reading, y=('--y', asked.y), group=asked.group, id=asked.id,
                       lone=True)
   notes += read.notes
+  assert read.label is not None  # y is given
   where = f'--y={asked.y!r}'
   y = views.vector(read.label, where)
   return ({name: read.sides[f'--{name}'].layers[0] for name in asked.sides},
@@ -110,7 +112,7 @@ def read_data(asked: Request, notes: list[str]):
   if len(set(names)) < len(names):
     raise ValueError(f'--{list(asked.sides)[-1]}={names[-1]}: a view is named twice')
   for name in names[1:]:
-    raw = views.read_raw(asked.data, x1=names[0], x2=name, y=asked.y or '', group=asked.group,
+    raw = views.read_raw(asked.data, x1=names[0], x2=name, y=asked.y, group=asked.group,
                           id=asked.id, reading=asked.reading)
     notes += raw.notes
     arrays_of, _ = views.whole(raw)
@@ -124,6 +126,7 @@ def read_data(asked: Request, notes: list[str]):
       None if groups is None else rows.codes(groups), None, ())
   made, more = samples.without_gaps(made, asked.reading, where, f'{asked.data}: y')
   notes += more
+  assert made.label is not None  # as read
   return ({view: side.layers[0] for view, side in made.sides.items()},
           _label(made.label, f'{asked.data}: y', asked, notes), made.groups)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 import textwrap
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ _SAYS = {
     'synergy': 'what only both together tell'}
 
 
-def in_bits(entry: Mapping[str, object]) -> dict[str, object]:
+def in_bits(entry: Mapping[str, Any]) -> dict[str, Any]:
   """An entry of `information_samples.answer` with every information in bits."""
   def scaled(value, kept=()):
     if isinstance(value, Mapping):

@@ -45,11 +45,11 @@ examples:
 @dataclasses.dataclass(frozen=True)
 class Request:
   """table, or sides by name and y (in `data` where that is given); reading: of files, group, id: of
-  their rows, '' for none; the rest as asked."""
-  table: str | None
-  data: str | None
+  their rows; '' for none; the rest as asked."""
+  table: str
+  data: str
   sides: dict[str, str]
-  y: str | None
+  y: str
   method: str
   units: str
   tol: float
@@ -99,12 +99,12 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   parser = Parser(prog='mmalign decompose', description=DESCRIPTION, epilog=EPILOG,
                   allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
   add = parser.add_argument
-  add('--table', metavar='FILE', help='p[x1, x2, y], sum 1')
-  add('--data', metavar='FOLDER', help='where x1, x2, ... and y are names, not files')
+  add('--table', default='', metavar='FILE', help='p[x1, x2, y], sum 1')
+  add('--data', default='', metavar='FOLDER', help='where x1, x2, ... and y are names, not files')
   for name in _SIDES:
     add(f'--{name}', metavar='FILE', help='features of a side' if name in ('x1', 'x2', 'x3')
         else argparse.SUPPRESS)
-  add('--y', metavar='FILE', help='labels')
+  add('--y', default='', metavar='FILE', help='labels')
   add('--method', default='broja', help=f'of a table: {", ".join(METHODS)} (broja)')
   add('--units', default='nats', choices=('nats', 'bits'), help='(nats)')
   add('--tol', type=float, default=1e-6, help='largest gap of a table that is accepted (1e-6 nats)')

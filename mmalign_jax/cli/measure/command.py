@@ -61,8 +61,8 @@ def _answered(asked: Request, read: Samples, notes: list[str]):
     measures = _possible(asked, x, y, read, notes, any(map(beyond_float64, layers)))
     scores, refused = score(measures, x, y, asked.plan, _progress, read.groups, read.items)
   _refuse(refused, asked, scores, notes)
-  described = (Side(s.where, s.names, tuple(z.shape[1] for z in s.layers)) for s in sides.values())
-  return scores, measures, Question(*described, len(x[0]), 'float64' if wide else 'float32',
+  a, b = (Side(s.where, s.names, tuple(z.shape[1] for z in s.layers)) for s in sides.values())
+  return scores, measures, Question(a, b, len(x[0]), 'float64' if wide else 'float32',
                                     tuple(asked.steps), asked.plan, read.groups, read.items)
 
 
@@ -76,11 +76,11 @@ def _progress(line: str) -> None:
 
 def _labels(x: features.Features, y: features.Features) -> list[str]:
   """A remark where both sides end in the same column: an easy slip with csv files."""
-  last = [side.layers[0][:, -1] for side in (x, y)]
+  last_x, last_y = (side.layers[0][:, -1] for side in (x, y))
   if x.where == y.where or min(len(side.layers[0][0]) for side in (x, y)) < 2:
     return []
   return (['X and Y end in the same column: labels? Every column counts as a feature']
-          if np.array_equal(*last) else [])
+          if np.array_equal(last_x, last_y) else [])
 
 
 def _prepared(side: features.Features, name: str, steps: dict, wide: bool) -> list[np.ndarray]:
@@ -149,7 +149,7 @@ def _entry(score: Score, question: Question) -> dict[str, object]:
     entry['interval'] = list(score.interval)
   if question.units is not None:
     entry |= {question.unit: int(question.units.codes.max()) + 1, 'least_p': score.least_p}
-    if score.tested is not None:
+    if score.tested is not None and question.units.kept is not None:
       entry |= {'tested': score.tested, 'tested_samples': len(question.units.kept)}
   if question.layered:
     entry |= dict(zip(('layer_x', 'layer_y'), score.layers))

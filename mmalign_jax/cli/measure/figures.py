@@ -64,6 +64,7 @@ def _named(axis, name: str, measure: Measure, said: str) -> None:
 
 def _within_null(axis, name: str, score: Score, measure: Measure, question: Question) -> None:
   """Histogram of the values by chance, and the value."""
+  assert score.null is not None and score.null_mean is not None and score.p_value is not None
   value = score.value if score.tested is None else score.tested  # of the samples of the null
   every = np.append(score.null, value)
   rounding = 1e-5 * max(np.abs(every).max(), 1e-30)

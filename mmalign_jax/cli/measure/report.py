@@ -123,14 +123,16 @@ def _head(question: Question) -> list[str]:
 def _cells(name: str, score: Score, measure: Measure, question: Question) -> list[str]:
   plan, form = question.plan, digits(score)
   cells = [name, form(score.value)]
-  if plan.resamples:
+  if score.interval is not None:
     cells.append(' to '.join(map(form, score.interval)))
-  if plan.permutations:
-    floor = at_floor(score)
+  chance = [v for v in (score.null_mean, score.null_q05, score.null_q95, score.calibrated,
+                        score.p_value) if v is not None]
+  if chance:
+    mean, low, high, calibrated, p_value = chance
     bounded = measure.best_value(**plan.of(measure)) is not None
-    cells += [form(score.null_mean), f'{form(score.null_q05)} to {form(score.null_q95)}',
-              f'{round(score.calibrated, 3) + 0.0:.3f}' if bounded else form(score.calibrated),
-              ('<= ' if floor else '') + f'{score.p_value:.2g}']
+    cells += [form(mean), f'{form(low)} to {form(high)}',
+              f'{round(calibrated, 3) + 0.0:.3f}' if bounded else form(calibrated),
+              ('<= ' if at_floor(score) else '') + f'{p_value:.2g}']
   return cells + list(question.place(score).values())
 
 
@@ -145,7 +147,8 @@ def digits(score: Score) -> Callable[[float], str]:
 
 def at_floor(score: Score) -> bool:
   """Whether no permutation was as good: the smallest p that so many of them can give."""
-  return score.p_value < 1.5 * score.least_p
+  return (score.p_value is not None and score.least_p is not None
+          and score.p_value < 1.5 * score.least_p)
 
 
 # -- legend ----------------------------------------------------------------------------------------
@@ -165,7 +168,7 @@ def _columns(scores: Mapping[str, Score], measures: Mapping[str, Measure],
   other = f'; value - chance for {", ".join(unbounded)}' if unbounded else ''
   yield from _wrapped('calibrated', '(value - chance) / (value of equal sides - chance): 0 at '
                       f'chance, 1 for equal sides{other}')
-  for least in sorted({scores[name].least_p for name in scores}):
+  for least in sorted({s.least_p for s in scores.values() if s.least_p is not None}):
     own = [name for name, s in scores.items() if s.least_p == least]
     of = f'{", ".join(own)}: ' if len(own) < len(scores) else ''
     yield from _wrapped('p', f'{of}(1 + permutations at least as similar) / (1 + '
@@ -232,7 +235,8 @@ def _of_groups(scores: Mapping[str, Score], nulls: Mapping[str, str],
     return
   cut = {name: s.tested for name, s in scores.items() if nulls[name] == 'pairs'}
   if units.kept is not None and plan.permutations and cut:
-    values = ', '.join(f'{name} {digits(scores[name])(v)}' for name, v in cut.items())
+    values = ', '.join(f'{name} {digits(scores[name])(v)}' for name, v in cut.items()
+                       if v is not None)
     yield (f'{unit} are of unequal size, and change places with those of like size, each cut to '
            f'its first samples: chance, calibrated and p are of {len(units.kept)} of {question.n} '
            f'samples, where the value is: {values}'
@@ -249,5 +253,5 @@ def _of_groups(scores: Mapping[str, Score], nulls: Mapping[str, str],
 
 def _full(score: Score, measure: Measure, plan: Plan) -> bool:
   best = measure.best_value(**plan.of(measure))
-  return (plan.permutations > 0 and best is not None
+  return (score.null_mean is not None and best is not None
           and abs(best - score.null_mean) < 0.1 * max(abs(best), 1))

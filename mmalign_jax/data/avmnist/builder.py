@@ -59,6 +59,7 @@ class Avmnist(tfds.core.GeneratorBasedBuilder):
     super().__init__(file_format=file_format, **kwargs)
 
   def _info(self) -> tfds.core.DatasetInfo:
+    assert self.builder_config is not None  # there are BUILDER_CONFIGS
     pixel = np.float32 if self.builder_config.image_energy_removed else np.uint8
     digit = functools.partial(tfds.features.ClassLabel, num_classes=10)
     features = tfds.features.FeaturesDict({
@@ -76,12 +77,16 @@ class Avmnist(tfds.core.GeneratorBasedBuilder):
 
   def _split_generators(self, dl_manager) -> dict[str, Iterator]:
     knobs = self.builder_config
+    assert knobs is not None  # there are BUILDER_CONFIGS
     if knobs.source:
       paths = originals.source_paths(knobs.source)
     else:  # download only: the readers take the archives as they are, nothing is unpacked to disk
-      paths = {name: pathlib.Path(path) for name, path in dl_manager.download(self.URLS).items()}
+      found = dl_manager.download(self.URLS)
+      paths = {name: pathlib.Path(path)  # TFDS types one URL, not a dict of them
+               for name, path in found.items()}  # pyright: ignore[reportAttributeAccessIssue]
     parts, notes = originals.paired(paths, knobs)
-    self.info.metadata['notes'] = notes
+    # `_info` gives metadata
+    self.info.metadata['notes'] = notes  # pyright: ignore[reportOptionalSubscript]
     return {part: self._generate_examples(*rows) for part, rows in parts.items()}
 
   def _generate_examples(self, images, labels, heard, recordings,
@@ -115,7 +120,8 @@ def read_back(path: pathlib.Path) -> tuple[dict[str, dict[str, np.ndarray]], lis
   builder = tfds.builder_from_directory(path)
   parts = {}
   for part in pairing.PARTS:
-    source = builder.as_data_source(split=part)
+    # TFDS's decorator loses the parameters
+    source = builder.as_data_source(split=part)  # pyright: ignore[reportCallIssue]
     rows = source.__getitems__(range(len(source)))
     parts[part] = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     for name in ('speaker', 'recording'):

@@ -63,7 +63,7 @@ def paired(paths: dict[str, pathlib.Path], knobs: pairing.Knobs) -> tuple[dict, 
         found[part][1], recordings.digit[row], knobs, part,
         f'{paths[f"{part}_images"].name} and {paths["recordings"]} ({part})')
     parts[part] = image, row[heard]
-  *images, energy = pairing.remove_energy(*(found[part][0] for part in pairing.PARTS),
+  *images, energy = pairing.remove_energy(found['train'][0], found['test'][0],
                                           knobs.image_energy_removed)
   heard = recording_features(recordings, knobs)
   return ({part: (pixels, found[part][1], heard, recordings, parts[part])

@@ -72,7 +72,7 @@ def mfcc(clip: np.ndarray) -> np.ndarray:
   """
   from scipy import fft  # slow to import, and seldom needed
   level = _decibel(clip, CEPSTRAL_BANDS)
-  return fft.dct(level, norm='ortho', axis=1)[:, :WIDTH].astype(np.float32)
+  return np.asarray(fft.dct(level, norm='ortho', axis=1))[:, :WIDTH].astype(np.float32)
 
 
 FEATURES: dict[str, Callable[[np.ndarray], np.ndarray]] = {'mfcc': mfcc, 'logmel': log_mel}

@@ -137,7 +137,7 @@ def _separator(text: str, reading: Reading) -> str:
   if best:
     return best  # else cut unevenly by all: the commonest, so that the error can say it
   counted = {sep: sum(line.count(sep) for line in lines) for sep in candidates}
-  return max(counted, key=counted.get) if any(counted.values()) else candidates[0]
+  return max(counted, key=counted.__getitem__) if any(counted.values()) else candidates[0]
 
 
 def _check_widths(path: pathlib.Path, rows: Rows, sep: str, reading: Reading) -> bool:

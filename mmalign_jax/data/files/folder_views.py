@@ -47,7 +47,8 @@ def from_folder(folder: pathlib.Path, asked: dict[str, str], reading: Reading,
   notes = tuple(dict.fromkeys(notes))
   used = frozenset(name for paths in chosen.values() for path in paths.values()
                    for name in read_by(path))
-  return stores.Raw(str(folder), {role: names[role] for role in parts[part]}, parts, notes, used)
+  roles = {role: names[role] for role in [*parts.values()][-1]}
+  return stores.Raw(str(folder), roles, parts, notes, used)
 
 
 def _families(folder: pathlib.Path, name: str, exact: bool) -> Families:
@@ -160,8 +161,7 @@ def _read_part(paths: dict[str, pathlib.Path], notes: list[str], reading: Readin
 
 def _ids(table: Table | None, path: pathlib.Path, id: str) -> np.ndarray:
   """Ids of the rows of a table as text."""
-  j = None if table is None else table.place(id)
-  if j is None:
+  if table is None or (j := table.place(id)) is None:
     raise ValueError(f'{path}: no column {id!r} for id')
   return rows.as_ids(table.text(j), f'{path}: id {id!r}')
 

@@ -1,5 +1,7 @@
 """Missing values: numbers that are NaN, rows that are all zero, and labels that are not there."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mmalign_jax.data.files import rows
@@ -7,7 +9,7 @@ from mmalign_jax.data.files.delimited import is_missing
 from mmalign_jax.data.files.rows import Layers
 
 
-def kept(sides: dict[str, Layers], missing: str, label: np.ndarray | None = None,
+def kept(sides: Mapping[str, Layers], missing: str, label: np.ndarray | None = None,
          label_is: str = 'y', dashes: str = '--') -> tuple[np.ndarray, list[str]]:
   """Rows [N] bool that stay, and notes.
 
@@ -25,7 +27,7 @@ def kept(sides: dict[str, Layers], missing: str, label: np.ndarray | None = None
   """
   n = len(next(iter(sides.values()))[0])
   gone, notes = no_label(label, n), []
-  if gone.any() and missing != 'drop':
+  if label is not None and gone.any() and missing != 'drop':
     first = gone.argmax()
     raise ValueError(f'{label_is}: {gone.sum()} values missing or not finite, first '
                      f'{label[first].item()!r} at row {first} (from 0); {dashes}missing=drop '

@@ -67,7 +67,8 @@ def pooled(array: np.ndarray, how: str, steps: Steps, where: str) -> tuple[np.nd
   if not steps:
     mask = np.ones(array.shape[:2], bool)
     return _pooled(array, how, mask), _padding_note(array, how, steps.name or 'NAME')
-  mask = valid(steps, *array.shape[:2], where)
+  n, t, _ = array.shape
+  mask = valid(steps, n, t, where)
   return _pooled(array, how, mask), (
       f'{_said(how)} {_span(mask.sum(axis=1))} of {array.shape[1]} steps by {steps.source}')
 

@@ -7,6 +7,7 @@ They are options of `mmalign measure` and `mmalign decompose` (--sep=...), setti
 import argparse
 import dataclasses
 from collections.abc import Callable, Collection
+from typing import Any
 
 from mmalign_jax.data.files import pooling, steps
 
@@ -124,8 +125,8 @@ def add_arguments(parser: argparse.ArgumentParser, names: Collection[str]) -> No
   group = parser.add_argument_group('how files are read')
   for name in names:
     metavar, text = _HELP[name]
-    chosen = {'choices': [c for c in CHOICES[name] if c]} if name in CHOICES else {
-        'metavar': metavar}
+    chosen: dict[str, Any] = (
+        {'choices': [c for c in CHOICES[name] if c]} if name in CHOICES else {'metavar': metavar})
     default = next((f.default for f in dataclasses.fields(Reading) if f.name == name), '')
     group.add_argument(f'--{name}', default=default, type=int if name == 'classes' else str,
                        help=text.replace('%', '%%'), **chosen)
@@ -163,7 +164,7 @@ def parse(arg: str, config: str, words: Collection[str]) -> dict[str, str | int]
   Raises:
     ValueError: one line that names what cannot be read, and what can.
   """
-  fields = dict(part.partition('=')[::2] for part in arg.split(','))
+  fields = {name: value for name, _, value in (part.partition('=') for part in arg.split(','))}
   for name, value in fields.items():
     if name not in KEYS or not value:
       raise ValueError(f'configs/{config}.py:{arg}: cannot read {name!r}; give '

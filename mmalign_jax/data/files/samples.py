@@ -67,11 +67,11 @@ def read(sides: dict[str, str], reading: Reading, *, y: tuple[str, str] | None =
            **({y[0]: f'{y[0]}={y[1]!r}'} if y else {})}
   at, note = _matched(id, paths, counts, where, opened, found)
   notes += note
-  made = Samples(
-      {name: _taken(side, at[name]) for name, side in found.items()},
-      None if label is None else _agreed(y[0], columns[y[0]], at, where, ids=False),
-      *(rows.codes(_agreed(name, columns[name], at, where)) if name in columns else None
-        for name in asked), ())
+  values = None if label is None else _agreed(label[0], columns[label[0]], at, where, ids=False)
+  groups, items = (rows.codes(_agreed(name, columns[name], at, where)) if name in columns else None
+                   for name in asked)
+  made = Samples({name: _taken(side, at[name]) for name, side in found.items()}, values, groups,
+                 items, ())
   made, more = without_gaps(made, reading, where, where[y[0]] if y else '')
   return dataclasses.replace(made, notes=tuple(dict.fromkeys([*notes, *more])))
 
@@ -250,9 +250,9 @@ def without_gaps(made: Samples, reading: Reading, where: dict[str, str],
   if not keep.all():
     at = np.flatnonzero(keep)
     sides = {name: _taken(side, at) for name, side in sides.items()}
-    label, groups, items = (None if z is None else z[at]
-                            for z in (made.label, made.groups, made.items))
-    made = dataclasses.replace(made, label=label, groups=_again(groups), items=_again(items))
+    values, groups, items = (None if z is None else z[at]
+                             for z in (made.label, made.groups, made.items))
+    made = dataclasses.replace(made, label=values, groups=_again(groups), items=_again(items))
   if made.groups is None and made.items is None:
     options = '--group=NAME' if made.label is not None else '--group=NAME or --item=NAME'
     notes += [note for name, side in sides.items()

@@ -37,8 +37,9 @@ def split(y: np.ndarray, classes: tuple[str, ...], groups: np.ndarray | None, fr
     raise ValueError(f'test_fraction: {fraction} of {n} samples leaves {n_test} to test on and '
                      f'{n - n_test} to train on, fewer than {len(counts)} classes')
   from sklearn import model_selection  # slow to import, and seldom needed
-  return tuple(model_selection.train_test_split(
-      np.arange(n), test_size=n_test, random_state=seed, stratify=y if classes else None))
+  train, test = model_selection.train_test_split(
+      np.arange(n), test_size=n_test, random_state=seed, stratify=y if classes else None)
+  return np.asarray(train), np.asarray(test)
 
 
 def _group_split(y: np.ndarray, classes: tuple[str, ...], groups: np.ndarray, fraction: float,

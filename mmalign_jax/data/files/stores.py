@@ -93,7 +93,7 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
   def halves(role: str) -> list[str]:
     return [f'{names[role]}_{part}' for part in ('train', 'test')]
   split = all(key in store.keys for role in (*sides_of(names), 'y') for key in halves(role))
-  keys = {role: dict(zip(('train', 'test'), halves(role))) if split else {'': name}
+  keys: dict[str, dict[str, str]] = {role: dict(zip(('train', 'test'), halves(role))) if split else {'': name}
           for role, name in names.items()}
   if not asked['group']:  # the name 'group' needs no asking
     keys['group'] = ({'train': 'group_train', 'test': 'group_test'} if split else {'': 'group'})

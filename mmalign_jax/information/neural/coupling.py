@@ -36,7 +36,7 @@ def marginals(log_p1: Array, log_p2: Array) -> tuple[Array, Array]:
   chex.assert_equal_shape([log_p1, log_p2])
   one, two = jnp.exp(log_p1) / len(log_p1), jnp.exp(log_p2) / len(log_p2)
   totals = [side.sum(axis=0, keepdims=True) for side in (one, two)]
-  average = sum(totals) / 2
+  average = (totals[0] + totals[1]) / 2
   average = average / average.sum()
   return one * (average / totals[0]), two * (average / totals[1])
 

@@ -108,6 +108,13 @@ def batch(x1: Array, x2: Array, y: Array, *, key: Key,
   Raises:
     ValueError: lengths or axes that do not fit, features that are not finite, labels that are no
       integers from 0 or of one class, a class that the training rows lack, too few samples.
+
+  Example:
+    >>> bit = np.arange(320.0)[:, None] % 2
+    >>> spec = BatchSpec(width=4, depth=1, batch_size=16, steps=2, coupling_steps=2, checks=1, check_count=1)
+    >>> found = batch(bit, bit, bit[:, 0].astype(int), key=jax.random.key(0), spec=spec, null=1)  # doctest: +SKIP
+    >>> round(float(found.entropy), 2)  # doctest: +SKIP
+    0.69
   """
   x1, x2, y = _checked(x1, x2, y, spec)
   if null < 1:
@@ -184,11 +191,14 @@ def _estimate(runs: Run, y: np.ndarray, cuts: Cuts, spec: BatchSpec) -> BatchEst
                    axis=-1)
   share = np.bincount(y[cuts.test]) / len(y[cuts.test])
   neural, exact = _solved(runs, spec)
+  q_mi_1, q_mi_2, q_mi_joint = runs.of_q[0]
   return BatchEstimate(
       {name: _atom(rows[..., k]) for k, name in enumerate(ATOMS)},
-      *(mi[0].mean() for mi in (mi_1, mi_2, mi_joint, mi_union)),
-      -jnp.sum(jnp.asarray(discrete.xlogx(share), jnp.float32)), *runs.of_q[0],
-      scale=runs.scale[0], excess=(neural - exact).mean(), exact=exact.mean(), n=len(y))
+      mi_1=mi_1[0].mean(), mi_2=mi_2[0].mean(), mi_joint=mi_joint[0].mean(),
+      mi_union=mi_union[0].mean(),
+      entropy=-jnp.sum(jnp.asarray(discrete.xlogx(share), jnp.float32)),
+      q_mi_1=q_mi_1, q_mi_2=q_mi_2, q_mi_joint=q_mi_joint, scale=runs.scale[0],
+      excess=(neural - exact).mean(), exact=exact.mean(), n=len(y))
 
 
 def _atom(rows: Array) -> Atom:

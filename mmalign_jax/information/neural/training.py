@@ -99,12 +99,12 @@ def run(x1: Array, x2: Array, y: Array, key: Key, *, n_classes: int,
   cuts = Cuts.of(len(y), spec)
   key_nets, key_pair = jax.random.split(key)
   log_ps, scale = discriminate(x1, x2, y, key_nets, n_classes, spec)
-  pair = coupling(*log_ps[:2], key_pair, spec)
+  pair = coupling(log_ps[0], log_ps[1], key_pair, spec)
   labels = y[cuts.test]
   log_p1, log_p2, log_p12 = (log_p[cuts.test] for log_p in log_ps)
   union, of_q = batch_coupling.over_blocks(
-      lambda *rows: batch_coupling.score(pair, *rows, spec.sweeps), spec.pairs, log_p1, log_p2,
-      labels)
+      lambda one, two, y: batch_coupling.score(pair, one, two, y, spec.sweeps), spec.pairs, log_p1,
+      log_p2, labels)
   log_prior = jnp.log(jnp.bincount(labels, length=n_classes) / len(labels))[labels]
   gained = [-batch_nets.cross_entropy(log_p, labels) for log_p in (log_p1, log_p2, log_p12)]
   scores = jnp.stack([*gained, union.ravel()], axis=1) - log_prior[:, None]
@@ -127,11 +127,12 @@ def discriminate(x1, x2, y, key: Key, n_classes: int, spec: BatchSpec):
   def losses(nets, rows):
     log_p = lambda net, x: batch_nets.log_posterior(prior, 1.0, batch_nets.apply(net, x[rows]))
     return [batch_nets.cross_entropy(log_p(*both), y[rows]).mean() for both in zip(nets, sources)]
+  def of_minibatch(nets, step):
+    one, two, joint = losses(nets, batch_nets.minibatch(key_order, step, spec.batch_size, n_train))
+    return one + two + joint
   nets = batch_nets.fit(
-      lambda nets, step: sum(losses(nets, batch_nets.minibatch(
-          key_order, step, spec.batch_size, n_train))),
-      lambda nets: losses(nets, cuts.stop), start, steps=spec.steps, checks=spec.checks,
-      learning_rate=spec.learning_rate, weight_decay=spec.weight_decay)
+      of_minibatch, lambda nets: losses(nets, cuts.stop), start, steps=spec.steps,
+      checks=spec.checks, learning_rate=spec.learning_rate, weight_decay=spec.weight_decay)
   gains = [batch_nets.apply(*both) for both in zip(nets, sources)]
   scale = jax.vmap(batch_nets.calibrated, (None, 0, None))(
       prior, jnp.stack([gain[cuts.stop] for gain in gains]), y[cuts.stop])

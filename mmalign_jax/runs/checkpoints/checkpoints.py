@@ -54,7 +54,8 @@ class Checkpoints:
     self.notes: list[str] = []
     self._folder = pathlib.Path(workdir).absolute()
     self._rule = _BestAndLast(keep_last, 1 if best_mode == 'max' else -1)
-    self._lock = self._steps = None  # of process 0
+    self._steps: Steps  # of process 0
+    self._opened = contextlib.ExitStack()
     processes.from_first(lambda: self._open(configuration, defaults))
 
   def __enter__(self) -> 'Checkpoints':
@@ -69,13 +70,7 @@ class Checkpoints:
     Raises:
       OSError: the last checkpoint could not be written.
     """
-    steps, self._steps = self._steps, None
-    try:
-      if steps is not None:
-        steps.close()
-    finally:
-      if self._lock is not None:
-        self._lock.close()
+    self._opened.close()
 
   def save(self, step: int, state: PyTree, data_state: dict[str, Any],
            metric: float | None = None, *, force: bool = False) -> bool:
@@ -135,9 +130,10 @@ class Checkpoints:
   # -- on process 0 -------------------------------------------------------------------------------
 
   def _open(self, configuration: dict[str, Any], defaults: dict[str, Any] | None) -> None:
-    self._lock = folder.claim(self._folder, configuration, defaults=defaults)
+    self._opened.enter_context(folder.claim(self._folder, configuration, defaults=defaults))
     try:
       self._steps = Steps(self._folder, self._rule)
+      self._opened.callback(self._steps.close)
       for step in self._steps.held():
         with contextlib.suppress(Damaged):  # to be met, and told, if it comes to reading it
           self._rule.metrics[step] = self._steps.read_meta(step)['metric']
@@ -210,8 +206,8 @@ class _BestAndLast:
 
   def ranked(self, steps: list[int]) -> list[int]:
     """Steps with a metric, best first, of equals the newest; then those that cannot be read."""
-    known = [step for step in steps if self.metrics.get(step) is not None]
-    return sorted(known, key=lambda step: (self._sign * self.metrics[step], step), reverse=True) + [
+    known = {step: metric for step in steps if (metric := self.metrics.get(step)) is not None}
+    return sorted(known, key=lambda step: (self._sign * known[step], step), reverse=True) + [
         step for step in steps if step not in self.metrics]
 
   def should_preserve(self, checkpoints, *, context=None) -> list[bool]:

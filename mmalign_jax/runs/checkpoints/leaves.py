@@ -5,6 +5,7 @@ from typing import Any
 import zlib
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax.types import PyTree
@@ -24,7 +25,7 @@ def to_host(state: PyTree) -> dict[str, np.ndarray]:
   """
   found = named(state)
   for name, x in found.items():
-    if isinstance(x, jax.Array) and jax.dtypes.issubdtype(x.dtype, jax.dtypes.extended):
+    if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.extended):
       raise ValueError(f'{name} is {x.dtype}: keep jax.random.key_data of it')
     if isinstance(x, jax.Array) and not (x.is_fully_addressable or x.is_fully_replicated):
       raise ValueError(f'{name} is sharded over processes: replicate it first')
@@ -40,7 +41,7 @@ def dtype(x: Any) -> np.dtype:
 
 def checksum(x: np.ndarray) -> int:
   """CRC-32 of the bytes."""
-  return zlib.crc32(x.reshape(-1).view(np.uint8))
+  return zlib.crc32(x.reshape(-1).view(np.uint8).data)
 
 
 def refuse_other(path: pathlib.Path, kinds: dict[str, list], like: dict[str, Any]) -> None:

@@ -183,9 +183,11 @@ def _patient_handler() -> Any:
       read = super().deserialize
       found = await asyncio.gather(*(read([info], [arg]) for info, arg in zip(
           infos, args or [ocp.RestoreArgs()] * len(infos))), return_exceptions=True)
+      arrays = []
       for part in found:
         if isinstance(part, BaseException):
           raise part
-      return [array for part in found for array in part]
+        arrays += part
+      return arrays
 
   return Patient()

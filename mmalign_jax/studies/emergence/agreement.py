@@ -1,6 +1,7 @@
 """How similar the representations of two encoders are, over all pairs of their layers."""
 
 import functools
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,7 +13,7 @@ from mmalign_jax.types import Array
 SMALL = 1e6  # permutations times entries of a table N x N below which compiling is what takes time
 
 
-def settings_of(measure: Measure, neighbors: int) -> dict[str, object]:
+def settings_of(measure: Measure, neighbors: int) -> dict[str, Any]:
   """Keyword arguments of a measure: those that count neighbours take `neighbors`."""
   return {'k': neighbors} if 'k' in measure.settings else {}
 
@@ -54,13 +55,14 @@ def agreement(x: Array, y: Array, *, name: str, neighbors: int, permutations: in
   measure = similarity.MEASURES[name]
   one = compiled(name, neighbors, permutations, permutations * x.shape[2] ** 2 > SMALL)
   best = np.maximum if measure.higher else np.minimum
-  scores, null = [], None
+  scores, chances = [], []
   for i in range(x.shape[1]):
     for j in range(y.shape[1]):
       score, chance = jax.device_get(one(x[:, i], y[:, j], np.uint32(seed)))
       scores.append(score)
-      null = chance if null is None else best(null, chance)
-  return np.stack(scores, axis=1).reshape(len(x), x.shape[1], y.shape[1]), null
+      chances.append(chance)
+  return (np.stack(scores, axis=1).reshape(len(x), x.shape[1], y.shape[1]),
+          functools.reduce(best, chances))
 
 
 def best_layers(name: str, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

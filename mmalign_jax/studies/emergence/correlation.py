@@ -76,5 +76,6 @@ def largest(dataset: xr.Dataset, measure: str, neighbors: int) -> Largest:
   scores = best(_first(dataset[measure]).transpose(*order).values)
   null = best(_first(dataset[f'{measure}_null']).transpose(*order, 'permutation').values)
   found = agreement.calibrated(measure, neighbors, scores, null)
-  return Largest(scores, found.calibrated, found.p_value, found.null_mean,
-                 found.null_quantiles[..., 2 if entry.higher else 0])
+  return Largest(scores, *map(np.asarray, (
+      found.calibrated, found.p_value, found.null_mean,
+      found.null_quantiles[..., 2 if entry.higher else 0])))

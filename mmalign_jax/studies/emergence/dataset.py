@@ -54,13 +54,14 @@ def to_arrays(trained: Trained, unit: Unit) -> folder.Arrays:
   """A trained unit as flat arrays [R, ...]."""
   score = trained.score
   params = traverse_util.flatten_dict(trained.params, sep='/')
-  return {
+  found = {
       **{f'params/{name}': value for name, value in params.items()},
       'accuracy': score.accuracy, 'cross_entropy': score.task_loss,
       'information': score.information, 'best_epoch': trained.best_epoch,
       'validation': trained.validation, 'diverged': trained.diverged,
       'learning_rate': np.float32(unit.learning_rate),
       'weight_decay': np.float32(unit.weight_decay)}
+  return {name: np.asarray(value) for name, value in found.items()}
 
 
 def measure_folder(plan: Emergence, workdir: str | os.PathLike, name: str) -> pathlib.Path:

@@ -42,9 +42,9 @@ def draw_all(dataset: xr.Dataset, summary: dict, folder: pathlib.Path) -> list[p
 
 def _shown(values: np.ndarray, preferred: tuple = ()) -> list:
   """At most MAX_PANELS of `values`, evenly, the preferred ones if enough of them are there."""
-  values = values.tolist()
-  known = [v for v in values if v in preferred]
-  chosen = known if len(known) >= min(len(values), 3) else values
+  every = values.tolist()
+  known = [v for v in every if v in preferred]
+  chosen = known if len(known) >= min(len(every), 3) else every
   if len(chosen) <= MAX_PANELS:
     return chosen
   return [chosen[i] for i in np.linspace(0, len(chosen) - 1, MAX_PANELS).round().astype(int)]
@@ -134,16 +134,16 @@ def performance_figure(dataset: xr.Dataset, summary: dict) -> Figure:
   """Share of the Bayes accuracy against alignment (figure 6): a panel a uniqueness."""
   shown = _shown(dataset['unique'].values)
   figure, axes = _panels(len(shown), 'accuracy / Bayes accuracy', 'alignment')
-  share = dataset['accuracy_2'] / dataset['ceiling_2']
+  share, dots = dataset['accuracy_2'] / dataset['ceiling_2'], []
   for axis, u in zip(axes, shown):
     x = _alignment(dataset, summary).sel(unique=u).transpose('depth', ...).values
     y = share.sel(unique=u).transpose('depth', ...).values
     depth = np.broadcast_to(dataset['depth'].values[:, None, None], x.shape)
-    dots = axis.scatter(x, y, c=depth, cmap='viridis', s=12, linewidths=0)
+    dots.append(axis.scatter(x, y, c=depth, cmap='viridis', s=12, linewidths=0))
     row = next(r for r in summary['correlations'] if r['unique'] == u)
     axis.set_title(f'U = {u}, Spearman {number(row["alignment_performance"])}', fontsize=9)
   figure.supxlabel(f'{_label(summary)}; median Spearman within a transform and seed', fontsize=8)
-  figure.colorbar(dots, ax=list(axes), label='encoder depth')
+  figure.colorbar(dots[-1], ax=list(axes), label='encoder depth')
   return figure
 
 

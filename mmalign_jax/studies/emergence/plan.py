@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import checks, similarity
+from mmalign_jax import checks, named, similarity
 from mmalign_jax.studies import reads
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.generators.synthetic import N_UNIQUE
@@ -101,8 +101,8 @@ class Emergence:
         'learning_rate': unit.learning_rate, 'weight_decay': unit.weight_decay}.items()}
     shared = {name: np.float32(self.settings[name]) for name in (*_ALONE, 'n_train')
               if name not in own}
-    return Hyper(**own, **shared, transform_depth=np.float32(unit.transform_depth),
-                 seed=np.uint32(unit.seed))
+    return named.hyper(**own, **shared, transform_depth=np.float32(unit.transform_depth),
+                       seed=np.uint32(unit.seed))
 
   def bands(self) -> dict[tuple[int, int], int]:
     """{band of depths: the depth of the study nearest to its middle}, bands without depths left
@@ -241,7 +241,7 @@ def _check_fields(spec: Spec, settings: Mapping[str, Any], source: Source) -> No
   fields = {k: np.asarray(v, float) for k, v in dial.items()} | {
       k: settings[k] for k in (*_ALONE, 'n_train') if k in source.settings or k == 'n_train'}
   checks.check(dataclasses.replace(spec, neighbors=1, n_align=max(spec.n_align, 4)),
-               Hyper(**{'redundancy': dial.get('redundancy', 0)} | fields))
+               named.hyper(**{'redundancy': dial.get('redundancy', 0)} | fields))
 
 
 def _check_measures(settings: Mapping[str, Any]) -> None:

@@ -209,7 +209,7 @@ def said(summary: dict) -> list[tuple[str, list[Table | Words]]]:
           bracket(r['interval']), _yes(r)] for r in summary['published']], left=(0, 5))]))
   for name, own in summary['measures'].items():
     found.append((name, [Words('\n'.join([f'{name}:', *('  ' + c for c in claims(own))]))]))
-  last = [Words('\n'.join(_trained(row) for row in summary['training']))]
+  last: list[Table | Words] = [Words('\n'.join(_trained(row) for row in summary['training']))]
   if summary['diverged']:
     lost = summary['diverged_untrained']
     last.append(Words(

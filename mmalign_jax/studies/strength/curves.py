@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from typing import Iterator
+from typing import Any, Iterator
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,7 @@ class Curve:
   """setting: {dimension: value} of the data; axis: name of the strength that varies; lam [L];
   accuracy [L, S, F] (F = 1 where exact); cka [L, S], the mean of its pairs; ceiling: Bayes
   accuracy, NaN if unknown."""
-  setting: dict[str, object]
+  setting: dict[str, Any]
   encoder: int
   axis: str
   lam: np.ndarray
@@ -64,7 +64,7 @@ def curves(dataset: xr.Dataset) -> Iterator[Curve]:
       yield _curve(dataset.sel(dict(zip(own, point))), dict(zip(own, point)), encoder)
 
 
-def _curve(cell: xr.Dataset, setting: dict[str, object], encoder: int) -> Curve:
+def _curve(cell: xr.Dataset, setting: dict[str, Any], encoder: int) -> Curve:
   axis = strength_axis(cell, encoder)
   by_fold = f'accuracy_by_fold_{encoder}'
   accuracy = cell[by_fold] if by_fold in cell else cell[f'accuracy_{encoder}'].expand_dims('fold')
@@ -83,4 +83,4 @@ def similarity(cell: xr.Dataset, encoder: int) -> xr.DataArray:
            if name.startswith('cka_') and str(encoder) in name.split('_')[1:]]
   if not names:  # a lone encoder is like none
     return cell[f'accuracy_{encoder}'] * np.nan
-  return sum(cell[name] for name in names) / len(names)
+  return xr.concat([cell[name] for name in names], 'pair').mean('pair', skipna=False)

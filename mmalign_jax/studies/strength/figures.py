@@ -2,6 +2,7 @@
 
 import pathlib
 
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 import numpy as np
 import xarray as xr
@@ -92,7 +93,7 @@ def _look(encoder: int) -> tuple[str, str, str]:
 
 def _legend(figure: Figure, axes: np.ndarray, **options) -> None:
   """One legend of what any of the axes shows, at most MAX_PANELS entries."""
-  named: dict[str, object] = {}
+  named: dict[str, Artist] = {}
   for axis in axes.flat:
     named |= dict(zip(*axis.get_legend_handles_labels()[::-1]))
   labels = list(named)[:MAX_PANELS]
@@ -111,7 +112,7 @@ def gain_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figure:
                             ncols=len(by_encoder))
   gains = {e: 100 * np.stack([c.mean - c.mean[0] for c in own]) for e, own in by_encoder.items()}
   limit = max(1.0, *(np.abs(np.nan_to_num(g)).max() for g in gains.values()))  # a point or more
-  before = None
+  before = image = None
   for axis, (encoder, gain) in zip(axes[0], gains.items()):
     image = axis.imshow(gain, cmap='RdBu', vmin=-limit, vmax=limit, aspect='auto')
     for (i, j), value in np.ndenumerate(gain):
@@ -128,7 +129,8 @@ def gain_figure(groups: dict[str, list[Curve]], dataset: xr.Dataset) -> Figure:
     axis.set_yticks(range(len(shown)), labels if labels != before else [''] * len(labels))
     axis.set_ylabel('\n'.join(shown[0]) if labels != before else '')
     before = labels
-  figure.colorbar(image, ax=axes, label='gain over the lowest lam (points)')
+  if image is not None:
+    figure.colorbar(image, ax=axes, label='gain over the lowest lam (points)')
   return figure
 
 
@@ -140,7 +142,7 @@ def best_figure(summary: list[dict], dataset: xr.Dataset) -> Figure:
   dims = dataset['accuracy_1'].dims
   rows = {e: [row for row in summary if row['encoder'] == e]
           for e in encoders(dataset)}
-  shown = {e: [varying({d: row[d] for d in dims if d in row}, dataset) for row in own]
+  shown = {e: [varying({str(d): row[d] for d in dims if d in row}, dataset) for row in own]
            for e, own in rows.items()}
   together = all(own == shown[1] for own in shown.values())
   figure, axes = style.grid(6 if together else 4.5 * len(shown), 3.6,
@@ -172,7 +174,7 @@ def cka_figure(groups: dict[str, list[Curve]]) -> Figure:
   """Accuracy against similarity of the representations, a point per setting and strength."""
   numbers = sorted({curve.encoder for group in groups.values() for curve in group})
   figure, axes = style.grid(4.5 * max(2, len(numbers)), 3.8, ncols=len(numbers))
-  marks = 'osD^v<>PX*hp'
+  marks, points = 'osD^v<>PX*hp', None
   for i, group in enumerate(groups.values()):
     for curve in group:
       cka, _ = mean_band(curve.cka)
@@ -185,7 +187,8 @@ def cka_figure(groups: dict[str, list[Curve]]) -> Figure:
     axis.set_xlabel('debiased linear CKA')
     axis.set_title(f'encoder {encoder}', fontsize=9)
   axes[0, 0].set_ylabel('test accuracy')
-  figure.colorbar(points, ax=axes, label='lam')
+  if points is not None:
+    figure.colorbar(points, ax=axes, label='lam')
   _legend(figure, axes, fontsize=7, ncols=5 if max(map(len, groups)) < 20 else 3,
           loc='outside lower center')
   return figure

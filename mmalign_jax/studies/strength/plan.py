@@ -130,7 +130,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   check_cells(axes)
   n_sides = _count(settings, source)
   read = refuse_unread(settings, given, defaults(), unread(settings, source, n_sides), preset)
-  loaded = None
+  tuned, loaded = _tuned(settings, source), None
   if source.tables is None:
     most = max((*settings['n_train'], settings['batch_size']))
     checks.check(*_built(  # all but n_train, before anything is read
@@ -153,7 +153,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
     del record['study']  # what a record without it is of
   return Study(settings['name'], spec, axes, hypers, tables, record,
                {name: settings[name] for name in RUN},
-               files.notes(settings, loaded) if loaded else (), _tuned(settings, source))
+               files.notes(settings, loaded) if loaded else (), tuned)
 
 
 def unread(settings: Mapping[str, Any], source: Source, n_sides: int) -> dict[str, str]:

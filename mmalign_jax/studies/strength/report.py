@@ -1,5 +1,6 @@
 """What a study answers: summary.json, trends.json, the same in words, and report.html."""
 
+from collections.abc import Sequence
 import json
 import pathlib
 
@@ -62,7 +63,7 @@ def _number(value: float) -> float | None:
 
 def table(summary: list[dict], dataset: xr.Dataset) -> Table:
   """The summary: accuracies in percent, gains in percentage points, 95 % intervals."""
-  settings = [name for name in dataset['accuracy_1'].dims if any(name in row for row in summary)]
+  settings = [name for name in map(str, dataset['accuracy_1'].dims) if any(name in row for row in summary)]
   head = [*settings, 'encoder', 'at lowest', 'best lam', '95 %', 'gain', '95 %', 'ceiling',
           'shape', 'so']
   return Table(head, [_cells(row, settings) for row in summary], (len(head) - 2, len(head) - 1))
@@ -77,7 +78,7 @@ def remarks(summary: list[dict], dataset: xr.Dataset) -> list[str]:
                   'intervals are rough'] if few else [])
 
 
-def _cells(row: dict, settings: list[str]) -> list[str]:
+def _cells(row: dict, settings: Sequence[str]) -> list[str]:
   best = _plain(row['best_lam'])
   return [*(_plain(row.get(name)) for name in settings), str(row['encoder']),
           _percent(row['accuracy_at_lowest']), best, _range(row['best_lam_interval'], '{:g}'),
@@ -162,11 +163,12 @@ def pairs(dataset: xr.Dataset) -> str:
   if len(axes) < 2:
     return ''
   numbers = encoders(dataset)
-  mean = sum(dataset[f'accuracy_{i}'] for i in numbers) / len(numbers)
+  mean = xr.concat([dataset[f'accuracy_{i}'] for i in numbers], 'encoder').mean(
+      'encoder', skipna=False)
   gain = 100 * (mean - mean.isel(dict.fromkeys(axes, 0)))
   n = gain.sizes['seed']
   spread = gain.std('seed', ddof=1 if n > 1 else 0, skipna=False)
-  half = half_width(spread, n)
+  half = spread.copy(data=half_width(spread.values, n))
   lines = [f'gain of {"both" if len(numbers) == 2 else "all"} encoders together (points) by '
            f'{" and ".join(axes)}:']
   mean = gain.mean('seed', skipna=False)

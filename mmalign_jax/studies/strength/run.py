@@ -44,7 +44,12 @@ def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int
   # Every shard chooses by itself, in a folder of its own: without alignment that takes little.
   own = '' if shard[1] == 1 else f'_{shard[0]}_of_{shard[1]}'
   place = lambda stage: pathlib.Path(workdir) / f'{tuning.FOLDERS[stage]}{own}'
-  whole = lambda part, stage: _run(part, place(stage), (1, 1), progress)
+
+  def whole(part: Study, stage: str) -> 'xr.Dataset':
+    made = _run(part, place(stage), (1, 1), progress)
+    assert made is not None  # of one shard it is whole
+    return made
+
   _claimed(study, workdir, shard).close()  # another configuration's is refused before any work
   choices = tuning.choose(whole(tuning.baseline(study), 'baseline'), study)
   dataset = _run(tuning.with_choices(study, choices), workdir, shard, progress)

@@ -10,6 +10,7 @@ baseline is measured on the test rows, which chose nothing.
 from collections.abc import Mapping
 import dataclasses
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ BUDGET = 'n_labelled'
 FOLDERS = {'baseline': 'tuning/baseline', 'aligned': 'tuning/aligned', 'final': 'tuning/final'}
 
 Choice = Mapping[str, float]  # setting: value; `lam` among them where it is not 0
-Choices = dict[float, Choice]  # by budget of labels
+Choices = Mapping[float, Choice]  # by budget of labels
 
 
 def baseline(study: Study) -> Study:
@@ -81,21 +82,29 @@ def validation(dataset: 'xr.Dataset') -> 'xr.DataArray':
 
 def gains(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> list[dict[str, Any]]:
   """What alignment gains on the test rows where both sides were tuned: one entry for each budget
-  and encoder, with a 95 % t interval over seeds."""
-  zero = main['accuracy'].sel(lam=0.0)
-  zero = zero.isel({d: 0 for d in zero.dims if d not in (BUDGET, 'seed', 'encoder')})
+  and encoder, with a 95 % interval: Student's t over seeds (labelled rows and initialisations) and
+  over folds of the test rows, joined in squares."""
+  name = 'accuracy_by_fold' if 'accuracy_by_fold' in main else 'accuracy'
+  zero = main[name].sel(lam=0.0)
+  zero = zero.isel({d: 0 for d in zero.dims if d not in (BUDGET, 'seed', 'encoder', 'fold')})
   found = []
   for budget, encoder in itertools.product(study.axes[BUDGET], main['encoder'].values.tolist()):
     at = {BUDGET: budget, 'encoder': encoder}
-    gain = (best['accuracy'].sel(at) - zero.sel(at)).values
-    n, mean = len(gain), float(gain.mean())
-    half = float(half_width(gain.std(ddof=1), n)) if n > 1 else float('nan')
+    gain = (best[name].sel(at) - zero.sel(at)).transpose('seed', ...).values  # [S] or [S, F]
+    mean, n = float(gain.mean()), len(gain)
+    by_seed, by_fold = (_half_width(gain.reshape(n, -1).mean(axis=axis)) for axis in (1, 0))
+    half = math.hypot(by_seed, by_fold)
     known = np.isfinite([mean, half]).all() and n >= MIN_SEEDS
     found.append({BUDGET: budget, 'encoder': encoder, 'gain': mean if np.isfinite(mean) else None,
-                  'gain_interval': [mean - half, mean + half] if known else None,
+                  'gain_interval': [float(mean - half), float(mean + half)] if known else None,
                   'accuracy_at_0': float(zero.sel(at).mean()),
-                  'accuracy': float(best['accuracy'].sel(at).mean())})
+                  'accuracy': float(best[name].sel(at).mean())})
   return found
+
+
+def _half_width(values: np.ndarray) -> float:
+  """Of a t interval of the mean of values [n]; 0 where there is one only."""
+  return float(half_width(values.std(ddof=1), len(values))) if len(values) > 1 else 0.0
 
 
 # -- parts of a study ------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ _BOTH = {
 @functools.lru_cache(maxsize=8)
 def _forward(spec: Spec, n_outputs: int):
   def one(params, samples):
-    outs = [side.apply(params[f'side_{i + 1}'], x) for i, (side, x) in enumerate(
+    outs = [objective.outputs(side, params[f'side_{i + 1}'], x) for i, (side, x) in enumerate(
         zip(objective.modules(spec, n_outputs, len(samples)), samples))]
     return [(jax.nn.log_softmax(out.prediction), out.layers[-1], out.z) for out in outs]
   return jax.jit(jax.vmap(one, in_axes=(0, None)))

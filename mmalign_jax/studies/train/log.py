@@ -63,7 +63,9 @@ class TrainLog:
     content = (json.dumps({'step': step, **plain}) + '\n').encode()
     while content:  # a disk that is getting full may take a part
       content = content[self._file.write(content):]
-    for name, value in plain.items() if self._events else ():
+    if not self._events:
+      return
+    for name, value in plain.items():
       named = zip(self._labels, value) if isinstance(value, list) else [('', value)]
       for label, number in named:
         self._events.write(f'{name}/{label}'.rstrip('/'), number, step)
@@ -89,12 +91,14 @@ class _Events:
 
   def __init__(self, place: pathlib.Path, start: int):
     from tensorboardX import event_file_writer, summary  # slow to import
-    from tensorboardX.proto import event_pb2
-    self._event, self._scalar = event_pb2.Event, summary.scalar
+    # Protobuf makes these names when the module is imported.
+    from tensorboardX.proto.event_pb2 import (
+        Event, SessionLog)  # pyright: ignore[reportAttributeAccessIssue]
+    self._event, self._scalar = Event, summary.scalar
     place.mkdir(parents=True, exist_ok=True)
     self._file = event_file_writer.EventsWriter(str(place / 'events'), f'.{os.getpid()}')
     self._flushed = time.monotonic()
-    begun = event_pb2.SessionLog(status=event_pb2.SessionLog.START)  # hides later steps of before
+    begun = SessionLog(status=SessionLog.START)  # hides later steps of before
     self._file.write_event(self._event(wall_time=time.time(), step=start, session_log=begun))
 
   def write(self, tag: str, value: float, step: int) -> None:

@@ -3,8 +3,6 @@
 The global batches do not depend on how many processes there are: each takes its slice of them.
 """
 
-from typing import Iterator
-
 import grain
 import jax
 import numpy as np
@@ -14,7 +12,7 @@ from mmalign_jax.types import Batch
 
 
 def batches(data: AVMNIST, *, batch_size: int, seed: int, part: int = 0,
-            parts: int = 1, drop_last: bool = True) -> Iterator[Batch]:
+            parts: int = 1, drop_last: bool = True) -> grain.DatasetIterator[Batch]:
   """Endless batches of the training pairs, an iterator with `get_state` and `set_state`.
 
   Args:

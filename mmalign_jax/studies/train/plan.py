@@ -147,7 +147,8 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   spec = named.spec(generator='paired', **{n: settings[n] for n in _SPEC})
   batch = float(spec.batch_size)
   checks.check(dataclasses.replace(spec, max_train=spec.batch_size),
-               hypers.replace(n_train=np.full(math.prod(map(len, axes.values())), batch)))
+               dataclasses.replace(
+                   hypers, n_train=np.full(math.prod(map(len, axes.values())), batch)))
   _check_sizes(settings, knobs)
   row = losses.loss_of(spec.loss)
   if not settings['drop_last'] and row.of_pairs and 'valid' not in row.options:

@@ -7,8 +7,9 @@ import os
 import pathlib
 import signal
 import time
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator
 
+import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +30,7 @@ from mmalign_jax.types import Hyper, PyTree, Spec, TrainState
 if TYPE_CHECKING:
   import xarray as xr
 
+Write = Callable[[int, dict[str, Any]], None]  # `TrainLog.write`
 QUICK_TEST = 2000  # test pairs that are looked at after each epoch
 
 
@@ -93,8 +95,8 @@ def ensemble_step(spec: Spec, n_outputs: int, axis_name: str | None):
 
 
 def _loop(plan: TrainPlan, data: AVMNIST, spec: Spec, step, state: TrainState, hypers: Hyper,
-          source: Iterator, kept: Checkpoints, log: TrainLog, start: int, asked: list[int],
-          progress: bool) -> TrainState:
+          source: grain.DatasetIterator, kept: Checkpoints, log: Write, start: int,
+          asked: list[int], progress: bool) -> TrainState:
   per_epoch, clock = plan.steps_per_epoch(data), _Clock(start, spec.batch_size)
   before = None  # metrics of the step before: reading them never waits for the one under way
   first = jax.process_index() == 0
@@ -104,7 +106,7 @@ def _loop(plan: TrainPlan, data: AVMNIST, spec: Spec, step, state: TrainState, h
       _finite(plan, t, metrics, kept)
       if t % plan.run['log_every'] == 0:
         rate = clock.rate(t)
-        log.write(t, {**_plain(metrics), 'samples_per_second': rate})
+        log(t, {**_plain(metrics), 'samples_per_second': rate})
         bar.set_postfix_str(f'{rate:.0f} samples/s', refresh=False)
 
     for t in range(start + 1, spec.steps + 1):
@@ -121,7 +123,7 @@ def _loop(plan: TrainPlan, data: AVMNIST, spec: Spec, step, state: TrainState, h
       _finite_state(plan, t, state, kept)
       scores = _epoch_scores(plan, data, spec, state) if t % per_epoch == 0 else {}
       if scores:
-        log.write(t, {'epoch': t // per_epoch, **scores})
+        log(t, {'epoch': t // per_epoch, **scores})
       metric = float(np.mean([scores['accuracy_1'], scores['accuracy_2']])) if scores else None
       kept.save(t, state, source.get_state(), metric)
       if leave and t < spec.steps:
@@ -188,19 +190,16 @@ def _refuse(plan: TrainPlan, step: int, kept: Checkpoints, good: np.ndarray, wha
 
 
 @contextlib.contextmanager
-def _log(plan: TrainPlan, workdir: pathlib.Path, start: int):
-  """The log of process 0; the others write into nothing."""
+def _log(plan: TrainPlan, workdir: pathlib.Path, start: int) -> Iterator[Write]:
+  """How to write into the log, on process 0; the others write into nothing."""
   opened: list[TrainLog] = []
   processes.from_first(lambda: opened.append(  # an error is then one of all processes
       TrainLog(workdir, plan.labels, start, tensorboard=plan.run['tensorboard'])))
   if jax.process_index():
-    class Nothing:
-      def write(self, *_):
-        pass
-    yield Nothing()
+    yield lambda *_: None
     return
   try:
-    yield opened[0]
+    yield opened[0].write
   finally:
     opened[0].close()
 

@@ -16,7 +16,6 @@ import stat
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
 
 import numpy as np
 
@@ -30,6 +29,8 @@ _DEFLATE = 1032   # deflate packs no better than this
 _BLOCK = 2**20
 _LISTED = 20      # names in an error message
 
+File = io.BufferedReader | io.BytesIO
+
 PLAIN = 'save it as a plain .npy file, which is read at any size'
 
 
@@ -40,7 +41,7 @@ def listing(names: Iterable[str]) -> str:
   return ', '.join(map(repr, names[:_LISTED])) + more if names else 'nothing'
 
 
-def place(text: str | pathlib.Path) -> pathlib.Path:
+def place(text: str | os.PathLike[str]) -> pathlib.Path:
   """A path as people write it, `~` being their home.
 
   Raises:
@@ -144,7 +145,7 @@ def inflated(blocks: Iterable[bytes], bound: int, wbits: int = zlib.MAX_WBITS) -
 
 
 @contextlib.contextmanager
-def opened(path: pathlib.Path, most_bytes: int = GZIP) -> Iterator[BinaryIO]:
+def opened(path: pathlib.Path, most_bytes: int = GZIP) -> Iterator[File]:
   """A file to read from any place; of a .gz file, in memory, what it unpacks to.
 
   Raises:
@@ -170,7 +171,7 @@ def opened(path: pathlib.Path, most_bytes: int = GZIP) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def source(path: pathlib.Path) -> Iterator[pathlib.Path | BinaryIO]:
+def source(path: pathlib.Path) -> Iterator[pathlib.Path | File]:
   """What HDF5 opens: the path itself, or in memory what a .gz file unpacks to; as `opened`."""
   if path.suffix.lower() != '.gz':
     yield path
@@ -179,7 +180,7 @@ def source(path: pathlib.Path) -> Iterator[pathlib.Path | BinaryIO]:
     yield file
 
 
-def length(file: BinaryIO) -> int:
+def length(file: io.BufferedIOBase) -> int:
   """Bytes from here to the end of the file, whose position stays."""
   here = file.tell()
   end = file.seek(0, io.SEEK_END)
@@ -187,14 +188,14 @@ def length(file: BinaryIO) -> int:
   return end - here
 
 
-def taken(file: BinaryIO, count: int) -> np.ndarray:
+def taken(file: io.BufferedIOBase, count: int) -> np.ndarray:
   """The next `count` bytes of a file [count] u8; `sized` comes before.
 
   Raises:
     ValueError: fewer are left.
   """
   flat = np.empty(count, np.uint8)
-  view, done = memoryview(flat), 0
+  view, done = flat.data, 0
   while done < count:
     got = file.readinto(view[done:done + 16 * _BLOCK])
     if not got:

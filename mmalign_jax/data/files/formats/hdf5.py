@@ -5,12 +5,12 @@ refused before HDF5 follows them, and so are filters that it would load as plugi
 """
 
 import contextlib
+import io
 import mmap
 import os
 import pathlib
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import numpy as np
 
@@ -38,12 +38,12 @@ def opened(path: pathlib.Path) -> Iterator:
     yield file
 
 
-def _check_heaps(raw: BinaryIO) -> None:
+def _check_heaps(raw: guard.File) -> None:
   """Every heap of text and references is a chain of objects that ends.
 
   HDF5 follows the sizes in it without end where one is 0. Beyond _SCANNED bytes nothing is checked.
   """
-  if hasattr(raw, 'getbuffer'):
+  if isinstance(raw, io.BytesIO):
     data = raw.getvalue()
   elif guard.length(raw):
     data = mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)
@@ -78,7 +78,7 @@ def h5(path: pathlib.Path) -> Store:
     return Store(str(path), tuple(_keys(file)), read, remarks=remarks)
 
 
-def recognised(raw: BinaryIO) -> bool:
+def recognised(raw: guard.File) -> bool:
   """Whether this is HDF5: its signature begins the file, or stands at 512, 1024, 2048, ..."""
   at, end = 0, raw.seek(0, 2)
   while at < end:
@@ -99,7 +99,7 @@ def _keys(file) -> list[str]:
     if isinstance(item, h5py.Group) and form(item):
       groups.append(key)
     if isinstance(item, h5py.Group) and not form(item):
-      found.extend(f'{key}/{name}' for name in item if _link(item, name))
+      found.extend(f'{key}/{name}' for name in item.keys() if _link(item, name))
     elif not any(key.startswith(f'{group}/') for group in groups):
       found.append(key)
   found.extend(name for name in file if _link(file, name))

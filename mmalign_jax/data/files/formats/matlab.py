@@ -7,7 +7,6 @@ array. Objects of MATLAB classes (string, table, datetime, function handles) are
 
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO
 
 import numpy as np
 
@@ -61,7 +60,7 @@ def indices(shape: Iterable[int]) -> list[str]:
 # -- v4 to v7 --------------------------------------------------------------------------------------
 
 
-def _of_v4(raw: BinaryIO, size: int, key: str | None) -> Leaves:
+def _of_v4(raw: guard.File, size: int, key: str | None) -> Leaves:
   """Arrays alone: v4 has nothing else."""
   import scipy.io  # slow to import, and seldom needed
   raw.seek(0)
@@ -71,14 +70,14 @@ def _of_v4(raw: BinaryIO, size: int, key: str | None) -> Leaves:
     yield name, lambda name=name: _load_v4(raw, name, size)
 
 
-def _load_v4(raw: BinaryIO, name: str, size: int) -> np.ndarray:
+def _load_v4(raw: guard.File, name: str, size: int) -> np.ndarray:
   import scipy.io
   raw.seek(0)
   found = scipy.io.loadmat(raw, variable_names=[name])[name]
   return sparse.filled(found, size) if hasattr(found, 'toarray') else found
 
 
-def _of_v5(raw: BinaryIO, size: int, key: str | None) -> Leaves:
+def _of_v5(raw: guard.File, size: int, key: str | None) -> Leaves:
   """Every variable, or those that may hold `key`."""
   for name, parse in matlab5.variables(raw, size):
     if key is None or key.startswith(name):
@@ -145,7 +144,7 @@ def _items(name: str, item, size: int, depth: int) -> Leaves:
     elif hdf5.form(item):
       yield name, lambda: hdf5.matrix(item, size, [])
     else:
-      for field in item:
+      for field in item.keys():
         inner = hdf5.inside(item, field)
         join = '.' if kind == 'struct' else '/'
         yield from _items(f'{name}{join}{field}', inner, size, depth + 1)

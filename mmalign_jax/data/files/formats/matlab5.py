@@ -5,11 +5,12 @@ its own memory. Here every element lies within the one that holds it, and no cou
 """
 
 import dataclasses
+import io
 import math
 import mmap
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Literal
 
 import numpy as np
 
@@ -24,6 +25,8 @@ _CLASSES = {1: 'cell', 2: 'struct', 3: 'object', 4: 'char', 5: 'sparse', 6: 'f8'
 _COMPLEX, _LOGICAL = 0x800, 0x200
 _DEEP = 16       # elements within each other
 _HEAD = 2**12    # bytes that hold the name of a packed variable
+
+Order = Literal['<', '>']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,8 +60,9 @@ class Array:
 class _Elements:
   """The elements in a stretch of bytes, one after the other."""
 
-  def __init__(self, view: memoryview, order: str):
-    self.view, self.order, self.at = view, order, 0
+  def __init__(self, view: memoryview, order: Order):
+    self.view, self.at = view, 0
+    self.order: Order = order
 
   def __bool__(self) -> bool:
     return self.at + 8 <= len(self.view)
@@ -95,20 +99,20 @@ class _Elements:
     return bytes(self.next()[1]).decode('utf-8', 'replace').rstrip('\0')
 
 
-def recognised(raw: BinaryIO) -> bool:
+def recognised(raw: guard.File) -> bool:
   """Whether the head of a file is of v5 to v7."""
   raw.seek(0)
   return raw.read(128)[126:] in (b'IM', b'MI')
 
 
-def variables(raw: BinaryIO, size: int) -> Iterator[tuple[str, Callable[[], object]]]:
+def variables(raw: guard.File, size: int) -> Iterator[tuple[str, Callable[[], object]]]:
   """Each variable of a file by name, and how to parse it.
 
   Args:
     raw: an open file, or what one unpacked to in memory.
     size: bytes of the file, for the bound on what is packed.
   """
-  view = (raw.getbuffer() if hasattr(raw, 'getbuffer') else
+  view = (raw.getbuffer() if isinstance(raw, io.BytesIO) else
           memoryview(mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ)))
   order = '<' if bytes(view[126:128]) == b'IM' else '>'
   elements = _Elements(view[128:], order)
@@ -138,14 +142,14 @@ def _inflated(data: memoryview, size: int) -> memoryview:
   return memoryview(found)
 
 
-def _parsed(view: memoryview, order: str, size: int):
+def _parsed(view: memoryview, order: Order, size: int):
   kind, data = _Elements(view, order).next()
   if kind != _MATRIX:
     raise ValueError(f'a variable of the unknown type {kind}')
   return _matrix(data, order, size, 0)
 
 
-def _name(view: memoryview, order: str) -> str:
+def _name(view: memoryview, order: Order) -> str:
   parts = _Elements(view, order)
   flags = parts.numbers()
   if _kind(flags) != 'opaque':
@@ -159,7 +163,7 @@ def _kind(flags: np.ndarray) -> str:
   return _CLASSES[int(flags[0]) & 0xff]
 
 
-def _matrix(view: memoryview, order: str, size: int | None, depth: int):
+def _matrix(view: memoryview, order: Order, size: int | None, depth: int):
   """One variable, or what lies in a cell; size: of the file, where this was packed in it."""
   if depth > _DEEP:
     raise ValueError(f'cells within cells, more than {_DEEP} deep')
@@ -194,7 +198,7 @@ def _matrix(view: memoryview, order: str, size: int | None, depth: int):
   return _array(parts, kind, int(flags[0]), shape, size)
 
 
-def _inner(parts: _Elements, order: str, size: int | None, depth: int):
+def _inner(parts: _Elements, order: Order, size: int | None, depth: int):
   kind, data = parts.next()
   if kind != _MATRIX:
     raise ValueError(f'a cell of the unknown type {kind}')
@@ -211,7 +215,7 @@ def _array(parts: _Elements, kind: str, flags: int, shape: tuple[int, ...],
            size: int | None) -> Array:
   left = lambda: _Elements(parts.view[parts.at:], parts.order)
   if flags & _COMPLEX:
-    def load():
+    def load() -> np.ndarray:
       raise ValueError('complex numbers; save real(x) and imag(x)')
   elif kind == 'char':
     load = lambda: _text(*left().next(), parts.order, shape)
@@ -234,7 +238,7 @@ def _numbers(found: np.ndarray, kind: str, logical: bool, shape: tuple[int, ...]
   return found != 0 if logical else found
 
 
-def _text(kind: int, data: memoryview, order: str, shape: tuple[int, ...]) -> np.ndarray:
+def _text(kind: int, data: memoryview, order: Order, shape: tuple[int, ...]) -> np.ndarray:
   """Rows of characters as texts [rows]."""
   if len(shape) != 2 or kind not in (1, 2, 4, 16, 17, 18):
     raise ValueError(f'text of shape {shape} and type {kind}')

@@ -4,10 +4,10 @@ The header of every array is held against the bytes that follow it before memory
 Archives are read member by member and never unpacked to disk: a name in them is a key, no path.
 """
 
+import io
 import pathlib
 import zipfile
 from collections.abc import Callable
-from typing import BinaryIO
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def npy(path: pathlib.Path) -> Store:
   return Store(str(path), ('',), read, remarks=remarks)
 
 
-def _array(file: BinaryIO, there: int, size: int | None = None) -> np.ndarray:
+def _array(file: io.BufferedIOBase, there: int, size: int | None = None) -> np.ndarray:
   """The array of an open .npy file of `there` bytes, packed in `size` bytes if that is given."""
   version = np.lib.format.read_magic(file)
   if version not in _HEADERS:
@@ -94,7 +94,9 @@ def _member(file: zipfile.ZipFile, info: zipfile.ZipInfo, there: int, size: int)
   if stored:
     guard.sized((info.file_size,), 1, held=there)
   with file.open(info) as member:
-    return _array(member, info.file_size, None if stored else size)
+    # a ZipExtFile, which typeshed does not say
+    return _array(member, info.file_size,  # pyright: ignore[reportArgumentType]
+                  None if stored else size)
 
 
 def _is_sparse(members: dict[str, zipfile.ZipInfo]) -> bool:
@@ -112,7 +114,8 @@ def _sparse(read: Callable[[str], np.ndarray], members: dict[str, zipfile.ZipInf
     raise ValueError(f'a sparse matrix of form {form!r}; known: {", ".join(_SPARSE)}')
   shape, data, *rest = read('shape'), *map(read, _SPARSE[form])
   if form in sparse.COMPRESSED:
-    return sparse.compressed(form, shape, data, *rest, size)
+    indices, indptr = rest
+    return sparse.compressed(form, shape, data, indices, indptr, size)
   if np.shape(shape) != (2,):
     raise ValueError(f'shape {np.shape(shape)} of a sparse matrix is not (rows, columns)')
   make = getattr(scipy.sparse, f'{form}_array')

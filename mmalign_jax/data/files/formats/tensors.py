@@ -5,7 +5,8 @@ import json
 import pathlib
 import warnings
 import zipfile
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def safetensors(path: pathlib.Path) -> Store:
     return Store(str(path), tuple(_header(file)), read, remarks=remarks)
 
 
-def _header(file: BinaryIO) -> dict[str, dict]:
+def _header(file: guard.File) -> dict[str, dict]:
   """What the file says of each tensor: dtype, shape, data_offsets from the end of the header."""
   there = guard.length(file)
   size = int.from_bytes(file.read(8), 'little')
@@ -54,7 +55,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
   return found
 
 
-def _tensor(file: BinaryIO, entry: dict) -> np.ndarray:
+def _tensor(file: guard.File, entry: dict) -> np.ndarray:
   """The tensor of one entry; the file stands at the end of its header."""
   name, shape, offsets = (entry.get(field) for field in ('dtype', 'shape', 'data_offsets'))
   if not (isinstance(name, str) and _whole(shape) and _whole(offsets) and len(offsets) == 2):
@@ -72,7 +73,7 @@ def _tensor(file: BinaryIO, entry: dict) -> np.ndarray:
   return guard.taken(file, end - start).view(dtype).reshape(shape)
 
 
-def _whole(numbers) -> bool:
+def _whole(numbers) -> TypeGuard[list[int]]:
   return isinstance(numbers, list) and all(type(n) is int and n >= 0 for n in numbers)
 
 
@@ -96,7 +97,7 @@ def torch(path: pathlib.Path) -> Store:
     ValueError: torch is not installed, or the file holds anything but tensors.
   """
   try:
-    import torch as library
+    import torch as library  # pyright: ignore[reportMissingImports]  is optional
   except ImportError as error:
     raise ValueError(f'{path}: reading it needs torch, which is not installed: install it, or save '
                      'the tensors as .safetensors or .npz') from error
@@ -124,7 +125,7 @@ def torch(path: pathlib.Path) -> Store:
   return Store(str(path), tuple(found), read, remarks=remarks)
 
 
-def _check_archive(file: BinaryIO, size: int) -> None:
+def _check_archive(file: guard.File, size: int) -> None:
   """What a zip archive unpacks to is bounded; older files are one stream that is not packed."""
   if zipfile.is_zipfile(file):
     with zipfile.ZipFile(file) as archive:
@@ -132,7 +133,7 @@ def _check_archive(file: BinaryIO, size: int) -> None:
   file.seek(0)
 
 
-def _named(value, name: str, library):
+def _named(value, name: str, library) -> Iterator[tuple[str, Any]]:
   """(name, tensor) of a tensor, or of the dicts and lists that hold them."""
   if isinstance(value, library.Tensor):
     yield name, value

@@ -1,0 +1,128 @@
+"""A study of few labels: settings chosen on validation rows, stage by stage, and what stays."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from mmalign_jax.studies.strength import report, tuning
+from mmalign_jax.studies.strength.plan import defaults, from_settings
+from mmalign_jax.studies.strength.run import run_study
+
+TINY = dict(
+    generator='pairs', task='auto', data='digits', n_labelled=(3, 10), lam=(0.0, 1.0), seed=(0, 1),
+    align_on=('pairs', 'labelled'), steps=8, depth=1, width=8, projection_width=4, batch_size=32,
+    n_align=64, tune_learning_rate=(5e-3, 1e-2), tune_components=(10, 0), tune_seeds=2)
+
+
+@pytest.fixture(scope='module')
+def found(tmp_path_factory):
+  """(study, its data set, its folder)."""
+  study, folder = from_settings(TINY), tmp_path_factory.mktemp('few')
+  return study, run_study(study, folder, progress=False), folder
+
+
+def test_results_have_the_dimensions_of_the_contract(found):
+  _, dataset, _ = found
+  assert set(dataset['accuracy'].dims) == {'n_labelled', 'align_on', 'lam', 'seed', 'encoder'}
+  assert set(dataset['validation'].dims) == set(dataset['accuracy'].dims)
+  summary = report.summarise(dataset, resamples=50)
+  assert len(summary) == 2 * 2 * 2
+  assert {(row['n_labelled'], row['align_on'], row['encoder']) for row in summary} == {
+      (n, on, e) for n in (3, 10) for on in ('pairs', 'labelled') for e in (1, 2)}
+  assert {'best_lam', 'gain', 'gain_interval', 'shape'} <= set(summary[0])
+
+
+def test_what_is_aligned_does_not_matter_at_strength_0(found):
+  _, dataset, _ = found
+  at_0 = dataset['accuracy'].sel(lam=0.0)
+  np.testing.assert_array_equal(at_0.sel(align_on='pairs'), at_0.sel(align_on='labelled'))
+  at_1 = dataset['accuracy'].sel(lam=1.0)
+  assert (at_1.sel(align_on='pairs') != at_1.sel(align_on='labelled')).any()
+
+
+def test_the_best_on_validation_rows_is_used_at_all_strengths(found):
+  study, dataset, folder = found
+  with xr.open_zarr(folder / 'tuning/baseline/results.zarr', zarr_format=2) as stage:
+    mean = stage['validation'].mean(['encoder', 'seed'])
+    assert mean.sizes == {'n_labelled': 2, 'learning_rate': 2, 'components': 2}
+    chosen = {row['n_labelled']: row for row in json.loads(dataset.attrs['tuning'])['at_0']}
+    for budget, row in chosen.items():
+      own = mean.sel(n_labelled=budget)
+      assert row['validation'] == pytest.approx(float(own.max()))
+      assert float(own.sel(learning_rate=row['learning_rate'],
+                           components=row['components'])) == pytest.approx(float(own.max()))
+    for seed in (0, 1):  # the grid at lam = 0 is the chosen cell of the stage without alignment
+      for budget, row in chosen.items():
+        np.testing.assert_allclose(
+            dataset['accuracy'].sel(n_labelled=budget, lam=0.0, seed=seed, align_on='pairs'),
+            stage['accuracy'].sel(n_labelled=budget, seed=seed, components=row['components'],
+                                  learning_rate=row['learning_rate']), atol=1e-6)
+
+
+def test_the_gain_is_of_two_tuned_sides(found):
+  study, dataset, folder = found
+  made = json.loads(dataset.attrs['tuning'])
+  assert len(made['gains']) == 4 and all(row['lam'] == 1.0 for row in made['at_best'])
+  with xr.open_zarr(folder / 'tuning/final/results.zarr', zarr_format=2) as final:
+    for row in made['gains']:
+      at = dict(n_labelled=row['n_labelled'], encoder=row['encoder'])
+      base = dataset['accuracy'].sel(lam=0.0, align_on='pairs', **at)
+      assert row['gain'] == pytest.approx(float((final['accuracy'].sel(at) - base).mean()), abs=2e-3)  # folds weigh alike
+      assert row['gain_interval'] is None  # of two seeds
+  said = report.write(dataset, folder, resamples=50, figures=False)
+  assert 'chosen at lam = 0' in said and (folder / 'tuning.json').exists()
+
+
+def test_what_is_done_stays(found, tmp_path):
+  study, dataset, _ = found
+  run_study(tuning.baseline(study), tmp_path / tuning.FOLDERS['baseline'], progress=False)
+  before = {p: p.stat().st_mtime_ns for p in (tmp_path / 'tuning/baseline/chunks').glob('*.npz')}
+  again = run_study(study, tmp_path, progress=False)
+  assert before == {p: p.stat().st_mtime_ns
+                    for p in (tmp_path / 'tuning/baseline/chunks').glob('*.npz')}
+  xr.testing.assert_allclose(again['accuracy'], dataset['accuracy'], atol=1e-6)
+  assert again.attrs['tuning'] == dataset.attrs['tuning']
+  other = dataclasses.replace(study, settings={**study.settings, 'tune_seeds': 1})
+  with pytest.raises(ValueError, match='tune_seeds'):
+    run_study(other, tmp_path, progress=False)
+
+
+def test_shards_of_one_folder_are_the_whole(found, tmp_path):
+  study, dataset, _ = found
+  assert run_study(study, tmp_path, shard=(1, 2), progress=False) is None
+  both = run_study(study, tmp_path, shard=(2, 2), progress=False)
+  xr.testing.assert_allclose(both['accuracy'], dataset['accuracy'], atol=1e-6)
+  assert both.attrs['tuning'] == dataset.attrs['tuning']
+
+
+@pytest.mark.parametrize('changed, words', [
+    ({'n_labelled': (3, 500)}, "n_labelled=500: digits has 123 labels of class "),
+    ({'n_pairs': (10,)}, 'n_pairs=10 must be from the 100 labelled to the 1248 training samples'),
+    ({'n_pairs': (5000,)}, 'n_pairs=5000 must be from'),
+    ({'components': (64,), 'tune_components': ()}, 'components=64 is more than the 32 of digits'),
+    ({'components': (8,)}, 'components=(8,) has no effect: tune_components says'),
+    ({'lam': (0.5, 1.0)}, 'lam=(0.5, 1.0) must hold 0, for which settings are tuned'),
+    ({'lam_1': (0.0, 1.0)}, 'lam_1=(0.0, 1.0): settings are tuned for one strength, lam'),
+    ({'align_on': ('all',)}, "align_on 'all' is unknown; known: labelled, pairs"),
+    ({'n_train': (512, 600)}, 'n_train=(512, 600) has no effect: n_labelled and n_pairs say'),
+    ({'data': 'cora', 'data_dir': '/nowhere'}, "no few_labels/Cora.mat in data_dir='/nowhere'"),
+    ({'data_dir': 'x', 'data': 'digits.npz'}, "data_dir='x' has no effect: data='digits.npz'"),
+    ({'generator': 'paired'}, 'is not a setting of generator')])
+def test_what_cannot_be_is_one_line(changed, words):
+  with pytest.raises((ValueError, FileNotFoundError)) as error:
+    from_settings({**TINY, **changed})
+  assert words in str(error.value) and '\n' not in str(error.value)
+
+
+def test_where_all_is_labelled_pairs_say_nothing_new():
+  study = from_settings({**TINY, 'n_labelled': (0,), 'tune_components': (), 'tune_seeds': 5,
+                         'tune_learning_rate': ()})
+  assert 'aligning all pairs is aligning the labelled ones' in study.notes[-1]
+
+
+def test_budgets_are_those_that_the_data_allow():
+  assert from_settings({**TINY, 'n_labelled': ()}).axes['n_labelled'] == (3, 10, 30)
+  assert defaults()['n_labelled'] == (0,)
