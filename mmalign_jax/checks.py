@@ -12,9 +12,9 @@ from mmalign_jax.types import COMPUTE_DTYPES, NAMES, Hyper, Range, Spec, lookup
 
 RANGES = {  # of the traced settings, where a generator does not say more in its own row
     'temperature': Range(1e-6), 'learning_rate': Range(1e-12), 'n_train': Range(1, 2**24, True),
-    **{name: Range(0, len(known) - 1, True) for name, known in NAMES.items()}, 'transform_depth': Range(0, 1000, True),
-    'level': Range(0, whole=True), 'mismatched': Range(0, 1), 'flipped': Range(0, 1),
-    'seed': Range(0, settings.MOST_SEED, True)}
+    **{name: Range(0, len(known) - 1, True) for name, known in NAMES.items()},
+    'transform_depth': Range(0, 1000, True), 'level': Range(0, whole=True),
+    'mismatched': Range(0, 1), 'flipped': Range(0, 1), 'seed': Range(0, settings.MOST_SEED, True)}
 _MOST = {'depth': 1000, 'width': 2**16, 'projection_width': 2**16, 'batch_size': 2**20,
          'steps': 10**9, 'max_train': 2**24, 'neighbors': 2**20, 'n_align': 2**20}
 SEED = whole(0, settings.MOST_SEED, strict=True)

@@ -70,7 +70,8 @@ def test_the_gain_is_of_two_tuned_sides(found):
     for row in made['gains']:
       at = dict(n_labelled=row['n_labelled'], encoder=row['encoder'])
       base = dataset['accuracy'].sel(lam=0.0, align_on='pairs', **at)
-      assert row['gain'] == pytest.approx(float((final['accuracy'].sel(at) - base).mean()), abs=2e-3)  # folds weigh alike
+      assert row['gain'] == pytest.approx(
+          float((final['accuracy'].sel(at) - base).mean()), abs=2e-3)  # folds weigh alike
       assert row['gain_interval'] is None  # of two seeds
   said = report.write(dataset, folder, resamples=50, figures=False)
   assert 'chosen at lam = 0' in said and (folder / 'tuning.json').exists()

@@ -66,7 +66,7 @@ def test_budgets_are_nested_and_differ_by_seed():
 def test_what_is_aligned_begins_with_the_labelled_rows(settings, aligned):
   y = np.arange(40, dtype=np.int32) % CLASSES
   data = dataclasses.replace(
-      pair_source.tables(prepared.prepare(made())), y=y, labelled=np.arange(40) < 30)
+      prepared.tables(prepared.prepare(made())), y=y, labelled=np.arange(40) < 30)
   draws = pair_source.draw(
       data, named.hyper(**{'n_labelled': 2, **settings}), jax.random.key(0), 40)
   assert int(draws.n_aligned) == aligned
@@ -154,14 +154,14 @@ def test_three_sides_are_their_three_pairs():
 
 
 def test_without_alignment_is_strength_0():
-  data = pair_source.tables(prepared.prepare(made()))
+  data = prepared.tables(prepared.prepare(made()))
   hypers = sweep.grid({'n_labelled': (2, 0), 'seed': (0, 1)}, lam=0.0, learning_rate=1e-2)
   run = lambda spec: sweep.run_sweep(spec, hypers, tables=data, chunk=2)
   assert_close(run(SPEC).sides, run(dataclasses.replace(SPEC, loss='')).sides, atol=1e-6)
 
 
 def test_training_stops_where_it_is_told():
-  data = pair_source.tables(prepared.prepare(made()))
+  data = prepared.tables(prepared.prepare(made()))
   run = lambda steps, stop: sweep.run_sweep(
       dataclasses.replace(SPEC, steps=steps),
       sweep.grid({'seed': (0, 1)}, lam=0.5, n_labelled=2, train_steps=stop), tables=data, chunk=2)

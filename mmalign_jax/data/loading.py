@@ -7,8 +7,8 @@ from mmalign_jax.data.prepared import Prepared
 
 
 def load_pairs(data: str, *, data_dir: str = '', x1: str = '', x2: str = '', x3: str = '',
-               y: str = '', group: str = '', id: str = '', task: str = 'auto', classes: int = 0, sep: str = '',
-               decimal: str = '', header: str = 'auto', index: str = 'auto',
+               y: str = '', group: str = '', id: str = '', task: str = 'auto', classes: int = 0,
+               sep: str = '', decimal: str = '', header: str = 'auto', index: str = 'auto',
                missing: str = 'refuse', layers: str = 'auto', pool: str = '',
                test_fraction: float = prepared.TEST_FRACTION, split_seed: int = 0,
                n_validation: int = prepared.VALIDATION,

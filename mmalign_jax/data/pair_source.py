@@ -1,4 +1,4 @@
-"""`Prepared` pairs as the source of a cell: which labels it may learn from, and what it aligns.
+"""Prepared pairs as the source of a cell: which labels it may learn from, and what it aligns.
 
 A budget of labels is drawn by the seed, alike for all strengths: in a random order of each class
 the first `n_labelled`, so that a smaller budget is part of a larger one.
@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax import rng
-from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.types import ALIGN_ON, Array, Draws, Frames, Hyper, Key, PyTree, Range, Test
 
 SETTINGS = ('n_labelled', 'n_pairs', 'align_on', 'components', 'train_steps')
@@ -24,9 +23,9 @@ WORDS = {'n_labelled': ('labels a class', 'labels'),
 
 @struct.dataclass
 class PairTables:
-  """Arrays of `Prepared`: x of every side [N, C] or Frames, present of every side [N], y [N] (0 where there
-  is none), labelled [N] bool, spread of every side [C]; validation, test: (x [M, C], y [M], fold
-  [M]) of every side; unseen of every side [U, C]."""
+  """Arrays of `prepared.Prepared`: x of every side [N, C] or Frames, present of every side [N], y
+  [N] (0 where there is none), labelled [N] bool, spread of every side [C]; validation, test: (x [M, C],
+  y [M], fold [M]) of every side; unseen of every side [U, C]."""
   x: tuple[PyTree, ...]
   present: tuple[Array, ...]
   y: Array
@@ -37,15 +36,6 @@ class PairTables:
   unseen: tuple[PyTree, ...]
   n_folds: int = struct.field(pytree_node=False)
   n_outputs: int = struct.field(pytree_node=False)
-
-
-def tables(data: Prepared) -> PairTables:
-  """The arrays of prepared pairs, those of rows without a label filled with 0."""
-  judged = lambda of: tuple((one.x, one.y, one.fold) for one in of)
-  return PairTables(
-      data.x, data.present, jnp.where(data.labelled, data.y, 0).astype(data.y.dtype), data.labelled,
-      data.spread, judged(data.validation), judged(data.test), data.unseen, data.n_folds,
-      len(data.classes) or 1)
 
 
 def order(key: Key, y: Array, labelled: Array, n_labelled: Array) -> tuple[Array, Array]:

@@ -113,8 +113,8 @@ def _sequences(view: np.ndarray, missing: str,
   partly = step & np.isnan(view).any(axis=2)
   if partly.any() and missing != 'drop':
     n, t = np.argwhere(partly)[0]
-    raise ValueError(f'{where}: {partly.sum()} steps with some numbers missing, first at sample {n}, '
-                     f'step {t} (from 0); missing=drop takes them for no steps')
+    raise ValueError(f'{where}: {partly.sum()} steps with some numbers missing, first at sample '
+                     f'{n}, step {t} (from 0); missing=drop takes them for no steps')
   step &= ~partly
   gone: np.ndarray = ~step.any(axis=1)
   if gone.all():

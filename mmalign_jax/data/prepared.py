@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from mmalign_jax.data.files import splits
+from mmalign_jax.data.pair_source import PairTables
 from mmalign_jax.data.pairs import NO_CLASS, Pairs
 from mmalign_jax.types import Frames
 
@@ -36,9 +37,10 @@ class Judged:
 class Prepared:
   """Principal components of every side, or its sequences, and which rows are for what.
 
-  x: of every side [N, C] f32, or Frames, training rows, 0 where it is missing; present: of every side [N]
-  bool. y: [N] i32 with NO_CLASS, or f32 with NaN, where there is no label. spread: of every side
-  [C], root mean square of a column of x if only so many were kept; 1 of sequences. validation, test: of every side.
+  x: of every side [N, C] f32, or Frames, training rows, 0 where it is missing; present: of every
+  side [N] bool. y: [N] i32 with NO_CLASS, or f32 with NaN, where there is no label. spread: of every
+  side [C], root mean square of a column of x if only so many were kept; 1 of sequences. validation,
+  test: of every side.
   unseen: of every side [U, C], test rows that have all sides. most: labels a class, or in all,
   that a budget can have. n_folds: of the test rows.
   """
@@ -87,7 +89,8 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
   usable = np.logical_or.reduce(pairs.present)
   train, test = _split(pairs, test_fraction, split_seed)
   train, chosen = _set_aside(pairs, train, n_validation, split_seed)
-  train = np.sort(np.concatenate([train, np.flatnonzero(usable & ~pairs.labelled & ~_given(pairs))]))
+  alone = usable & ~pairs.labelled & ~_given(pairs)
+  train = np.sort(np.concatenate([train, np.flatnonzero(alone)]))
   center, scale = _units(pairs, train)
   y = pairs.y if pairs.classes else ((pairs.y - center) / scale).astype(np.float32)
   codes = None if pairs.group is None else pairs.group[test]
@@ -107,6 +110,15 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
       pairs.names, **fields, classes=pairs.classes, n_folds=int(fold.max()) + 1,
       notes=(*pairs.notes, _note(pairs, train, chosen, test, made)),
       fingerprint=_fingerprint(fields))
+
+
+def tables(data: Prepared) -> PairTables:
+  """The constants of a sweep; rows without a label have 0 there."""
+  judged = lambda of: tuple((one.x, one.y, one.fold) for one in of)
+  return PairTables(
+      data.x, data.present, np.where(data.labelled, data.y, 0).astype(data.y.dtype), data.labelled,
+      data.spread, judged(data.validation), judged(data.test), data.unseen, data.n_folds,
+      len(data.classes) or 1)
 
 
 def take(view: View, rows: np.ndarray) -> View:
@@ -222,8 +234,8 @@ def _note(pairs: Pairs, train: np.ndarray, chosen: np.ndarray, test: np.ndarray,
       f'none of the sequences {name!r} of up to {view.shape[1]} steps' for (_, spread), view, name
       in zip(made, pairs.views, pairs.names))
   how = 'given' if pairs.test is not None else 'made here'
-  return (f'split {how}: {len(train)} to train on, {labelled} of them labelled; {len(chosen)} labels '
-          f'to choose settings by; {len(test)} to test on. Principal components: {kept}')
+  return (f'split {how}: {len(train)} to train on, {labelled} of them labelled; {len(chosen)} '
+          f'labels to choose settings by; {len(test)} to test on. Principal components: {kept}')
 
 
 def _fingerprint(fields: dict) -> str:

@@ -64,8 +64,9 @@ def _split(raw: stores.Raw, test_groups: tuple[str, ...]) -> stores.Raw:
 
 
 def _emoji(folder: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
-  """Pictures and their names: features of vision.npz and of language.npz (none of the words replaced)."""
-  vision, language = (stores.STORES['.npz'](folder / f'{one}.npz') for one in ('vision', 'language'))
+  """Pictures and their names: features of vision.npz, and of language.npz with no word replaced."""
+  vision, language = (
+      stores.STORES['.npz'](folder / f'{one}.npz') for one in ('vision', 'language'))
   table = open_table(folder / 'captions.csv', Reading())
   arrays = {}
   for role in stores.sides_of(names):

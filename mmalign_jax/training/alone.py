@@ -99,8 +99,8 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
   (state, best, _, best_epoch), validation = jax.lax.scan(
       epoch, start, jnp.arange(protocol.epochs))
   return Trained(
-      best, score(outputs(module, best, test.x).prediction, test, spec=spec), best_epoch, validation,
-      ~finite(state.params))
+      best, score(outputs(module, best, test.x).prediction, test, spec=spec), best_epoch,
+      validation, ~finite(state.params))
 
 
 def step(state: TrainState, hyper: Hyper, x: Array, y: Array, *,

@@ -83,7 +83,8 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
 
   Args:
     store: the keys of one file.
-    asked: key of each role x1, x2, ..., y and group; '' for y is 'y', for group 'group' if it exists.
+    asked: key of each role x1, x2, ..., y and group; '' for y is 'y', for group 'group' if it is
+      there.
     reading: its layers and pool say how a view of three axes is read.
 
   Raises:
@@ -93,8 +94,9 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
   def halves(role: str) -> list[str]:
     return [f'{names[role]}_{part}' for part in ('train', 'test')]
   split = all(key in store.keys for role in (*sides_of(names), 'y') for key in halves(role))
-  keys: dict[str, dict[str, str]] = {role: dict(zip(('train', 'test'), halves(role))) if split else {'': name}
-          for role, name in names.items()}
+  keys: dict[str, dict[str, str]] = {
+      role: dict(zip(('train', 'test'), halves(role))) if split else {'': name}
+      for role, name in names.items()}
   if not asked['group']:  # the name 'group' needs no asking
     keys['group'] = ({'train': 'group_train', 'test': 'group_test'} if split else {'': 'group'})
     if not set(keys['group'].values()) <= set(store.keys):

@@ -111,8 +111,9 @@ def batch(x1: Array, x2: Array, y: Array, *, key: Key,
 
   Example:
     >>> bit = np.arange(320.0)[:, None] % 2
-    >>> spec = BatchSpec(width=4, depth=1, batch_size=16, steps=2, coupling_steps=2, checks=1, check_count=1)
-    >>> found = batch(bit, bit, bit[:, 0].astype(int), key=jax.random.key(0), spec=spec, null=1)  # doctest: +SKIP
+    >>> spec = BatchSpec(batch_size=16, steps=2, coupling_steps=2)  # far from enough
+    >>> y, key = bit[:, 0].astype(int), jax.random.key(0)
+    >>> found = batch(bit, bit, y, key=key, spec=spec, null=1)  # doctest: +SKIP
     >>> round(float(found.entropy), 2)  # doctest: +SKIP
     0.69
   """

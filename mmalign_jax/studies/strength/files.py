@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from mmalign_jax import checks, losses
-from mmalign_jax.data import loading, pair_source
+from mmalign_jax.data import loading, prepared
 from mmalign_jax.data.files import views
 from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.data.sources import ArrayTables
@@ -84,12 +84,13 @@ def _of_pairs(settings: Mapping[str, Any], loaded: Prepared) -> dict[str, Any]:
   n_rows, components = len(loaded.y), max(map(len, loaded.spread))
   few = [n for n in settings['n_pairs'] if 0 < n < most]
   if few or max(settings['n_pairs']) > n_rows:
-    raise ValueError(f'n_pairs={few[0] if few else max(settings["n_pairs"])} must be from the {most} '
-                     f'labelled to the {n_rows} training samples of {settings["data"]}')
+    wrong = few[0] if few else max(settings['n_pairs'])
+    raise ValueError(f'n_pairs={wrong} must be from the {most} labelled to the {n_rows} training samples of {settings["data"]}')
   if max(settings['components']) > components:
     raise ValueError(f'components={max(settings["components"])} is more than the {components} of '
                      f'{settings["data"]}')
-  return {'n_labelled': asked, 'n_train': (n_rows,), 'n_test': len(np.asarray(jax.tree.leaves(loaded.unseen[0])[0])),
+  n_test = len(np.asarray(jax.tree.leaves(loaded.unseen[0])[0]))
+  return {'n_labelled': asked, 'n_train': (n_rows,), 'n_test': n_test,
           'labelled_batch': min(settings['batch_size'], most)}
 
 
@@ -115,7 +116,7 @@ def notes(settings: Mapping[str, Any], loaded: views.PairedData | Prepared) -> t
 def tables(loaded: views.PairedData | Prepared) -> PyTree:
   """The constants of a sweep."""
   if isinstance(loaded, Prepared):
-    return pair_source.tables(loaded)
+    return prepared.tables(loaded)
   return ArrayTables(
       (loaded.x1_train, loaded.x2_train), loaded.y_train, (loaded.x1_test, loaded.x2_test),
       loaded.y_test, loaded.fold_test, loaded.n_folds, len(loaded.classes) or 1)

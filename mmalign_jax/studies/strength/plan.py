@@ -68,8 +68,8 @@ def defaults() -> dict[str, Any]:
   traced = {name: () if value is None else (value,) for name, value in _traced().items()}
   static = {name: value for name, value in named.static_fields(_most_sides()).items()
             if name not in _DERIVED}
-  return {'study': _KIND, 'name': 'study', **static, **traced, **{name: (known[0],) for name, known in NAMES.items()},
-          **TUNED, **files.DEFAULTS,
+  of_names = {name: (known[0],) for name, known in NAMES.items()}
+  return {'study': _KIND, 'name': 'study', **static, **traced, **of_names, **TUNED, **files.DEFAULTS,
           **RUN}
 
 

@@ -63,7 +63,8 @@ def _number(value: float) -> float | None:
 
 def table(summary: list[dict], dataset: xr.Dataset) -> Table:
   """The summary: accuracies in percent, gains in percentage points, 95 % intervals."""
-  settings = [name for name in map(str, dataset['accuracy_1'].dims) if any(name in row for row in summary)]
+  settings = [name for name in map(str, dataset['accuracy_1'].dims)
+              if any(name in row for row in summary)]
   head = [*settings, 'encoder', 'at lowest', 'best lam', '95 %', 'gain', '95 %', 'ceiling',
           'shape', 'so']
   return Table(head, [_cells(row, settings) for row in summary], (len(head) - 2, len(head) - 1))
