@@ -24,8 +24,8 @@ WORDS = {'n_labelled': ('labels a class', 'labels'),
 @struct.dataclass
 class PairTables:
   """Arrays of `prepared.Prepared`: x of every side [N, C] or Frames, present of every side [N], y
-  [N] (0 where there is none), labelled [N] bool, spread of every side [C]; validation, test: (x [M, C],
-  y [M], fold [M]) of every side; unseen of every side [U, C]."""
+  [N] (0 where there is none), labelled [N] bool, spread of every side [C]; validation, test: (x
+  [M, C], y [M], fold [M]) of every side; unseen of every side [U, C]."""
   x: tuple[PyTree, ...]
   present: tuple[Array, ...]
   y: Array

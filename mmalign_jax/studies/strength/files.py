@@ -85,7 +85,8 @@ def _of_pairs(settings: Mapping[str, Any], loaded: Prepared) -> dict[str, Any]:
   few = [n for n in settings['n_pairs'] if 0 < n < most]
   if few or max(settings['n_pairs']) > n_rows:
     wrong = few[0] if few else max(settings['n_pairs'])
-    raise ValueError(f'n_pairs={wrong} must be from the {most} labelled to the {n_rows} training samples of {settings["data"]}')
+    raise ValueError(f'n_pairs={wrong} must be from the {most} labelled to the '
+                     f'{n_rows} training samples of {settings["data"]}')
   if max(settings['components']) > components:
     raise ValueError(f'components={max(settings["components"])} is more than the {components} of '
                      f'{settings["data"]}')

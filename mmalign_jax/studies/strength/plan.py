@@ -69,8 +69,8 @@ def defaults() -> dict[str, Any]:
   static = {name: value for name, value in named.static_fields(_most_sides()).items()
             if name not in _DERIVED}
   of_names = {name: (known[0],) for name, known in NAMES.items()}
-  return {'study': _KIND, 'name': 'study', **static, **traced, **of_names, **TUNED, **files.DEFAULTS,
-          **RUN}
+  return {'study': _KIND, 'name': 'study', **static, **traced, **of_names, **TUNED,
+          **files.DEFAULTS, **RUN}
 
 
 def _most_sides() -> int:

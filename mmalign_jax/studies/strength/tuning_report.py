@@ -10,8 +10,8 @@ from mmalign_jax.reports.document import Section, Table, Words
 _WORDS = (
     'Settings were chosen on validation rows, whose labels are beside the budget: for no '
     'alignment, which all strengths above then use, and again for the strength of the highest '
-    'validation accuracy. The gain is that of the second over the first on test rows, which chose nothing; '
-    'intervals are of 95 %, by Student\'s t over seeds and over folds of the test rows.')
+    'validation accuracy. The gain is that of the second over the first on test rows, which chose '
+    'nothing; intervals are of 95 %, by Student\'s t over seeds and over folds of the test rows.')
 
 
 def sections(dataset: xr.Dataset) -> list[Section]:
