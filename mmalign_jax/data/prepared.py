@@ -39,7 +39,8 @@ class Prepared:
 
   x: of every side [N, C] f32, or Frames, training rows, 0 where it is missing; present: of every
   side [N] bool. y: [N] i32 with NO_CLASS, or f32 with NaN, where there is no label. spread: of
-  every side [C], root mean square of a column of x if only so many were kept; 1 of sequences. validation,
+  every side [C], root mean square of a column of x if only so many were kept; 1 of sequences.
+  validation,
   test: of every side.
   unseen: of every side [U, C], test rows that have all sides. most: labels a class, or in all,
   that a budget can have. n_folds: of the test rows.
