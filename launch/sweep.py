@@ -46,7 +46,7 @@ def main(_) -> None:
 
 def load_libraries() -> None:
   """What an answer needs, and is slow to import."""
-  for name in ('xarray', 'matplotlib.figure', 'scipy.stats'):
+  for name in ('xarray', 'scipy.special', *(('matplotlib.figure',) if FLAGS.figures else ())):
     importlib.import_module(name)
 
 
