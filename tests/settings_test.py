@@ -22,7 +22,7 @@ def idle(monkeypatch):
   """Fails where a plan makes tables, reads data or traces a program."""
   def work(*_, **__):
     raise AssertionError('work has begun')
-  for module, name in ((study, 'make_tables'), (study.views, 'load_paired'), (study, 'traceable'),
+  for module, name in ((study, 'make_tables'), (study.files, 'load'), (study, 'traceable'),
                        (emergence, 'make_tables'), (emergence, 'traceable'), (train_plan, 'fits')):
     monkeypatch.setattr(module, name, work)
 
@@ -60,7 +60,7 @@ def test_every_setting_has_a_rule_and_its_default_passes(kind):
 @pytest.mark.parametrize('kind, name', FIELDS)
 def test_a_bad_value_is_one_line_that_names_it_before_any_work(kind, name, idle):
   generator = {'generator': 'paired', 'data': 'digits'} if kind == 'strength' and (
-      name in study._DATA or name == 'task') else {}
+      name in study.files.DEFAULTS or name == 'task') else {}
   for value in bad_values(kind, name):
     with pytest.raises(ValueError) as caught:
       PLANS[kind].from_settings(generator | {name: value})
