@@ -30,7 +30,8 @@ setup(
     ],
     extras_require={
         'test': ['pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6.100', 'ruff>=0.9',
-                 'cvxpy>=1.5', 'clarabel>=0.9', 'anndata>=0.11', 'mudata>=0.3', *DOCS],
+                 'basedpyright>=1.31', 'cvxpy>=1.5', 'clarabel>=0.9', 'anndata>=0.11',
+                 'mudata>=0.3', *DOCS],
         'docs': DOCS,
         'bio': ['anndata>=0.11', 'mudata>=0.3'],
         'bench': ['torch>=2.5', 'cvxpy>=1.5', 'clarabel>=0.9', 'dit>=2.3'],

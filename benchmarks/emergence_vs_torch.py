@@ -32,8 +32,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import losses, rng
-from mmalign_jax.encoders import sides
 from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.encoders import sides
 from mmalign_jax.runs import devices as parallel
 from mmalign_jax.studies.emergence import plan, run as emergence_run
 from mmalign_jax.training import alone

@@ -13,10 +13,13 @@ import time
 
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # small matrices, many of them
 
-from mmalign_jax.cli.decompose import report  # noqa: E402
-from mmalign_jax.information.samples import Plan, answer  # noqa: E402
-from mmalign_jax.cli.decompose import command, request  # noqa: E402
+from mmalign_jax.cli.decompose import (  # noqa: E402
+  command,
+  report,  # noqa: E402
+  request,
+)
 from mmalign_jax.information import ATOMS  # noqa: E402
+from mmalign_jax.information.samples import Plan, answer  # noqa: E402
 from mmalign_jax.runs.devices import cores  # noqa: E402
 
 MARKS = {'present': '**{}**', 'undecided at this n': '{} ?', 'not distinguishable from chance': '0'}

@@ -32,7 +32,13 @@ from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.runs import devices
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.training.sweep import (
-    batch_rows, chunk_size, grid, make_tables, run_cell, run_sweep)
+  batch_rows,
+  chunk_size,
+  grid,
+  make_tables,
+  run_cell,
+  run_sweep,
+)
 from mmalign_jax.types import Batch, Hyper, PyTree, Spec, TrainState
 
 try:

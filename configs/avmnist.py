@@ -6,6 +6,7 @@ images' variance removed. Any value can be overridden by its name, as in --confi
 
 from ml_collections import ConfigDict
 from ml_collections.config_dict import placeholder
+
 from mmalign_jax.studies.train.plan import defaults
 
 

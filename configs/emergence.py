@@ -7,6 +7,7 @@ task bits, of 8, that are not shared.
 """
 
 from ml_collections import ConfigDict
+
 from mmalign_jax.studies.emergence.plan import defaults
 
 

@@ -11,6 +11,7 @@ at lam = 0 on further labels, `n_validation` a class; and again for the best str
 """
 
 from ml_collections import ConfigDict
+
 from mmalign_jax.data.files.reading import parse
 from mmalign_jax.data.published import DATASETS
 from mmalign_jax.studies.strength.plan import defaults

@@ -6,6 +6,7 @@ run of the same), or data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1][,
 """
 
 from ml_collections import ConfigDict
+
 from mmalign_jax.data.files.reading import parse
 from mmalign_jax.studies.strength.plan import defaults
 

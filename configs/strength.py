@@ -6,6 +6,7 @@ atoms; per_encoder: one strength for each encoder. Any value can be overridden b
 """
 
 from ml_collections import ConfigDict
+
 from mmalign_jax.studies.strength.plan import defaults
 
 

@@ -6,9 +6,9 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from mmalign_jax import cli
-from mmalign_jax.studies import registry
 from mmalign_jax.cli import preset
 from mmalign_jax.runs import devices
+from mmalign_jax.studies import registry
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file('config', None, 'What to train, as configs/avmnist.py[:ARGUMENT].')

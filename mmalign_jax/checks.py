@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from mmalign_jax import losses, named, settings, similarity
-from mmalign_jax.encoders import sides
 from mmalign_jax.data import sources
+from mmalign_jax.encoders import sides
 from mmalign_jax.settings import Rule, choice, of_range, whole
 from mmalign_jax.types import COMPUTE_DTYPES, NAMES, Hyper, Range, Spec, lookup
 

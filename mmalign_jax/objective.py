@@ -14,7 +14,6 @@ from mmalign_jax import losses
 from mmalign_jax.encoders import sides
 from mmalign_jax.types import Array, Batch, Hyper, Key, Numeric, Outputs, PyTree, Shape, Spec
 
-
 LOG_TEMPERATURE = 'log_temperature'  # its name among the parameters
 
 

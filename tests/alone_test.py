@@ -9,8 +9,8 @@ import optax
 import pytest
 
 from mmalign_jax import losses, rng
-from mmalign_jax.encoders import sides
 from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.encoders import sides
 from mmalign_jax.training import alone
 from mmalign_jax.training.sweep import make_tables
 from mmalign_jax.types import Hyper, Spec

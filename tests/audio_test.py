@@ -3,11 +3,11 @@
 import zipfile
 
 import digit_files
+from librosa_values import BANDS, FILE, LENGTHS, clip_of
 import numpy as np
 import pytest
-from librosa_values import BANDS, FILE, LENGTHS, clip_of
 
-from mmalign_jax.data.avmnist import wav as audio, spectra
+from mmalign_jax.data.avmnist import spectra, wav as audio
 
 # -- files ---------------------------------------------------------------------------------------
 

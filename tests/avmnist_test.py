@@ -9,7 +9,7 @@ import digit_files
 import numpy as np
 import pytest
 
-from mmalign_jax.data.avmnist import wav, originals, idx, knobs, spectra
+from mmalign_jax.data.avmnist import idx, knobs, originals, spectra, wav
 from mmalign_jax.data.avmnist.load import AVMNIST, load_avmnist
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

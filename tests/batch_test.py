@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from mmalign_jax.information import solver
+from mmalign_jax.information.convex import broja
+from mmalign_jax.information.decomposition import ATOMS
 from mmalign_jax.information.neural import coupling, nets as batch_nets
 from mmalign_jax.information.neural.estimate import BatchSpec, _atom, _runs, _versions, batch
 from mmalign_jax.information.neural.training import Cuts, discriminate, run
-from mmalign_jax.information.convex import broja
-from mmalign_jax.information.decomposition import ATOMS
 
 N, NOISE, FLIP = 2000, 0.3, 0.05
 KEY = jax.random.key(0)

@@ -8,9 +8,8 @@ import importlib
 import pathlib
 import pkgutil
 
-import pytest
-
 import cases
+import pytest
 
 AREAS = [name for _, name, _ in pkgutil.iter_modules(cases.__path__) if name != 'table']
 ROWS = [(area, row) for area in AREAS

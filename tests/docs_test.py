@@ -15,11 +15,20 @@ import sys
 from unittest import mock
 
 from absl import flags
+from documents import (
+  ROOT,
+  anchors,
+  cell_source,
+  commands,
+  examples,
+  fences,
+  links,
+  notebooks,
+  pages,
+)
 import numpy as np
 import pytest
 
-from documents import (
-    ROOT, anchors, cell_source, commands, examples, fences, links, notebooks, pages)
 import mmalign_jax
 from mmalign_jax import cli
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from mmalign_jax.studies.emergence import figures, report, published
+from mmalign_jax.studies.emergence import figures, published, report
 
 DIMS = ('unique', 'transform_depth', 'depth', 'seed')
 NAME = 'debiased_linear_cka'

@@ -15,8 +15,8 @@ import pytest
 import xarray as xr
 
 from mmalign_jax import cli
+from mmalign_jax.runs import devices as parallel, folder
 from mmalign_jax.studies import registry
-from mmalign_jax.runs import folder, devices as parallel
 from mmalign_jax.studies.emergence import plan as emergence, run as emergence_run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

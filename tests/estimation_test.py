@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from mmalign_jax import Hyper, Spec, rng, synthetic
-from mmalign_jax.information import ATOMS, broja, discrete, estimate
-from mmalign_jax.information import cross_check as checks
+from mmalign_jax.information import ATOMS, broja, cross_check as checks, discrete, estimate
 from mmalign_jax.information.estimation import CHANCE, PRESENT, UNDECIDED, holm, solved
 
 STATES = 4

@@ -9,8 +9,8 @@ import pytest
 from scipy import special
 
 from mmalign_jax import objective, types
-from mmalign_jax.encoders import sides
 from mmalign_jax.data.sources import SOURCES, ArrayTables
+from mmalign_jax.encoders import sides
 from mmalign_jax.training import evaluate, sweep
 from mmalign_jax.types import Hyper, Spec
 

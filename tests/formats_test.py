@@ -11,8 +11,8 @@ import pytest
 import safetensors.numpy
 import scipy.io
 import scipy.sparse
-
 import written
+
 from mmalign_jax.data.files import features, stores
 from mmalign_jax.data.files.formats import guard
 

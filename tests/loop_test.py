@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 from mmalign_jax import cli
-from mmalign_jax.studies.strength import plan as study, chunks as writers
+from mmalign_jax.studies.strength import chunks as writers, plan as study
 from mmalign_jax.studies.strength.run import run_study
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from mmalign_jax.studies.strength.optimum import (
-    MIN_SEEDS, choices, cross_fit, interval, optimum, shape_of)
+  MIN_SEEDS,
+  choices,
+  cross_fit,
+  interval,
+  optimum,
+  shape_of,
+)
 
 LAM = np.arange(6) / 5
 

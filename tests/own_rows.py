@@ -10,11 +10,12 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
+
 from mmalign_jax import information, losses, similarity
-from mmalign_jax.encoders import sides
-from mmalign_jax.studies import registry
-from mmalign_jax.generators import synthetic
 from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.encoders import sides
+from mmalign_jax.generators import synthetic
+from mmalign_jax.studies import registry
 from mmalign_jax.studies.strength import plan, study as strength
 from mmalign_jax.types import Range
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from mmalign_jax import named, objective
-from mmalign_jax.encoders import sides
-from mmalign_jax.encoders import audio, layers, vision
+from mmalign_jax.encoders import audio, layers, sides, vision
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.types import Batch, Frames, Hyper, Spec
 

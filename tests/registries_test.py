@@ -95,10 +95,10 @@ def test_a_shard_of_it_is_merged(swept, tmp_path):
 def own(monkeypatch):
   """own_rows in this process, taken out again."""
   from mmalign_jax import information, losses, similarity
-  from mmalign_jax.encoders import sides
-  from mmalign_jax.studies import registry as studies
   from mmalign_jax.data import sources
+  from mmalign_jax.encoders import sides
   from mmalign_jax.generators import synthetic
+  from mmalign_jax.studies import registry as studies
   kept = [(registry, dict(registry)) for registry in (
       synthetic.GENERATORS, sides.ENCODERS, sides.PROJECTIONS, losses.LOSSES, losses.TASKS,
       similarity.MEASURES, information.METHODS, studies.STUDIES, sources.SOURCES._own)]

@@ -9,14 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from scipy.spatial import distance
-from scipy.spatial import procrustes as scipy_procrustes
+from scipy.spatial import distance, procrustes as scipy_procrustes
 from sklearn import cross_decomposition, decomposition, linear_model, neighbors
 
 from mmalign_jax import similarity
 from mmalign_jax.similarity import (
-    MEASURES, basis, blocks, dissimilarity, gap, linear, minibatch, neighbors as ours, rbf,
-    retrieval)
+  MEASURES,
+  basis,
+  blocks,
+  dissimilarity,
+  gap,
+  linear,
+  minibatch,
+  neighbors as ours,
+  rbf,
+  retrieval,
+)
 
 SHARED = pathlib.Path(__file__).resolve().parents[2] / 'shared'
 FAST = {'xla_backend_optimization_level': 0}

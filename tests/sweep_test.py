@@ -14,8 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmalign_jax.training import sweep
 from mmalign_jax.named import traced_fields
+from mmalign_jax.training import sweep
 from mmalign_jax.types import Spec
 
 SPEC = Spec(depth=1, batch_size=32, steps=20, max_train=64, n_align=64)

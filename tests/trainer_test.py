@@ -19,8 +19,8 @@ import pytest
 import xarray as xr
 
 from mmalign_jax.runs import devices as parallel
-from mmalign_jax.studies.train import judge, pipeline, log as train_log, plan as train_plan, run
 from mmalign_jax.runs.checkpoints.checkpoints import Checkpoints
+from mmalign_jax.studies.train import judge, log as train_log, pipeline, plan as train_plan, run
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from trainer_data import SMALL, made, one_step  # noqa: E402

@@ -2,9 +2,9 @@
 
 import pathlib
 
-from mmalign_jax.studies import registry
 from mmalign_jax.cli import Parser
 from mmalign_jax.runs.damage import at_the_end
+from mmalign_jax.studies import registry
 
 
 def run(argv: list[str]) -> None:

@@ -109,14 +109,14 @@ def _view(view: np.ndarray, missing: str,
 def _sequences(view: np.ndarray, missing: str,
                where: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
   """The same of sequences [N, T, F]: a step without any number is none."""
-  step: np.ndarray = ~np.isnan(view).all(axis=2)
+  step = np.asarray(~np.isnan(view).all(axis=2))
   partly = step & np.isnan(view).any(axis=2)
   if partly.any() and missing != 'drop':
     n, t = np.argwhere(partly)[0]
     raise ValueError(f'{where}: {partly.sum()} steps with some numbers missing, first at sample '
                      f'{n}, step {t} (from 0); missing=drop takes them for no steps')
   step &= ~partly
-  gone: np.ndarray = ~step.any(axis=1)
+  gone = np.asarray(~step.any(axis=1))
   if gone.all():
     raise ValueError(f'{where}: missing in all of {len(gone)} rows')
   said = [f'{where}: {gone.sum()} of {len(gone)} samples lack this modality'] if gone.any() else []

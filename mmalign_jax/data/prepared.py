@@ -216,7 +216,7 @@ def _components(view: np.ndarray, has: np.ndarray, train: np.ndarray, most: int,
 
 def _steps(view: np.ndarray, known: np.ndarray, where: str) -> Frames:
   """Sequences [N, T, F], features standardised over the steps of the training rows."""
-  step: np.ndarray = ~np.isnan(view).any(axis=2)
+  step = np.asarray(~np.isnan(view).any(axis=2))
   flat = view[known][step[known]]
   mean, std = flat.mean(axis=0), flat.std(axis=0)
   z = np.where(step[:, :, None], (view - mean) / np.where(std > 0, std, 1), 0)

@@ -85,7 +85,8 @@ def _emoji(folder: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
 
 
 def _digits(path: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
-  return views.read_raw('digits', y=names['y'], **{r: names[r] for r in stores.sides_of(names)})
+  sides = {role: names[role] for role in stores.sides_of(names)}
+  return views.read_raw('digits', y=names['y'], reading=None, **sides)
 
 
 DATASETS = {

@@ -9,7 +9,16 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax.encoders.layers import (
-    Block, Conv, Drawn, Linear, Tokens, max_pool, parameter, product, with_class_token)
+  Block,
+  Conv,
+  Drawn,
+  Linear,
+  Tokens,
+  max_pool,
+  parameter,
+  product,
+  with_class_token,
+)
 from mmalign_jax.types import Array, Frames, PyTree
 
 HEADS = 2

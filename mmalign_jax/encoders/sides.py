@@ -9,8 +9,7 @@ import math
 from typing import Any
 
 import chex
-from flax import linen as nn
-from flax import traverse_util
+from flax import linen as nn, traverse_util
 import jax
 import jax.numpy as jnp
 

@@ -4,7 +4,15 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 from mmalign_jax.encoders.layers import (
-    Block, Conv, Drawn, Linear, Tokens, layer_norm, max_pool, with_class_token)
+  Block,
+  Conv,
+  Drawn,
+  Linear,
+  Tokens,
+  layer_norm,
+  max_pool,
+  with_class_token,
+)
 from mmalign_jax.types import Array, Frames, PyTree
 
 PATCH = 4

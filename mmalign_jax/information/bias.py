@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmalign_jax.information import nulls as nulls_
-from mmalign_jax.information import surrogate
+from mmalign_jax.information import nulls as nulls_, surrogate
 from mmalign_jax.information.surrogate import Noise, Sample, Shares
 
 DRAWS = 100

@@ -11,8 +11,8 @@ from typing import Any
 from flax import struct
 import jax
 from jax.core import Tracer
-from jax.scipy import special as jax_special
 import jax.numpy as jnp
+from jax.scipy import special as jax_special
 import numpy as np
 
 from mmalign_jax.information.discrete import Axes

@@ -4,16 +4,16 @@ Cells lose information; nearest neighbours need few dimensions; a classifier giv
 Where they agree the atoms can be trusted; where they do not, the flag says which way.
 """
 
+from collections.abc import Callable, Mapping
 import dataclasses
 import warnings
-from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from mmalign_jax.precision import doubles
 from mmalign_jax.information.classifier import held_out
 from mmalign_jax.information.nearest import ksg, ross
 from mmalign_jax.information.quantise import COMPONENTS
+from mmalign_jax.precision import doubles
 
 NAMES = ('mi_1', 'mi_2', 'mi_joint')
 CLEAR = 0.05  # nats: a smaller difference is not worth a flag

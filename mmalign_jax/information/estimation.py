@@ -16,17 +16,16 @@ Where samples belong together (`groups`), all of this is of whole groups: they a
 with replacement.
 """
 
+from collections.abc import Mapping, Sequence
 import concurrent.futures
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from mmalign_jax import grouped
-from mmalign_jax.information import nulls as nulls_
-from mmalign_jax.information import quantise as cells_
+from mmalign_jax.information import nulls as nulls_, quantise as cells_
 from mmalign_jax.information.bias import bias_of
 from mmalign_jax.information.convex import broja, broja_many
 from mmalign_jax.information.decomposition import ATOMS

@@ -12,7 +12,7 @@ from jax.core import Tracer
 import jax.numpy as jnp
 
 from mmalign_jax.information import discrete
-from mmalign_jax.information.convex import staged, broja
+from mmalign_jax.information.convex import broja, staged
 from mmalign_jax.information.decomposition import Decomposition, checked_table, from_redundancy
 from mmalign_jax.information.discrete import xlogx
 from mmalign_jax.types import Array

@@ -7,11 +7,10 @@ import warnings
 import numpy as np
 
 from mmalign_jax import grouped
-from mmalign_jax.precision import doubles
-from mmalign_jax.information import cross_check as checks
-from mmalign_jax.information import quantise
+from mmalign_jax.information import cross_check as checks, quantise
 from mmalign_jax.information.decomposition import ATOMS
 from mmalign_jax.information.estimation import Estimate, check_size, estimate
+from mmalign_jax.precision import doubles
 
 _WHO: dict[str, str] = dict(zip(checks.NAMES, ('X1', 'X2', 'X1,X2')))
 

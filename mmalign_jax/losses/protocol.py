@@ -5,7 +5,6 @@ import dataclasses
 import inspect
 from typing import Any
 
-
 from mmalign_jax.types import Array, Batch, Outputs, Range
 
 OPTIONS = ('temperature', 'axis_name', 'valid')  # what a loss of two embeddings gets if it asks

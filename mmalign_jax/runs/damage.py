@@ -1,12 +1,12 @@
 """What cannot be read now, and what is damaged: only the latter is moved, nothing is deleted."""
 
+from collections.abc import Iterator
 import contextlib
 import errno
 import os
 import pathlib
 import re
 import sys
-from collections.abc import Iterator
 
 _OF_THE_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
 _SHORTAGE = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM,

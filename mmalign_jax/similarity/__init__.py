@@ -1,29 +1,54 @@
 """Measures of similarity between two representations x [N, D1], y [N, D2] of the same samples."""
 
 from mmalign_jax.similarity import (
-    correlation, dissimilarity, gap, independence, kernel_neighbors, knn, least_squares, linear,
-    minibatch, rbf, retrieval, shape)
+    correlation,
+    dissimilarity,
+    gap,
+    independence,
+    kernel_neighbors,
+    knn,
+    least_squares,
+    linear,
+    minibatch,
+    rbf,
+    retrieval,
+    shape,
+)
 from mmalign_jax.similarity.correlation import cca, cca_squared, linear_regression, pwcca, svcca
 from mmalign_jax.similarity.dissimilarity import rsa
 from mmalign_jax.similarity.gap import (
-    alignment, distribution_gap, modality_gap, modality_gap_parts, modality_gap_share, uniformity)
+    alignment,
+    distribution_gap,
+    modality_gap,
+    modality_gap_parts,
+    modality_gap_share,
+    uniformity,
+)
 from mmalign_jax.similarity.independence import hsic
 from mmalign_jax.similarity.interval import Interval, bootstrap
 from mmalign_jax.similarity.kernel_neighbors import cknna
 from mmalign_jax.similarity.knn import (
-    cycle_knn, edit_distance_knn, jaccard_knn, lcs_knn, mutual_knn)
+    cycle_knn,
+    edit_distance_knn,
+    jaccard_knn,
+    lcs_knn,
+    mutual_knn,
+)
 from mmalign_jax.similarity.least_squares import pls
 from mmalign_jax.similarity.linear import debiased_linear_cka, linear_cka, rv_coefficient
 from mmalign_jax.similarity.measure import Measure, merged
 from mmalign_jax.similarity.minibatch import minibatch_cka
-from mmalign_jax.similarity.null import (
-    Calibration, Pairs, calibrate, calibration, layer_pairs)
+from mmalign_jax.similarity.null import Calibration, Pairs, calibrate, calibration, layer_pairs
 from mmalign_jax.similarity.preprocess import center, clip, normalize, standardize
 from mmalign_jax.similarity.rbf import debiased_rbf_cka, rbf_cka
-from mmalign_jax.similarity.retrieval import (
-    median_rank_xy, median_rank_yx, recall_xy, recall_yx)
+from mmalign_jax.similarity.retrieval import median_rank_xy, median_rank_yx, recall_xy, recall_yx
 from mmalign_jax.similarity.shape import (
-    angular, bures, covariance_distance, effective_rank, procrustes)
+    angular,
+    bures,
+    covariance_distance,
+    effective_rank,
+    procrustes,
+)
 
 MEASURES = merged(
     linear.MEASURES, rbf.MEASURES, independence.MEASURES, minibatch.MEASURES,

@@ -6,8 +6,8 @@ and thousands of permutations of the samples, cost only the comparison. Its resu
 *state* of a side, whose method `take(order)` gives the state of z[order] without computing it anew.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping
+import dataclasses
 from typing import Any
 
 from flax import struct

@@ -14,7 +14,13 @@ import numpy as np
 
 from mmalign_jax import grouped, rng
 from mmalign_jax.similarity import (
-    Measure, arrangements, bootstrap, calibrate, interval, layer_pairs)
+  Measure,
+  arrangements,
+  bootstrap,
+  calibrate,
+  interval,
+  layer_pairs,
+)
 from mmalign_jax.similarity.rbf import DENSE
 
 JOINT_ENTRIES = 1 << 24  # of the Gram matrices of all layers, up to which all is one program

@@ -6,8 +6,8 @@ array of JAX or NumPy is never cut to float32 before what a measure does not not
 arrays show their type only: of integers of 32 bits and more, and float64 where JAX is set to it.
 """
 
-import functools
 from collections.abc import Callable
+import functools
 
 import jax
 from jax.core import Tracer

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import losses, named, rng
-from mmalign_jax.encoders import sides
 from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.encoders import sides
 from mmalign_jax.objective import outputs
 from mmalign_jax.training.evaluate import Score, score
 from mmalign_jax.training.step import descend, optimizer

@@ -8,8 +8,8 @@ from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 
 from mmalign_jax import losses, objective
-from mmalign_jax.generators.exact import entropy
 from mmalign_jax.data.sources import Bounds, Source
+from mmalign_jax.generators.exact import entropy
 from mmalign_jax.similarity import debiased_linear_cka, mutual_knn
 from mmalign_jax.types import Array, Hyper, Key, PyTree, Spec, Test
 

@@ -17,14 +17,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import named, objective, rng
-from mmalign_jax.encoders import sides
 from mmalign_jax.checks import check, check_field
 from mmalign_jax.data.sources import SOURCES, Source
+from mmalign_jax.encoders import sides
 from mmalign_jax.settings import check_cells
 from mmalign_jax.training.evaluate import Cell, evaluate
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.types import (
-    Array, Batch, Draws, Hyper, Key, Numeric, PyTree, Spec, lookup, shape_of)
+  Array,
+  Batch,
+  Draws,
+  Hyper,
+  Key,
+  Numeric,
+  PyTree,
+  Spec,
+  lookup,
+  shape_of,
+)
 
 Placement = Callable[[PyTree], PyTree]
 SHORT = 2000  # steps of all cells together below which compiling costs more than it saves

@@ -2,8 +2,8 @@
 
 import contextlib
 import errno
-import io
 import inspect
+import io
 import json
 import os
 import pathlib
@@ -11,6 +11,8 @@ import resource
 import subprocess
 import sys
 
+import digit_files
+import emergence_report_test
 import jax
 import jax.numpy as jnp
 from matplotlib.text import Text
@@ -19,21 +21,21 @@ import pytest
 import xarray as xr
 
 from cases.table import Row
-import digit_files
-import emergence_report_test
 from mmalign_jax import checks
-from mmalign_jax.studies import registry
-from mmalign_jax.studies.emergence import (
-    figures as emergence_figures, report as emergence_report, published)
-from mmalign_jax.studies.strength import figures, report
-from mmalign_jax.studies.train import report as train_report
 from mmalign_jax.cli import sweep
 from mmalign_jax.data.avmnist import load as avmnist
 from mmalign_jax.runs import damage, folder as files_of
 from mmalign_jax.runs.dataset import write_dataset
-from mmalign_jax.studies.emergence import plan as emergence_plan, dataset as emergence_data
-from mmalign_jax.studies.strength import run as loop, plan
-from mmalign_jax.studies.train import log
+from mmalign_jax.studies import registry
+from mmalign_jax.studies.emergence import (
+  dataset as emergence_data,
+  figures as emergence_figures,
+  plan as emergence_plan,
+  published,
+  report as emergence_report,
+)
+from mmalign_jax.studies.strength import figures, plan, report, run as loop
+from mmalign_jax.studies.train import log, report as train_report
 from mmalign_jax.training import step
 from mmalign_jax.types import Batch, Hyper, Spec
 

@@ -15,8 +15,8 @@ import pytest
 import safetensors.numpy
 import scipy.io
 import scipy.sparse
-
 import written
+
 from cases.table import Row
 from mmalign_jax.data.files import features, opened
 from mmalign_jax.data.files.reading import Reading

@@ -8,10 +8,17 @@ import numpy as np
 from scipy import stats
 
 from cases.table import Row
-from mmalign_jax.studies.strength.optimum import optimum
-from mmalign_jax.similarity.scores import Plan, obstacle
 from mmalign_jax.similarity import (
-    MEASURES, calibrate, median_rank_xy, median_rank_yx, mutual_knn, recall_xy, recall_yx)
+  MEASURES,
+  calibrate,
+  median_rank_xy,
+  median_rank_yx,
+  mutual_knn,
+  recall_xy,
+  recall_yx,
+)
+from mmalign_jax.similarity.scores import Plan, obstacle
+from mmalign_jax.studies.strength.optimum import optimum
 
 DRAWS, PERMUTATIONS = 60, 59
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from cases.table import Row
-from mmalign_jax.information.samples import Label, Plan, Question, answer
 from mmalign_jax.information import ATOMS, broja, estimate, quantise
+from mmalign_jax.information.samples import Label, Plan, Question, answer
 
 CHEAP = Plan(cells={'a': 3, 'b': 3}, null=0, bootstrap=0)
 

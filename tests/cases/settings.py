@@ -11,8 +11,8 @@ import numpy as np
 
 from cases.table import Row
 from mmalign_jax import rng, similarity
-from mmalign_jax.studies import registry
 from mmalign_jax.data.sources import SOURCES, ArrayTables
+from mmalign_jax.studies import registry
 from mmalign_jax.studies.emergence import plan as emergence
 from mmalign_jax.studies.strength import plan as strength
 from mmalign_jax.studies.train import plan as train

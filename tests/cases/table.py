@@ -1,7 +1,7 @@
 """What stands in a row of cases_test."""
 
-import pathlib
 from collections.abc import Callable
+import pathlib
 from typing import NamedTuple
 
 

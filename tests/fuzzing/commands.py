@@ -1,7 +1,7 @@
 """Every command that reads, on the files of a case."""
 
-import random
 from collections.abc import Callable
+import random
 from typing import NamedTuple
 
 from fuzzing.valid import Specs

@@ -2,13 +2,13 @@
 
 import importlib
 import os
+from pathlib import Path
 import pickle
 import random
 import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import h5py
 import numpy as np

@@ -1,5 +1,6 @@
 """Bytes made wrong, whatever they are: cut, flipped, repeated, other numbers where numbers were."""
 
+from collections.abc import Callable
 import gzip
 import io
 import random
@@ -7,7 +8,6 @@ import re
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable
 
 _EXTREMES = [struct.pack(form, value) for form, value in (
     ('<q', 2**40), ('>q', 2**40), ('<q', 2**63 - 1), ('<q', -1), ('<i', 2**31 - 1), ('<i', -2**31),

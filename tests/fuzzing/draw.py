@@ -3,8 +3,8 @@
 import pathlib
 import random
 import shutil
-import warnings
 from typing import NamedTuple
+import warnings
 
 import digit_files
 import numpy as np

@@ -8,8 +8,8 @@ import pickle
 import random
 import struct
 import subprocess
-import zlib
 from typing import NamedTuple
+import zlib
 
 import numpy as np
 

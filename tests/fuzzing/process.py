@@ -4,6 +4,7 @@ Witnesses: an audit hook in the process (opens, programs started, sockets, pickl
 folder that nobody asked for, and the state of all folders of the case before and after.
 """
 
+from collections.abc import Callable
 import ctypes
 import hashlib
 import importlib
@@ -17,7 +18,6 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]

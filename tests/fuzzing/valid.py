@@ -1,13 +1,13 @@
 """Valid files of every format: two views, a label and groups of the same 24 samples."""
 
+from collections.abc import Callable
 import gzip
 import importlib.util
 import io
 import json
 import pathlib
-import warnings
-from collections.abc import Callable
 from typing import NamedTuple
+import warnings
 
 import numpy as np
 

@@ -1,7 +1,7 @@
 """Arrays of values that no analysis is made for; each function changes the arrays of a sample."""
 
-import random
 from collections.abc import Callable
+import random
 
 import numpy as np
 

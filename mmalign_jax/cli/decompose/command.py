@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from mmalign_jax.cli.decompose import report
-from mmalign_jax.information.samples import Label, Plan, Question, answer, binned, joined
 from mmalign_jax.cli import printable
-from mmalign_jax.cli.decompose import request
+from mmalign_jax.cli.decompose import report, request
 from mmalign_jax.cli.decompose.request import Request
-from mmalign_jax.data.files import features, labels, views, rows, samples
+from mmalign_jax.data.files import features, labels, rows, samples, views
 from mmalign_jax.information import quantise
 from mmalign_jax.information.lattice import METHODS
+from mmalign_jax.information.samples import Label, Plan, Question, answer, binned, joined
 from mmalign_jax.runs.devices import cores
 
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 import os
 import pathlib
 
-from mmalign_jax.reports import style
 from mmalign_jax.information.decomposition import ATOMS
+from mmalign_jax.reports import style
 
 COLUMNS = 3
 GREY = '0.75'

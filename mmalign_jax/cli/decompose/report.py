@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from mmalign_jax.reports.text import aligned
 from mmalign_jax.information.cross_check import NAMES
 from mmalign_jax.information.decomposition import ATOMS
+from mmalign_jax.reports.text import aligned
 
 WIDTH = 100
 NUMBERS = (*ATOMS, *NAMES, 'gap')

@@ -7,9 +7,9 @@ import pathlib
 import warnings
 
 from mmalign_jax.cli import Parser, figure_path
-from mmalign_jax.information.lattice import METHODS
 from mmalign_jax.data.files import reading
 from mmalign_jax.data.files.reading import Reading
+from mmalign_jax.information.lattice import METHODS
 
 QUANTISE = ('auto', 'kmeans', 'quantiles', 'categories')
 _MOST = 100_000   # permutations and resamples

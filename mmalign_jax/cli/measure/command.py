@@ -9,16 +9,16 @@ import jax
 import numpy as np
 
 from mmalign_jax import similarity
+from mmalign_jax.cli import printable
 from mmalign_jax.cli.measure import report, request
 from mmalign_jax.cli.measure.question import Question, Side
-from mmalign_jax.similarity.scores import Score, obstacle, score
-from mmalign_jax.cli import printable
 from mmalign_jax.cli.measure.request import Request
 from mmalign_jax.data.files import features, samples
 from mmalign_jax.data.files.samples import Samples
 from mmalign_jax.precision import beyond_float64, shifted
 from mmalign_jax.similarity import Measure
 from mmalign_jax.similarity.rbf import DENSE
+from mmalign_jax.similarity.scores import Score, obstacle, score
 
 
 def run(argv: list[str]) -> None:

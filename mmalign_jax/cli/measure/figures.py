@@ -8,11 +8,11 @@ import re
 from matplotlib.patches import Rectangle
 import numpy as np
 
-from mmalign_jax.reports import style
 from mmalign_jax.cli.measure.question import Question, Side
 from mmalign_jax.cli.measure.report import at_floor, digits
-from mmalign_jax.similarity.scores import Score
+from mmalign_jax.reports import style
 from mmalign_jax.similarity import Measure
+from mmalign_jax.similarity.scores import Score
 
 COLUMNS = 4
 _TICKS = 8  # at most, on an axis of layers

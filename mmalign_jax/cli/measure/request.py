@@ -8,12 +8,12 @@ import math
 import pathlib
 
 from mmalign_jax import similarity
-from mmalign_jax.similarity.scores import Plan
 from mmalign_jax.cli import Parser, figure_path
 from mmalign_jax.data.files import reading
 from mmalign_jax.data.files.reading import Reading
 from mmalign_jax.similarity import preprocess
 from mmalign_jax.similarity.neighbors import METRICS
+from mmalign_jax.similarity.scores import Plan
 from mmalign_jax.types import lookup
 
 DEFAULT = (

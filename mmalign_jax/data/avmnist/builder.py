@@ -4,6 +4,7 @@ No TensorFlow at run time: the records are ArrayRecord files and the features pl
 module imports tensorflow_datasets, so others import it inside a function only (see `avmnist`).
 """
 
+from collections.abc import Iterator
 import contextlib
 import dataclasses
 import functools
@@ -11,12 +12,11 @@ import io
 import json
 import pathlib
 import sys
-from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from mmalign_jax.data.avmnist import originals, knobs as pairing, spectra
+from mmalign_jax.data.avmnist import knobs as pairing, originals, spectra
 
 SIDE = 28  # pixels
 

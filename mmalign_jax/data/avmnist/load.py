@@ -14,7 +14,7 @@ import tempfile
 
 import numpy as np
 
-from mmalign_jax.data.avmnist import originals, knobs as pairing
+from mmalign_jax.data.avmnist import knobs as pairing, originals
 from mmalign_jax.data.files.formats import guard
 from mmalign_jax.runs import damage
 

@@ -8,7 +8,7 @@ import pathlib
 
 import numpy as np
 
-from mmalign_jax.data.avmnist import wav, idx, knobs as pairing, spectra
+from mmalign_jax.data.avmnist import idx, knobs as pairing, spectra, wav
 from mmalign_jax.data.files.formats import guard
 
 IMAGES = {f'{part}_{kind}': f'{stem}-{kind}-idx{axes}-ubyte'

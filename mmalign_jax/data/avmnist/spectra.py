@@ -8,8 +8,8 @@ The definitions are those of librosa (McFee et al. 2015): Slaney's mel scale, fi
 decibel with a floor 80 below the loudest band of the clip, DCT-II.
 """
 
-import functools
 from collections.abc import Callable
+import functools
 
 import numpy as np
 

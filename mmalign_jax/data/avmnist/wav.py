@@ -4,6 +4,7 @@ Names are those of the Free Spoken Digit Dataset (github.com/Jakobovski/free-spo
 `digit_speaker_index.wav`. A zip archive is read in memory, never unpacked.
 """
 
+from collections.abc import Iterator
 import dataclasses
 import io
 import math
@@ -11,7 +12,6 @@ import pathlib
 import re
 import wave
 import zipfile
-from collections.abc import Iterator
 
 import numpy as np
 

@@ -4,11 +4,11 @@
 left out of the features, with a note, unless --index says otherwise.
 """
 
+from collections.abc import Callable, Collection, Sequence
 import dataclasses
 import fnmatch
 import pathlib
 import re
-from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 

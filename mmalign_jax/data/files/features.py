@@ -5,16 +5,16 @@ a pattern. Of a table, KEY is a column, and a pattern several. Nothing in a file
 pickled objects are refused.
 """
 
+from collections.abc import Collection
 import contextlib
 import dataclasses
 import fnmatch
 import pathlib
 import re
-from collections.abc import Collection
 
 import numpy as np
 
-from mmalign_jax.data.files import columns, stores, steps as sequences
+from mmalign_jax.data.files import columns, steps as sequences, stores
 from mmalign_jax.data.files.formats import guard
 from mmalign_jax.data.files.opened import Opened
 from mmalign_jax.data.files.reading import Reading

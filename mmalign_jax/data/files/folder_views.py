@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 
-from mmalign_jax.data.files import stores, labels, rows
+from mmalign_jax.data.files import labels, rows, stores
 from mmalign_jax.data.files.columns import FORMATS, Table, open_table, read_by
 from mmalign_jax.data.files.formats import guard
 from mmalign_jax.data.files.reading import Reading

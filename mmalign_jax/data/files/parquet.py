@@ -1,7 +1,7 @@
 """Columns of a .parquet file, read by pyarrow, typed as they are."""
 
-import pathlib
 from collections.abc import Callable, Sequence
+import pathlib
 
 import numpy as np
 

@@ -5,8 +5,8 @@ They are options of `mmalign measure` and `mmalign decompose` (--sep=...), setti
 """
 
 import argparse
-import dataclasses
 from collections.abc import Callable, Collection
+import dataclasses
 from typing import Any
 
 from mmalign_jax.data.files import pooling, steps

@@ -5,8 +5,8 @@ where the numbers of samples of all sides leave no other reading, or where the u
 otherwise it is refused with the options that settle it.
 """
 
-import dataclasses
 from collections.abc import Collection, Iterable
+import dataclasses
 
 import numpy as np
 

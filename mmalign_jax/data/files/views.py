@@ -11,7 +11,15 @@ import math
 import numpy as np
 
 from mmalign_jax.data.files import (
-    columns, stores, folder_views, gaps, labels, rows, splits, table_views)
+  columns,
+  folder_views,
+  gaps,
+  labels,
+  rows,
+  splits,
+  stores,
+  table_views,
+)
 from mmalign_jax.data.files.formats import guard
 from mmalign_jax.data.files.labels import Label, read_label
 from mmalign_jax.data.files.reading import CHOICES, Reading

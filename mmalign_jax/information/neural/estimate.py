@@ -22,11 +22,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax.precision import doubles
 from mmalign_jax.information import discrete
+from mmalign_jax.information.decomposition import ATOMS
 from mmalign_jax.information.neural import coupling
 from mmalign_jax.information.neural.training import BatchSpec, Cuts, Run, run
-from mmalign_jax.information.decomposition import ATOMS
+from mmalign_jax.precision import doubles
 from mmalign_jax.types import Array, Key
 
 BOUNDS = {

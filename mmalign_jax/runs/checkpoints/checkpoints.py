@@ -20,8 +20,8 @@ import numpy as np
 
 from mmalign_jax.runs import folder, processes
 from mmalign_jax.runs.checkpoints import leaves
-from mmalign_jax.runs.damage import Damaged
 from mmalign_jax.runs.checkpoints.orbax_store import Steps
+from mmalign_jax.runs.damage import Damaged
 from mmalign_jax.types import PyTree
 
 Restored = tuple[PyTree, dict[str, Any], int]  # state, state of the data, step

@@ -16,12 +16,12 @@ import numpy as np
 
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.runs import folder
-from mmalign_jax.studies.emergence import agreement
-from mmalign_jax.training.alone import Trained, own_fields, unit_axes
 from mmalign_jax.runs.damage import note
 from mmalign_jax.runs.dataset import with_encoders
-from mmalign_jax.studies.emergence.plan import DIMENSIONS, Emergence, Unit
 from mmalign_jax.runs.versions import versions
+from mmalign_jax.studies.emergence import agreement
+from mmalign_jax.studies.emergence.plan import DIMENSIONS, Emergence, Unit
+from mmalign_jax.training.alone import Trained, own_fields, unit_axes
 
 if TYPE_CHECKING:
   import xarray as xr

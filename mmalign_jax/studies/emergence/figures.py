@@ -15,9 +15,9 @@ import xarray as xr
 
 from mmalign_jax import similarity
 from mmalign_jax.reports import style
+from mmalign_jax.reports.text import number
 from mmalign_jax.studies.emergence import correlation, published
 from mmalign_jax.studies.emergence.correlation import PAIRS
-from mmalign_jax.reports.text import number
 
 MAX_PANELS = 5  # in one row; the others are left out evenly
 _ALL = {'color': '0.6', 's': 7, 'linewidths': 0, 'alpha': 0.7}

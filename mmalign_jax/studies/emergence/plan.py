@@ -14,11 +14,21 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import checks, named, similarity
-from mmalign_jax.studies import reads
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.generators.synthetic import N_UNIQUE
 from mmalign_jax.settings import (
-    Rule, check_cells, checked, choice, count, of_range, refuse_unread, shown, text, whole)
+  Rule,
+  check_cells,
+  checked,
+  choice,
+  count,
+  of_range,
+  refuse_unread,
+  shown,
+  text,
+  whole,
+)
+from mmalign_jax.studies import reads
 from mmalign_jax.training.alone import Protocol, own_fields
 from mmalign_jax.training.sweep import fitting, make_tables, traceable
 from mmalign_jax.types import Hyper, PyTree, Range, Spec, lookup

@@ -8,12 +8,12 @@ import numpy as np
 import xarray as xr
 
 from mmalign_jax import similarity
-from mmalign_jax.studies.emergence import correlation, published
-from mmalign_jax.studies.emergence.correlation import PAIRS
-from mmalign_jax.reports.statistics import mean_interval, median, spearman, within_one
 from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
+from mmalign_jax.reports.statistics import mean_interval, median, spearman, within_one
 from mmalign_jax.reports.text import bracket, number, write_json
+from mmalign_jax.studies.emergence import correlation, published
+from mmalign_jax.studies.emergence.correlation import PAIRS
 
 _WORDS = {'alignment_performance': 'alignment / performance',
           'performance_depth': 'performance / depth', 'alignment_depth': 'alignment / depth'}

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from mmalign_jax.runs import devices, folder, shards
 from mmalign_jax.runs.dataset import write_dataset
 from mmalign_jax.studies.emergence import agreement, dataset as emergence_data
-from mmalign_jax.training import alone
 from mmalign_jax.studies.emergence.plan import TRAINED, Emergence, Unit, cells, shard_of, unit_name
+from mmalign_jax.training import alone
 
 if TYPE_CHECKING:
   import xarray as xr

@@ -14,8 +14,8 @@ from mmalign_jax.losses import task_of
 from mmalign_jax.runs import folder
 from mmalign_jax.runs.damage import note
 from mmalign_jax.runs.dataset import with_encoders
-from mmalign_jax.training.evaluate import Cell, pairs
 from mmalign_jax.studies.strength.plan import RUN, Study, defaults as study_defaults
+from mmalign_jax.training.evaluate import Cell, pairs
 
 if TYPE_CHECKING:  # slow to import: launch/sweep.py does so while XLA compiles
   import xarray as xr

@@ -10,15 +10,25 @@ import math
 from typing import Any
 
 from mmalign_jax import checks, losses, named
-from mmalign_jax.studies import reads
 from mmalign_jax.data.files.reading import CHOICES
 from mmalign_jax.data.sources import SOURCES, Source
-from mmalign_jax.studies.strength import files
-from mmalign_jax.settings import (
-    MOST_VALUES, Rule, check_cells, checked, choice, count, like, number, refuse_unread, shown,
-    text)
-from mmalign_jax.training.sweep import grid, make_tables, traceable
 from mmalign_jax.named import OF_TRAINING
+from mmalign_jax.settings import (
+  MOST_VALUES,
+  Rule,
+  check_cells,
+  checked,
+  choice,
+  count,
+  like,
+  number,
+  refuse_unread,
+  shown,
+  text,
+)
+from mmalign_jax.studies import reads
+from mmalign_jax.studies.strength import files
+from mmalign_jax.training.sweep import grid, make_tables, traceable
 from mmalign_jax.types import NAMES, Hyper, PyTree, Spec, lookup
 
 _ALWAYS = ('redundancy', 'n_labelled', 'lam', 'seed')  # dimensions even with one value

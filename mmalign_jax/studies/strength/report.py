@@ -7,14 +7,14 @@ import pathlib
 import numpy as np
 import xarray as xr
 
-from mmalign_jax.studies.strength import tuning_report
-from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
-from mmalign_jax.reports.statistics import half_width, spearman
-from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
+from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
+from mmalign_jax.reports.statistics import half_width, spearman
 from mmalign_jax.reports.text import write_json
-from mmalign_jax.data.sources import SOURCES, Source
+from mmalign_jax.studies.strength import tuning_report
+from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
+from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
 
 FEW_FOLDS = 8  # parts of a test set, below which intervals are said to be rough
 _WORDS = {'rising': 'align, at about {}', 'falling': 'strong alignment hurts',

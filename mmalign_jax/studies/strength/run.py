@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 from mmalign_jax.runs import devices, folder, shards
 from mmalign_jax.runs.dataset import write_dataset
+from mmalign_jax.runs.versions import versions
 from mmalign_jax.studies.strength import chunks as on_disk, tuning
 from mmalign_jax.studies.strength.plan import Study
 from mmalign_jax.training.sweep import chunk_size, run_chunks
-from mmalign_jax.runs.versions import versions
 
 if TYPE_CHECKING:
   import xarray as xr

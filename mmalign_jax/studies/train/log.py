@@ -91,14 +91,15 @@ class _Events:
 
   def __init__(self, place: pathlib.Path, start: int):
     from tensorboardX import event_file_writer, summary  # slow to import
-    # Protobuf makes these names when the module is imported.
-    from tensorboardX.proto.event_pb2 import (
-        Event, SessionLog)  # pyright: ignore[reportAttributeAccessIssue]
-    self._event, self._scalar = Event, summary.scalar
+
+    from tensorboardX.proto import event_pb2 as proto  # names made by protobuf at run time
+
+    event, session = getattr(proto, 'Event'), getattr(proto, 'SessionLog')  # noqa: B009
+    self._event, self._scalar = event, summary.scalar
     place.mkdir(parents=True, exist_ok=True)
     self._file = event_file_writer.EventsWriter(str(place / 'events'), f'.{os.getpid()}')
     self._flushed = time.monotonic()
-    begun = SessionLog(status=SessionLog.START)  # hides later steps of before
+    begun = session(status=session.START)  # hides later steps of before
     self._file.write_event(self._event(wall_time=time.time(), step=start, session_log=begun))
 
   def write(self, tag: str, value: float, step: int) -> None:

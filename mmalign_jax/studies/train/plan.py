@@ -12,11 +12,19 @@ from typing import Any
 import numpy as np
 
 from mmalign_jax import checks, losses, named
-from mmalign_jax.studies import reads
 from mmalign_jax.data.avmnist import knobs as pairing, spectra
 from mmalign_jax.data.avmnist.load import AVMNIST
 from mmalign_jax.settings import (
-    Rule, check_cells, checked, choice, count, refuse_unread, text, truth)
+  Rule,
+  check_cells,
+  checked,
+  choice,
+  count,
+  refuse_unread,
+  text,
+  truth,
+)
+from mmalign_jax.studies import reads
 from mmalign_jax.training.sweep import fits, grid
 from mmalign_jax.types import SCHEDULES, Hyper, Spec
 

@@ -18,13 +18,13 @@ from tqdm import tqdm
 from mmalign_jax import rng
 from mmalign_jax.data.avmnist.load import AVMNIST
 from mmalign_jax.runs import devices, processes
-from mmalign_jax.runs.dataset import write_dataset
-from mmalign_jax.studies.train import judge, pipeline
 from mmalign_jax.runs.checkpoints.checkpoints import Checkpoints
-from mmalign_jax.training.step import init_state, train_step
+from mmalign_jax.runs.dataset import write_dataset
+from mmalign_jax.runs.versions import versions
+from mmalign_jax.studies.train import judge, pipeline
 from mmalign_jax.studies.train.log import TrainLog
 from mmalign_jax.studies.train.plan import TrainPlan, defaults
-from mmalign_jax.runs.versions import versions
+from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.types import Hyper, PyTree, Spec, TrainState
 
 if TYPE_CHECKING:

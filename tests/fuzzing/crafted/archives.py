@@ -1,5 +1,6 @@
 """Hostile .npy, .npz and .gz files."""
 
+from collections.abc import Callable
 import io
 import pathlib
 import pickle
@@ -7,7 +8,6 @@ import random
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable
 
 import numpy as np
 

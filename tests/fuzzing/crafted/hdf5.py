@@ -1,10 +1,10 @@
 """Hostile HDF5, .h5ad and .h5mu: links and storage elsewhere, sizes that lie, pickles."""
 
+from collections.abc import Callable
 import functools
 import pathlib
 import random
 import zlib
-from collections.abc import Callable
 
 import h5py
 import numpy as np

@@ -149,6 +149,7 @@ def _parquet_types(frame, r, evil):
   """Columns of lists, structs, times, decimals, bytes, nulls, dictionaries."""
   import datetime
   import decimal
+
   import pyarrow as pa
   column = r.choice((
       lambda: pa.array([[1.0, 2.0]] * N), lambda: pa.array([{'a': 1}] * N), lambda: pa.nulls(N),

@@ -6,6 +6,7 @@ so that a small file can take neither the memory nor the time of the machine. No
 to disk.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 import contextlib
 import gzip
 import io
@@ -15,7 +16,6 @@ import pathlib
 import stat
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 

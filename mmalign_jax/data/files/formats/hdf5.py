@@ -4,13 +4,13 @@ No other file is touched: links that lead elsewhere, virtual datasets and extern
 refused before HDF5 follows them, and so are filters that it would load as plugins.
 """
 
+from collections.abc import Iterator
 import contextlib
 import io
 import mmap
 import os
 import pathlib
 import zlib
-from collections.abc import Iterator
 
 import numpy as np
 

@@ -5,8 +5,8 @@ struct, `S(3).name` that of the third of many. A cell array of single numbers or
 array. Objects of MATLAB classes (string, table, datetime, function handles) are refused by name.
 """
 
-import pathlib
 from collections.abc import Callable, Iterable, Iterator
+import pathlib
 
 import numpy as np
 

@@ -4,13 +4,13 @@ SciPy reads them too, but its compiled reader follows the types and sizes of a d
 its own memory. Here every element lies within the one that holds it, and no count is believed.
 """
 
+from collections.abc import Callable, Iterator
 import dataclasses
 import io
 import math
 import mmap
-import zlib
-from collections.abc import Callable, Iterator
 from typing import Literal
+import zlib
 
 import numpy as np
 

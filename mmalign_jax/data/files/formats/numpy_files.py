@@ -4,10 +4,10 @@ The header of every array is held against the bytes that follow it before memory
 Archives are read member by member and never unpacked to disk: a name in them is a key, no path.
 """
 
+from collections.abc import Callable
 import io
 import pathlib
 import zipfile
-from collections.abc import Callable
 
 import numpy as np
 

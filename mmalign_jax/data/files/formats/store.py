@@ -1,8 +1,8 @@
 """Arrays by key, whatever the format, and their values as NumPy knows them."""
 
+from collections.abc import Callable
 import dataclasses
 import sys
-from collections.abc import Callable
 
 import numpy as np
 

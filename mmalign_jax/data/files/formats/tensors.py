@@ -1,12 +1,12 @@
 """.safetensors files, and .pt and .pth files where torch is installed."""
 
+from collections.abc import Iterator
 import itertools
 import json
 import pathlib
+from typing import Any, TypeGuard
 import warnings
 import zipfile
-from collections.abc import Iterator
-from typing import Any, TypeGuard
 
 import numpy as np
 
