@@ -91,7 +91,6 @@ class _Events:
 
   def __init__(self, place: pathlib.Path, start: int):
     from tensorboardX import event_file_writer, summary  # slow to import
-
     from tensorboardX.proto import event_pb2 as proto  # names made by protobuf at run time
 
     event, session = getattr(proto, 'Event'), getattr(proto, 'SessionLog')  # noqa: B009
