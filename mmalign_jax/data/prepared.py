@@ -27,10 +27,12 @@ View = np.ndarray | Frames  # [N, C], or sequences with their masks
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Judged:
-  """Rows on which an encoder is judged: x [M, C] f32 or Frames, y [M], fold [M] i32."""
+  """Rows on which an encoder is judged: x [M, C] f32 or Frames, y [M], fold [M] i32, unit [M]: rows
+  of one unit (a group, or a recording in several pairs) are one observation."""
   x: View
   y: np.ndarray
   fold: np.ndarray
+  unit: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -99,8 +101,9 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
   fold[test] = splits.test_folds(len(test), codes, split_seed)
   made = [_components(view, has, train, components, f'{pairs.where}: {name!r}')
           for view, has, name in zip(pairs.views, pairs.present, pairs.names)]
+  unit = np.arange(len(usable)) if pairs.group is None else pairs.group
   judged = lambda of: tuple(
-      Judged(take(z, of[has[of]]), y[of[has[of]]], fold[of[has[of]]])
+      Judged(take(z, of[has[of]]), y[of[has[of]]], fold[of[has[of]]], unit[of[has[of]]])
       for (z, _), has in zip(made, pairs.present))
   unseen = test[pairs.complete[test]]
   fields: dict[str, Any] = dict(

@@ -45,11 +45,12 @@ def read_published(name: str, data_dir: str, names: Mapping[str, str],
   if row.file and not path.exists():
     raise FileNotFoundError(f'data={name!r}: no {row.file} in data_dir={data_dir!r}')
   wanted = {**row.sides, 'y': row.y, 'group': row.group} | {k: v for k, v in names.items() if v}
-  if pool and not row.reading.pool:
+  if pool not in ('', 'none') and not row.reading.pool:
     raise ValueError(f'pool={pool!r} has no effect: data={name!r} has no sequences')
   if row.read:
     return row.read(path, wanted)
-  reading = dataclasses.replace(row.reading, pool=pool) if pool else row.reading
+  own = pool if row.reading.pool else ''  # 'none' says nothing of data without sequences
+  reading = dataclasses.replace(row.reading, pool=own or row.reading.pool)
   return _split(views.read_raw(str(path), reading=reading, **wanted), row.test_groups)
 
 

@@ -107,6 +107,11 @@ def local_batch(batch_size: int) -> int:
   return batch_size // jax.process_count()
 
 
+def total() -> int:
+  """Devices of all processes, a multiple of which every global batch is."""
+  return jax.device_count()
+
+
 def _mesh() -> Mesh:
   return Mesh(np.array(jax.local_devices()), (AXIS,))
 

@@ -16,7 +16,10 @@ import numpy as np
 
 from mmalign_jax.data.avmnist import knobs as pairing, originals
 from mmalign_jax.data.files.formats import guard
+from mmalign_jax.data.prepared import Judged, Prepared
 from mmalign_jax.runs import damage
+
+FOLDS = 20  # of the test pairs, the units that a bootstrap over them draws
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,6 +80,26 @@ def load_avmnist(data_dir: str | os.PathLike | None, *,
   with _now(path), guard.reading(f'{path} (delete it and it is prepared again)'):
     parts, notes = builder.read_back(path)
   return _assembled(parts, key, tuple(notes))
+
+
+def prepared(data: AVMNIST) -> Prepared:
+  """The same as every other data set for training has it.
+
+  A recording is in many pairs, and right or wrong in all of them: it counts as one observation.
+  """
+  units = [np.unique(v, return_inverse=True)[1] for v in (
+      data.image_index_test, data.recording_test)]
+  n_folds = int(min(FOLDS, *(unit.max() + 1 for unit in units)))
+  folds = [(np.random.default_rng(0).permutation(unit.max() + 1) % n_folds)[unit] for unit in units]
+  x, unseen = (data.image_train, data.audio_train), (data.image_test, data.audio_test)
+  n_classes = int(max(data.label_train.max(), data.label_test.max())) + 1
+  return Prepared(
+      names=('image', 'audio'), x=x, present=(np.ones(len(data.label_train), bool),) * 2,
+      y=data.label_train, spread=(np.ones(1, np.float32),) * 2, validation=(),
+      test=tuple(Judged(one, data.label_test, fold, unit)
+                 for one, fold, unit in zip(unseen, folds, units)),
+      unseen=unseen, classes=tuple(map(str, range(n_classes))), n_folds=n_folds, notes=data.notes,
+      fingerprint=data.fingerprint)
 
 
 @contextlib.contextmanager

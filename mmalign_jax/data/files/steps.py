@@ -73,7 +73,7 @@ def settled(sides: dict[str, Found], layers: str, pool: str,
   readings = {name: _reading(name, sides, layers, pool, rows) for name in sides}
   done = {name: _READINGS[how](name, sides[name], pool) for name, how in readings.items()}
   used = set(readings.values())
-  if pool and not used & {'sequences', 'layers of sequences'}:
+  if pool not in ('', 'none') and not used & {'sequences', 'layers of sequences'}:
     raise ValueError(f'--pool={pool} has no effect: no side has sequences')
   if layers == 'first' and not used & {'layers', 'layers of sequences'}:
     raise ValueError('--layers=first has no effect: no side has an array of three axes')

@@ -1,98 +1,122 @@
-"""What an ensemble of trained pairs is worth on held-out pairs."""
+"""What an ensemble of trained encoders is worth on held-out pairs."""
 
 from collections.abc import Sequence
 import functools
 from typing import TYPE_CHECKING
 
-import chex
 import jax
 import numpy as np
 
-from mmalign_jax import objective, similarity
-from mmalign_jax.data.avmnist.load import AVMNIST
+from mmalign_jax import losses, objective, similarity
+from mmalign_jax.data.prepared import Judged, Prepared, View, take
 from mmalign_jax.runs.dataset import with_encoders
+from mmalign_jax.training.evaluate import pairs
 from mmalign_jax.types import PyTree, Spec
 
 if TYPE_CHECKING:
   import xarray as xr
 
-CHUNK = 500   # pairs in one call: the last is filled up, so that all share one compilation
-FOLDS = 20    # of the test pairs, the units that a bootstrap over them draws
+CHUNK = 500   # samples in one call: the last is filled up, so that all share one compilation
 _SHOWN = {
     'accuracy': ('test accuracy', '1'), 'accuracy_se': ('standard error of test accuracy', '1'),
-    'cross_entropy': ('test cross-entropy', 'nats')}
-_BOTH = {
+    'cross_entropy': ('test cross-entropy', 'nats'),
+    'absolute_error': ('test absolute error, in mean deviations of the training labels', '1')}
+_SIMILAR = {
     'cka': 'debiased linear CKA of the last hidden layers', 'mutual_knn':
-    'mutual kNN of the last hidden layers', 'recall_12': 'recall at 1, image to sound',
-    'recall_21': 'recall at 1, sound to image', 'diverged': 'a parameter became infinite or NaN'}
+    'mutual kNN of the last hidden layers', 'recall': 'recall at 1'}
 
 
-@functools.lru_cache(maxsize=8)
-def _forward(spec: Spec, n_outputs: int):
-  def one(params, samples):
-    outs = [objective.outputs(side, params[f'side_{i + 1}'], x) for i, (side, x) in enumerate(
-        zip(objective.modules(spec, n_outputs, len(samples)), samples))]
-    return [(jax.nn.log_softmax(out.prediction), out.layers[-1], out.z) for out in outs]
+@functools.lru_cache(maxsize=16)
+def _forward(spec: Spec, n_outputs: int, side: int):
+  module = objective.modules(spec, n_outputs, side)[-1]
+  def one(params, x):
+    out = objective.outputs(module, params, x)
+    prediction = out.prediction if losses.task_of(spec.task).regression else jax.nn.log_softmax(
+        out.prediction)
+    return prediction, out.layers[-1], out.z
   return jax.jit(jax.vmap(one, in_axes=(0, None)))
 
 
-def forward(params: PyTree, samples: Sequence[np.ndarray], *, spec: Spec, n_outputs: int):
-  """Of each side, with samples [M, ...]: log probabilities [R, M, C], the last layer [R, M, width],
-  z [R, M, K]."""
-  m, parts = len(samples[0]), []
+def forward(params: PyTree, x: View, side: int, *, spec: Spec, n_outputs: int):
+  """Of one side, from 1, with samples x [M, ...]: log probabilities [R, M, C] or predictions [R,
+  M], the last layer [R, M, width], z [R, M, K]."""
+  m, parts = count(x), []
   for start in range(0, m, CHUNK):
     index = np.minimum(np.arange(start, start + CHUNK), m - 1)
-    out = jax.device_get(_forward(spec, n_outputs)(params, tuple(x[index] for x in samples)))
+    out = jax.device_get(_forward(spec, n_outputs, side)(params[f'side_{side}'], take(x, index)))
     parts.append(jax.tree.map(lambda v: v[:, :m - start], out))
   return jax.tree.map(lambda *v: np.concatenate(v, axis=1), *parts)
 
 
-def accuracies(params: PyTree, data: AVMNIST, *, spec: Spec, n_outputs: int,
+def count(x: View) -> int:
+  """M, the samples of a view."""
+  return len(jax.tree.leaves(x)[0])
+
+
+def accuracies(params: PyTree, tests: Sequence[Judged], *, spec: Spec, n_outputs: int,
                most: int | None = None) -> dict[str, np.ndarray]:
-  """Accuracy [R] and cross-entropy [R] (nats) of both encoders on the first `most` test pairs."""
-  sides = forward(params, (data.image_test[:most], data.audio_test[:most]), spec=spec,
-                  n_outputs=n_outputs)
-  label, found = data.label_test[:most], {}
-  for i, (log_p, *_) in enumerate(sides, start=1):
-    found[f'accuracy_{i}'] = (log_p.argmax(axis=2) == label).mean(axis=1)
-    found[f'cross_entropy_{i}'] = -log_p[:, np.arange(len(label)), label].mean(axis=1)
+  """Accuracy [R] and task loss [R] (cross-entropy in nats) of every encoder on the first `most`
+  rows."""
+  found = {}
+  for i, test in enumerate(tests, start=1):
+    few = np.arange(count(test.x))[:most]
+    prediction, *_ = forward(params, take(test.x, few), i, spec=spec, n_outputs=n_outputs)
+    hit, loss = outcomes(prediction, test.y[few])
+    found |= {f'accuracy_{i}': hit.mean(axis=1), f'{_loss(spec)}_{i}': loss.mean(axis=1)}
   return found
+
+
+def outcomes(prediction: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  """Which are right [R, M], and the loss [R, M], of log probabilities [R, M, C] of classes [M], or
+  of predictions [R, M] of labels [M], which are right on the label's own side of 0."""
+  if prediction.ndim == 2:
+    return ((prediction > 0) == (y > 0)).astype(np.float64), np.abs(prediction - y)
+  return ((prediction.argmax(axis=2) == y).astype(np.float64),
+          -prediction[:, np.arange(len(y)), y])
+
+
+def _loss(spec: Spec) -> str:
+  return 'absolute_error' if losses.task_of(spec.task).regression else 'cross_entropy'
 
 
 @functools.lru_cache(maxsize=8)
 def _similar(neighbors: int):
   measure = lambda name, a, b, **kw: similarity.MEASURES[name](a, b, **kw)
   def one(h1, h2, z1, z2):
-    return {'cka': measure('debiased_linear_cka', h1, h2),
-            'mutual_knn': measure('mutual_knn', h1, h2, k=neighbors),
-            'recall_12': measure('recall_xy', z1, z2, at=1),
-            'recall_21': measure('recall_yx', z1, z2, at=1)}
+    return (measure('debiased_linear_cka', h1, h2), measure('mutual_knn', h1, h2, k=neighbors),
+            measure('recall_xy', z1, z2, at=1), measure('recall_yx', z1, z2, at=1))
   return jax.jit(lambda *v: jax.lax.map(lambda s: one(*s), v))
 
 
-def judge(params: PyTree, data: AVMNIST, *, spec: Spec, n_outputs: int) -> dict[str, np.ndarray]:
+def judge(params: PyTree, data: Prepared, *, spec: Spec, n_outputs: int) -> dict[str, np.ndarray]:
   """Everything reported of an ensemble [R], by name; accuracy_by_fold_i [R, F]."""
-  sides = forward(params, (data.image_test, data.audio_test), spec=spec, n_outputs=n_outputs)
-  label, found = data.label_test, {}
-  # A recording is in many pairs, and right or wrong in all of them: it counts as one observation.
-  units = [np.unique(v, return_inverse=True)[1] for v in (
-      data.image_index_test, data.recording_test)]
-  n_folds = min(FOLDS, *(u.max() + 1 for u in units))
-  for i, ((log_p, *_), unit) in enumerate(zip(sides, units), start=1):
-    hit = (log_p.argmax(axis=2) == label).astype(np.float64)  # [R, M]
-    fold = (np.random.default_rng(0).permutation(unit.max() + 1) % n_folds)[unit]
+  found = {}
+  for i, test in enumerate(data.test, start=1):
+    prediction, *_ = forward(params, test.x, i, spec=spec, n_outputs=n_outputs)
+    hit, loss = outcomes(prediction, test.y)
     found[f'accuracy_{i}'] = hit.mean(axis=1)
-    found[f'accuracy_se_{i}'] = clustered_error(hit, unit)
-    found[f'accuracy_by_fold_{i}'] = np.stack(
-        [hit[:, fold == f].mean(axis=1) for f in range(n_folds)], axis=1)
-    found[f'cross_entropy_{i}'] = -log_p[:, np.arange(len(label)), label].mean(axis=1)
+    found[f'accuracy_se_{i}'] = clustered_error(hit, np.unique(test.unit, return_inverse=True)[1])
+    found[f'accuracy_by_fold_{i}'] = by_fold(hit, test.fold, data.n_folds)
+    found[f'{_loss(spec)}_{i}'] = loss.mean(axis=1)
     found[f'ceiling_{i}'] = np.full(len(hit), np.nan)
-  few = slice(None, spec.n_align)
-  (_, h1, z1), (_, h2, z2) = (tuple(v[:, few] for v in side) for side in sides)
-  found |= jax.device_get(_similar(spec.neighbors)(h1, h2, z1, z2))
+  few = np.arange(count(data.unseen[0]))[:spec.n_align]
+  sides = [forward(params, take(x, few), i, spec=spec, n_outputs=n_outputs)[1:]
+           for i, x in enumerate(data.unseen, start=1)]
+  for i, j in pairs(len(sides)):
+    (h1, z1), (h2, z2) = sides[i - 1], sides[j - 1]
+    names = (*(name if len(sides) == 2 else f'{name}_{i}_{j}' for name in ('cka', 'mutual_knn')),
+             f'recall_{i}{j}', f'recall_{j}{i}')
+    found |= zip(names, jax.device_get(_similar(spec.neighbors)(h1, h2, z1, z2)))
   finite = [np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1)
             for leaf in jax.tree.leaves(jax.device_get(params))]
   return found | {'diverged': ~np.all(finite, axis=0)}
+
+
+def by_fold(hit: np.ndarray, fold: np.ndarray, n_folds: int) -> np.ndarray:
+  """Means [R, F] of hit [R, M]; NaN of a fold without a row."""
+  member = np.eye(n_folds)[fold]  # [M, F]
+  with np.errstate(invalid='ignore'):
+    return hit @ member / member.sum(axis=0)
 
 
 def clustered_error(hit: np.ndarray, unit: np.ndarray) -> np.ndarray:
@@ -102,15 +126,19 @@ def clustered_error(hit: np.ndarray, unit: np.ndarray) -> np.ndarray:
   return np.sqrt((sums**2).sum(axis=1)) / hit.shape[1]
 
 
+def similar(dataset: 'xr.Dataset') -> list[str]:
+  """Names of the similarities of pairs of sides in a data set, in order."""
+  return [str(name) for name in dataset.data_vars
+          if any(str(name) == stem or str(name).startswith(f'{stem}_') for stem in _SIMILAR)]
+
+
 def to_dataset(axes: dict[str, tuple], found: dict[str, np.ndarray],
                attributes: dict[str, str]) -> 'xr.Dataset':
   """`judge`'s arrays with a dimension per axis of the ensemble."""
   import xarray as xr
   shape, data = tuple(map(len, axes.values())), {}
   for name, value in found.items():
-    stem, _, side = name.rpartition('_')
-    text, units = _SHOWN.get(stem, (_BOTH.get(name, stem.replace('_', ' ')), '1'))
-    text = f'{text} of encoder {side}' if name not in _BOTH else text
+    text, units = _words(name)
     own = ('fold',) if value.ndim == 2 else ()
     data[name] = ((*axes, *own), np.asarray(value).reshape(shape + value.shape[1:]),
                   {'long_name': text, 'units': units})
@@ -120,9 +148,16 @@ def to_dataset(axes: dict[str, tuple], found: dict[str, np.ndarray],
   return with_encoders(xr.Dataset(data, coords, attributes))
 
 
-def check_shapes(data: AVMNIST) -> tuple[tuple[int, ...], tuple[int, ...], int]:
-  """Shapes of one image and of one sound, and the number of classes."""
-  chex.assert_equal_shape_prefix(
-      [data.image_train, data.audio_train, data.label_train], 1)
-  return data.image_train.shape[1:], data.audio_train.shape[1:], int(
-      max(data.label_train.max(), data.label_test.max())) + 1
+def _words(name: str) -> tuple[str, str]:
+  """Long name and units of a variable."""
+  stem, _, side = name.rpartition('_')
+  if name == 'diverged':
+    return 'a parameter became infinite or NaN', '1'
+  if stem == 'recall':
+    return f'{_SIMILAR[stem]}, side {side[0]} to side {side[1]}', '1'
+  for known, text in _SIMILAR.items():
+    if name == known or name.startswith(f'{known}_'):
+      of = name.removeprefix(known).split('_')[1:]
+      return f'{text}, sides {" and ".join(of)}' if of else text, '1'
+  text, units = _SHOWN.get(stem, (stem.replace('_', ' '), '1'))
+  return f'{text} of encoder {side}', units

@@ -1,7 +1,9 @@
 """What a long training over strengths answers: a table and a curve, with their intervals."""
 
+import itertools
 import json
 import pathlib
+import re
 
 from matplotlib.figure import Figure
 import numpy as np
@@ -11,8 +13,9 @@ from mmalign_jax.reports import document, style
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import half_width
 from mmalign_jax.reports.text import bracket, number, write_json
+from mmalign_jax.studies.train.judge import similar
 
-_BOTH = ('cka', 'mutual_knn', 'recall_12', 'recall_21')
+_LINES = ((style.BLUE, 'o', '-'), (style.ORANGE, 's', '--'), (style.GREEN, '^', ':'))
 
 
 def summarise(dataset: xr.Dataset) -> list[dict]:
@@ -26,13 +29,18 @@ def summarise(dataset: xr.Dataset) -> list[dict]:
   rows = []
   for i, lam in enumerate(dataset['lam'].values.tolist()):
     row: dict = {'lam': lam, 'seeds': int(dataset.sizes['seed'])}
-    for side in (1, 2):
+    for side in _sides(dataset):
       units = _units(dataset, side)  # [L, n]
       row[f'accuracy_{side}'], wide = _mean(units[i])
       row[f'interval_{side}'] = max(wide[0], 0.0), min(wide[1], 1.0)
       row[f'gain_{side}'], row[f'gain_interval_{side}'] = _mean(units[i] - units[0])
-    rows.append(row | {name: float(dataset[name].isel(lam=i).mean()) for name in _BOTH})
+    rows.append(row | {name: float(dataset[name].isel(lam=i).mean()) for name in similar(dataset)})
   return rows
+
+
+def _sides(of: xr.Dataset | dict) -> list[int]:
+  """Numbers of the sides of a data set, or of an entry of its summary."""
+  return list(itertools.takewhile(lambda i: f'accuracy_{i}' in of, itertools.count(1)))
 
 
 def _units(dataset: xr.Dataset, side: int) -> np.ndarray:
@@ -49,40 +57,61 @@ def _mean(values: np.ndarray) -> tuple[float, tuple[float, float]]:
 
 def table(summary: list[dict]) -> Table:
   """The summary: percent, and points of gain."""
-  rows = [[f'{r["lam"]:g}', *(text for i in (1, 2) for text in (
+  sides, both = _sides(summary[0]), _similarities(summary[0])
+  rows = [[f'{r["lam"]:g}', *(text for i in sides for text in (
       number(100 * r[f'accuracy_{i}'], '.1f', ' %'), bracket(r[f'interval_{i}'], '.1f', 100),
       number(100 * r[f'gain_{i}'], '+.1f'), bracket(r[f'gain_interval_{i}'], '+.1f', 100))),
-           *(number(r[name], '.3f') for name in _BOTH)] for r in summary]
-  head = ['lam', *(text for i in (1, 2) for text in (f'encoder {i}', '95 %', 'gain', '95 %')),
-          'cka', 'mutual kNN', 'recall 1-2', 'recall 2-1']
+           *(number(r[name], '.3f') for name in both)] for r in summary]
+  head = ['lam', *(text for i in sides for text in (f'encoder {i}', '95 %', 'gain', '95 %')),
+          *map(_short, both)]
   return Table(head, rows)
+
+
+def _similarities(row: dict) -> list[str]:
+  return [name for name in row if name.startswith(('cka', 'mutual_knn', 'recall'))]
+
+
+def _short(name: str) -> str:
+  """Of a similarity, as in a table: recall_12 is 'recall 1-2', mutual_knn_1_3 'mutual kNN 1-3'."""
+  stem, *of = re.split(r'_(?=[1-9])', name, maxsplit=1)
+  return ' '.join([stem.replace('mutual_knn', 'mutual kNN'), *('-'.join(v.replace('_', '')) for v in of)])
 
 
 def remarks(summary: list[dict]) -> list[str]:
   """What a reader of the table must know of it."""
-  unit = 'folds of the test images and recordings' if summary[0]['seeds'] == 1 else 'seeds'
-  lost = sum(not np.isfinite(r['accuracy_1'] + r['accuracy_2']) for r in summary)
+  unit = 'folds of the test rows, their units (recordings, groups) whole' if summary[0]['seeds'] == 1 else 'seeds'
+  lost = sum(not np.isfinite(sum(r[f'accuracy_{i}'] for i in _sides(r))) for r in summary)
   return [f'intervals over {unit}'] + (
       [f'at {lost} of {len(summary)} strengths a run diverged'] if lost else [])
 
 
 def figure(dataset: xr.Dataset, summary: list[dict]) -> Figure:
-  """Accuracy of both encoders, and similarity of the sides, against strength."""
+  """Accuracy of the encoders, and similarity of the sides, against strength."""
   drawn, axes = style.grid(8, 3, ncols=2)
   lam = [r['lam'] for r in summary]
-  for side, color, mark, line in ((1, style.BLUE, 'o', '-'), (2, style.ORANGE, 's', '--')):
+  for side, (color, mark, line) in zip(_sides(summary[0]), _LINES):
     axes[0, 0].plot(lam, [r[f'accuracy_{side}'] for r in summary], line, color=color, marker=mark,
                     markersize=4, label=f'encoder {side}')
     for x, row in zip(lam, summary):
       axes[0, 0].plot([x, x], row[f'interval_{side}'], color=color, linewidth=2, alpha=0.5)
-  for name, mark, line in (('cka', 'o', '-'), ('mutual_knn', 's', '--'), ('recall_12', '^', ':')):
-    axes[0, 1].plot(lam, [r[name] for r in summary], line, color='black', marker=mark,
-                    markersize=4, label=name.replace('_12', ' at 1, 1 to 2').replace('_', ' '))
+  marks = {'cka': ('o', '-'), 'mutual_knn': ('s', '--'), 'recall': ('^', ':')}
+  for name in _similarities(summary[0]):
+    stem, *of = re.split(r'_(?=[1-9])', name, maxsplit=1)
+    if stem == 'recall' and of[0] != ''.join(sorted(of[0])):
+      continue
+    color = _LINES[_of_pair(of[0])][0] if len(_sides(summary[0])) > 2 else 'black'
+    axes[0, 1].plot(lam, [r[name] for r in summary], marks[stem][1], color=color,
+                    marker=marks[stem][0], markersize=4, label=_short(name))
   for axis, label in zip(axes[0], ('test accuracy', 'similarity of the sides')):
     axis.set_xlabel('strength of alignment, lam')
     axis.set_ylabel(label)
     axis.legend(frameon=False, fontsize=8, ncols=3, loc='lower left', bbox_to_anchor=(0, 1))
   return drawn
+
+
+def _of_pair(text: str) -> int:
+  """Place of a pair of three sides, as '13' or '1_3'."""
+  return ['12', '13', '23'].index(text.replace('_', ''))
 
 
 def write(dataset: xr.Dataset, folder: pathlib.Path, *, figures: bool = True) -> str:
@@ -96,7 +125,7 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, figures: bool = True) ->
     for suffix in ('png', 'svg'):
       style.save(figure(dataset, summary), folder / 'figures' / f'curve.{suffix}')
     sections.append(Section('Pictures', [Picture(
-        folder / 'figures' / 'curve.png', 'Test accuracy of both encoders, and similarity of the '
+        folder / 'figures' / 'curve.png', 'Test accuracy of the encoders, and similarity of the '
         'sides, against strength; bars: 95 %.')]))
   made = Document(f'How strongly to align: {dataset.attrs.get("name", "training")}', [
       *sections, *(document.settings(json.loads(dataset.attrs.get(kind, '{}')), title)

@@ -1,7 +1,6 @@
 """Data-parallel training of an ensemble in a folder: a kill loses nothing, and NaN stops it."""
 
 import contextlib
-import functools
 import json
 import os
 import pathlib
@@ -9,14 +8,13 @@ import signal
 import time
 from typing import TYPE_CHECKING, Any, Callable, Iterator
 
-import grain
 import jax
 import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from mmalign_jax import rng
-from mmalign_jax.data.avmnist.load import AVMNIST
+from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.runs import devices, processes
 from mmalign_jax.runs.checkpoints.checkpoints import Checkpoints
 from mmalign_jax.runs.dataset import write_dataset
@@ -25,7 +23,7 @@ from mmalign_jax.studies.train import judge, pipeline
 from mmalign_jax.studies.train.log import TrainLog
 from mmalign_jax.studies.train.plan import TrainPlan, defaults
 from mmalign_jax.training.step import init_state, train_step
-from mmalign_jax.types import Hyper, PyTree, Spec, TrainState
+from mmalign_jax.types import Hyper, PyTree, Spec, TrainState, shape_of
 
 if TYPE_CHECKING:
   import xarray as xr
@@ -38,7 +36,7 @@ class Stopped(KeyboardInterrupt):
   """Asked to end, by SIGTERM or Ctrl-C; what was done is saved."""
 
 
-def train(plan: TrainPlan, data: AVMNIST, workdir: str | os.PathLike, *,
+def train(plan: TrainPlan, data: Prepared, workdir: str | os.PathLike, *,
           progress: bool = True) -> 'xr.Dataset':
   """Trains from the newest checkpoint in `workdir`, or from the start, and writes the results.
 
@@ -58,7 +56,7 @@ def train(plan: TrainPlan, data: AVMNIST, workdir: str | os.PathLike, *,
     Stopped: on SIGTERM or Ctrl-C, when the state is saved.
   """
   workdir = pathlib.Path(workdir)
-  spec, n_outputs = plan.bound(data), judge.check_shapes(data)[2]
+  spec, n_outputs = plan.bound(data), outputs_of(data)
   local = devices.local_batch(spec.batch_size)
   part, parts = pipeline.own_part()
   hypers = devices.replicated(jax.tree.map(jnp.asarray, plan.hypers))
@@ -67,7 +65,8 @@ def train(plan: TrainPlan, data: AVMNIST, workdir: str | os.PathLike, *,
   configuration = plan.settings | {'data_fingerprint': data.fingerprint}
   source = pipeline.batches(data, batch_size=local * parts, part=part, parts=parts,
                             seed=pipeline.order_seed(plan.axes['seed']),
-                            drop_last=plan.drop_last)
+                            drop_last=plan.drop_last, multiple=devices.total(),
+                            **_labels(plan, data))
   with Checkpoints(workdir / 'checkpoints', configuration,
                    keep_last=plan.run['keep_last'], defaults=defaults()) as kept:
     state, data_state, start = kept.restore(fresh) or (fresh, None, 0)
@@ -80,22 +79,39 @@ def train(plan: TrainPlan, data: AVMNIST, workdir: str | os.PathLike, *,
     return results(plan, data, workdir, jax.device_get(state.params), spec)  # in one run at a time
 
 
-def initial(plan: TrainPlan, data: AVMNIST, spec: Spec) -> TrainState:
+def initial(plan: TrainPlan, data: Prepared, spec: Spec) -> TrainState:
   """States [R] before the first step, each of its own seed."""
-  image, sound, n_outputs = judge.check_shapes(data)
   one = lambda hyper: init_state(
-      rng.stream(hyper.seed, 'init'), hyper, image, sound, spec=spec, n_outputs=n_outputs)
+      rng.stream(hyper.seed, 'init'), hyper, *map(shape_of, data.x), spec=spec,
+      n_outputs=outputs_of(data))
   return jax.jit(jax.vmap(one))(jax.tree.map(jnp.asarray, plan.hypers))
 
 
 def ensemble_step(spec: Spec, n_outputs: int, axis_name: str | None):
-  """(states [R], hypers [R], one batch) -> states [R], metrics [R]: the sweep's step, vmapped."""
-  one = functools.partial(train_step, spec=spec, n_outputs=n_outputs, axis_name=axis_name)
+  """(states [R], hypers [R], (batch, what is aligned or None)) -> states [R], metrics [R]: the
+  sweep's step, vmapped."""
+  def one(state, hyper, given):
+    batch, pairs = given
+    return train_step(state, hyper, batch, spec=spec, n_outputs=n_outputs, axis_name=axis_name,
+                      pairs=pairs)
   return jax.vmap(one, in_axes=(0, 0, None))
 
 
-def _loop(plan: TrainPlan, data: AVMNIST, spec: Spec, step, state: TrainState, hypers: Hyper,
-          source: grain.DatasetIterator, kept: Checkpoints, log: Write, start: int,
+def outputs_of(data: Prepared) -> int:
+  """C classes, or 1 for regression."""
+  return len(data.classes) or 1
+
+
+def _labels(plan: TrainPlan, data: Prepared) -> dict[str, Any]:
+  """Which labels may be learnt, and what is aligned."""
+  if plan.given['generator'] == 'avmnist':
+    return {}
+  return {'align_on': plan.given['align_on'], 'labelled': pipeline.budget(
+      data, plan.given['n_labelled'], plan.given['split_seed'])}
+
+
+def _loop(plan: TrainPlan, data: Prepared, spec: Spec, step, state: TrainState, hypers: Hyper,
+          source: pipeline.Batches, kept: Checkpoints, log: Write, start: int,
           asked: list[int], progress: bool) -> TrainState:
   per_epoch, clock = plan.steps_per_epoch(data), _Clock(start, spec.batch_size)
   before = None  # metrics of the step before: reading them never waits for the one under way
@@ -124,7 +140,8 @@ def _loop(plan: TrainPlan, data: AVMNIST, spec: Spec, step, state: TrainState, h
       scores = _epoch_scores(plan, data, spec, state) if t % per_epoch == 0 else {}
       if scores:
         log(t, {'epoch': t // per_epoch, **scores})
-      metric = float(np.mean([scores['accuracy_1'], scores['accuracy_2']])) if scores else None
+      metric = float(np.mean([scores[f'accuracy_{i + 1}'] for i in range(len(data.x))])
+                     ) if scores else None
       kept.save(t, state, source.get_state(), metric)
       if leave and t < spec.steps:
         kept.wait()
@@ -154,10 +171,10 @@ class _Clock:
     return found
 
 
-def _epoch_scores(plan: TrainPlan, data: AVMNIST, spec: Spec,
+def _epoch_scores(plan: TrainPlan, data: Prepared, spec: Spec,
                   state: TrainState) -> dict[str, np.ndarray]:
-  return judge.accuracies(jax.device_get(state.params), data, spec=spec,
-                          n_outputs=judge.check_shapes(data)[2], most=QUICK_TEST)
+  return judge.accuracies(jax.device_get(state.params), data.test, spec=spec,
+                          n_outputs=outputs_of(data), most=QUICK_TEST)
 
 
 def _plain(metrics: PyTree) -> dict[str, np.ndarray]:
@@ -223,10 +240,10 @@ def _asked_to_stop():
       signal.signal(number, handler)
 
 
-def results(plan: TrainPlan, data: AVMNIST, workdir: pathlib.Path, params: PyTree,
+def results(plan: TrainPlan, data: Prepared, workdir: pathlib.Path, params: PyTree,
             spec: Spec) -> 'xr.Dataset':
   """Judges the trained ensemble and writes workdir/results.zarr."""
-  found = judge.judge(params, data, spec=spec, n_outputs=judge.check_shapes(data)[2])
+  found = judge.judge(params, data, spec=spec, n_outputs=outputs_of(data))
   settings: dict[str, Any] = plan.settings | {'data_fingerprint': data.fingerprint}
   dataset = judge.to_dataset(plan.axes, found, {
       'name': plan.name, 'configuration': json.dumps(settings, default=float),

@@ -5,6 +5,7 @@ import pathlib
 from typing import Any
 
 from mmalign_jax.runs import devices, processes
+from mmalign_jax.studies.train.data import DATA
 from mmalign_jax.studies.train.plan import TrainPlan, defaults, from_settings
 
 __all__ = ['LAUNCHER', 'answer', 'defaults', 'from_settings', 'run']
@@ -17,17 +18,16 @@ def run(plan: TrainPlan, workdir: str | os.PathLike, *, shard: tuple[int, int] =
   """Reads the pairs, trains what is left, and writes the results.
 
   Args:
-    data_dir, prepared_dir: as in `load_avmnist`.
+    data_dir, prepared_dir: as in `load_avmnist`; data_dir also as in `load_pairs`.
 
   Raises:
     ValueError: a shard: a training has none.
   """
-  from mmalign_jax.data.avmnist.load import load_avmnist
   from mmalign_jax.studies.train.run import train
   if shard != (1, 1):
     raise ValueError(f'--shard={shard[0]}/{shard[1]}: a training has no shards')
-  data = processes.together(lambda: load_avmnist(
-      data_dir, prepared_dir=prepared_dir, **vars(plan.knobs)))
+  read = DATA[plan.given['generator']].read
+  data = processes.together(lambda: read(plan.given, data_dir, prepared_dir))
   if devices.leads():
     print(*data.notes, sep='\n', end='\n' if data.notes else '')
   return train(plan, data, workdir, progress=progress)
