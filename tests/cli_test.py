@@ -102,7 +102,7 @@ def test_wrong_commands_end_in_one_line(capsys, arguments, message):
     (['--config=configs/strength.py:huge', '--workdir=W'],
      'strength.py:huge is unknown; known: quick'),
     (['--config=configs/strength.py:tiny', '--workdir=W', '--config.lamda=1'],
-     '--config.lamda: unknown setting; known: batch_size'),
+     '--config.lamda: unknown setting; known: align_on, batch_size'),
     (['--config=configs/strength.py:tiny', '--workdir=W', "--config.lam=(0, -1)"],
      'lam=-1 must be at least 0'),
     (['--config=configs/strength.py:tiny', '--workdir=W', '--config.steps=many'], 'steps'),

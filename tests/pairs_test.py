@@ -168,6 +168,25 @@ def test_training_stops_where_it_is_told():
   assert_close(run(6, 3).sides, run(3, 0).sides, atol=1e-6)
 
 
+def test_what_is_swept_equals_each_cell_alone():
+  data = prepared.tables(prepared.prepare(made()))
+  base = dict(lam=1.0, n_labelled=2, n_pairs=0, align_on=0, components=0, train_steps=0)
+  assert set(base) == {'lam', *pair_source.SETTINGS}
+  rows = [base, *(base | {name: value} for name, value in dict(
+      n_labelled=5, n_pairs=20, align_on=1, components=3, train_steps=2).items())]
+  columns = {name: np.array([row[name] for row in rows], np.float32) for name in base}
+  run = lambda columns, chunk: sweep.run_sweep(
+      SPEC, named.hyper(**columns, seed=0, learning_rate=1e-2), tables=data, chunk=chunk).sides
+  swept = run(columns, 6)
+  for i in range(len(rows)):
+    one = jax.tree.map(lambda v: v[i:i + 1], swept)
+    assert_close(one, run({name: v[i:i + 1] for name, v in columns.items()}, 1), atol=1e-5)
+    if i:
+      first = jax.tree.map(lambda v: v[:1], swept)
+      assert any(abs(a - b).max() > 1e-4 for a, b in zip(
+          jax.tree.leaves(one), jax.tree.leaves(first)) if np.isfinite(a).all()), rows[i]
+
+
 def test_components_are_those_of_an_encoder_of_so_many_inputs():
   g = np.random.default_rng(0)
   x = jnp.asarray(g.normal(size=(500, 6)) * [9, 5, 3, 1, .5, .1], jnp.float32)

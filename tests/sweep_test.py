@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from mmalign_jax.data import pair_source
 from mmalign_jax.named import traced_fields
 from mmalign_jax.training import sweep
 from mmalign_jax.types import Spec
@@ -68,7 +69,8 @@ def differ(one, two) -> bool:
 
 
 def test_every_traced_field_is_swept_here():
-  assert set(VALUES) | set(ATOM_VALUES) | {'lam_1'} == set(traced_fields())
+  of_pairs = set(pair_source.SETTINGS)  # in pairs_test
+  assert set(VALUES) | set(ATOM_VALUES) | {'lam_1'} | of_pairs == set(traced_fields())
 
 
 @pytest.mark.parametrize('name', VALUES)

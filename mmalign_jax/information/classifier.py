@@ -56,7 +56,7 @@ def held_out(x: Array, y: Array, seed: int, folds: int = 5, *,
     ValueError: arrays that do not fit or are not finite, labels of one class or not whole numbers,
       one group only, fewer than 4 samples, or folds out of range.
 
-  Example:
+  Examples:
     >>> x = np.arange(200.0)[:, None] % 2
     >>> round(float(held_out(x, np.arange(200) % 2, seed=0).value), 2)
     0.69

@@ -43,7 +43,7 @@ def broja(p: Array, *, tol: float = TOLERANCE) -> Decomposition:
     ValueError: a table that is none, tol not above 0, jit without float64, or (outside jit and
       vmap) a gap above tol; inside them compare `gap` with it.
 
-  Example:
+  Examples:
     >>> p = np.zeros((2, 2, 2))
     >>> p[[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]] = 0.25  # y = x1 xor x2
     >>> found = broja(p)

@@ -31,7 +31,7 @@ def plug_in(counts: Array, axis: Axes | None = None) -> Array:
   Raises:
     ValueError: (outside jit and vmap) a count that is negative or not finite, or no samples.
 
-  Example:
+  Examples:
     >>> round(float(plug_in(np.array([8, 4, 4]))), 3)
     1.04
   """
@@ -44,7 +44,7 @@ def miller_madow(counts: Array, axis: Axes | None = None) -> Array:
 
   Miller (1955), Note on the bias of information estimates. `counts` and `axis` as in `plug_in`.
 
-  Example:
+  Examples:
     >>> round(float(miller_madow(np.array([8, 4, 4]))), 3)
     1.102
   """
@@ -60,7 +60,7 @@ def chao_shen(counts: Array, axis: Axes | None = None) -> Array:
   for by what was seen once (Good and Turing), and each state weighs by its chance to be seen
   (Horvitz and Thompson). `counts` (whole numbers) and `axis` as in `plug_in`.
 
-  Example:
+  Examples:
     >>> round(float(chao_shen(np.array([8, 4, 4]))), 3)
     1.047
   """
@@ -78,7 +78,7 @@ def grassberger(counts: Array, axis: Axes | None = None) -> Array:
 
   Grassberger (2003, arXiv physics/0307138). `counts` (whole numbers) and `axis` as in `plug_in`.
 
-  Example:
+  Examples:
     >>> round(float(grassberger(np.array([8, 4, 4]))), 3)
     1.033
   """
@@ -101,7 +101,7 @@ def nsb(counts: Array, axis: Axes | None = None) -> np.ndarray:
   Raises:
     ValueError: as `plug_in`, and within jit, vmap or grad.
 
-  Example:
+  Examples:
     >>> round(float(nsb(np.array([8, 4, 4]))), 3)
     1.029
   """
@@ -130,7 +130,7 @@ def mutual_information(counts: Array, x: Axes = 0, y: Axes = -1, *,
   Raises:
     ValueError: an unknown name, an axis that counts has not or that is in both, or as `plug_in`.
 
-  Example:
+  Examples:
     >>> round(float(mutual_information(np.array([[8, 0], [0, 8]]))), 3)
     0.724
   """

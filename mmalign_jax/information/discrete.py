@@ -25,7 +25,7 @@ def entropy(p: Array, axis: Axes | None = None) -> Array:
 
   Cover and Thomas (2006), Elements of Information Theory, equation 2.1.
 
-  Example:
+  Examples:
     >>> round(float(entropy(np.array([0.5, 0.25, 0.25]))), 3)
     1.04
   """
@@ -42,7 +42,7 @@ def mutual_information(p: Array, x: Axes = 0, y: Axes = -1) -> Array:
   Raises:
     ValueError: an axis that p has not, or that is in both.
 
-  Example:
+  Examples:
     >>> round(float(mutual_information(np.eye(2) / 2)), 3)
     0.693
   """
@@ -54,7 +54,7 @@ def conditional_mutual_information(p: Array, x: Axes = 0, y: Axes = -1,
   """I(X;Y|Z) = H(X,Z) + H(Y,Z) - H(X,Y,Z) - H(Z) [] in nats; `given` is Z, the other arguments are
   as in `mutual_information`.
 
-  Example:
+  Examples:
     >>> p = np.zeros((2, 2, 2))
     >>> p[[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]] = 0.25  # y = x1 xor x2
     >>> round(float(conditional_mutual_information(p)), 3)
@@ -75,7 +75,7 @@ def interaction_information(p: Array) -> Array:
   Redundancy less synergy, of every decomposition (Williams and Beer 2010, arXiv 1004.2515, which
   has it with the other sign).
 
-  Example:
+  Examples:
     >>> p = np.zeros((2, 2, 2))
     >>> p[[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]] = 0.25  # y = x1 xor x2
     >>> round(float(interaction_information(p)), 3)

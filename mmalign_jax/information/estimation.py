@@ -100,7 +100,7 @@ def estimate(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, *, null: int = 200,
     ValueError: lengths or numbers that do not fit, one class or one group only, or too few samples
       for so many cells (says how many are needed).
 
-  Example:
+  Examples:
     >>> bit = np.arange(400) % 2
     >>> found = estimate(bit, bit, bit, null=20, bootstrap=20)  # all of y is in both
     >>> round(found.atoms['redundancy'].value, 2)

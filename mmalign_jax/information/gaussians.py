@@ -28,7 +28,7 @@ def gaussian(covariance: Array, d1: int, d2: int) -> Decomposition:
     ValueError: a covariance that is not square, finite, symmetric or positive definite, or d1, d2
       out of range.
 
-  Example:
+  Examples:
     >>> covariance = np.array([[1, 0, 0.6], [0, 1, 0.6], [0.6, 0.6, 1]])
     >>> round(float(gaussian(covariance, 1, 1).synergy), 3)
     0.413

@@ -34,7 +34,7 @@ def imin(p: Array) -> Decomposition:
   Raises:
     ValueError: a table that is none, or jit without float64.
 
-  Example:
+  Examples:
     >>> p = np.zeros((2, 2, 2))
     >>> p[[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]] = 0.25  # y = x1 xor x2
     >>> found = imin(p)
@@ -49,7 +49,7 @@ def mmi(p: Array) -> Decomposition:
 
   Minimum mutual information, Barrett (2015, arXiv 1411.2832). All else as `imin`.
 
-  Example:
+  Examples:
     >>> p = np.zeros((2, 2, 2))
     >>> p[[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]] = 0.25  # y = x1 xor x2
     >>> found = mmi(p)

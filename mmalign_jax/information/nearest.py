@@ -38,7 +38,7 @@ def ross(x: Array, y: Array, k: int = 3) -> float:
     ValueError: arrays that do not fit or are not finite, labels of one class (of those with two
       samples) or that are not whole numbers, or k out of range.
 
-  Example:
+  Examples:
     >>> y = np.arange(100) % 2
     >>> round(ross(np.arange(100.0)[:, None] + 1e4 * y[:, None], y), 3)
     0.698
@@ -83,7 +83,7 @@ def ksg(x: Array, y: Array, k: int = 3) -> float:
   Raises:
     ValueError: arrays that do not fit or are not finite, or k out of range.
 
-  Example:
+  Examples:
     >>> x = np.random.default_rng(0).normal(size=(200, 1))
     >>> ksg(x, x + 0.01 * x**2) > 2
     True

@@ -84,7 +84,7 @@ def quantise(x: np.ndarray, cells: int, *, how: str = 'auto', seed: int = 0) -> 
   Raises:
     ValueError: unknown `how`, or quantiles of several columns.
 
-  Example:
+  Examples:
     >>> codes, how = quantise(np.linspace(0, 1, 100)[:, None], 4)
     >>> np.bincount(codes).tolist()
     [25, 25, 25, 25]

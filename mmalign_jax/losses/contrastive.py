@@ -31,7 +31,7 @@ def info_nce(z1: Array, z2: Array, *, temperature: Numeric,
   Returns:
     [B] nats; log N where all embeddings are equal.
 
-  Example:
+  Examples:
     >>> z1 = np.eye(4, dtype=np.float32)
     >>> [round(float(v), 3) for v in info_nce(z1, z1, temperature=1.0)]
     [0.744, 0.744, 0.744, 0.744]
@@ -72,7 +72,7 @@ def sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
   Returns:
     [B] nats, each a sum over N pairs.
 
-  Example:
+  Examples:
     >>> z1 = np.eye(4, dtype=np.float32)
     >>> [round(float(v), 3) for v in sigmoid(z1, z1, temperature=1.0)]
     [9.0, 9.0, 9.0, 9.0]

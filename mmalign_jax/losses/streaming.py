@@ -43,7 +43,7 @@ def streaming_info_nce(z1: Array, z2: Array, *, temperature: Numeric,
     ValueError: z1 and z2 are not two [B, K] of one shape, at least [1, 1], or block_size is not a
       whole number of at least 1.
 
-  Example:
+  Examples:
     >>> z1 = np.eye(4, dtype=np.float32)
     >>> [round(float(v), 3) for v in streaming_info_nce(z1, z1, temperature=1.0)]
     [0.744, 0.744, 0.744, 0.744]
@@ -80,7 +80,7 @@ def streaming_sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
     ValueError: z1 and z2 are not two [B, K] of one shape, at least [1, 1], or block_size is not a
       whole number of at least 1.
 
-  Example:
+  Examples:
     >>> z1 = np.eye(4, dtype=np.float32)
     >>> [round(float(v), 3) for v in streaming_sigmoid(z1, z1, temperature=1.0)]
     [9.0, 9.0, 9.0, 9.0]

@@ -20,7 +20,7 @@ def cross_entropy(logits: Array, y: Array) -> Array:
   Returns:
     [B] nats.
 
-  Example:
+  Examples:
     >>> round(float(cross_entropy(np.zeros((1, 4)), np.array([2]))[0]), 3)  # log 4
     1.386
   """
@@ -33,7 +33,7 @@ def cross_entropy(logits: Array, y: Array) -> Array:
 def l1(prediction: Array, y: Array) -> Array:
   """|prediction - y| [B], in the units of y [B].
 
-  Example:
+  Examples:
     >>> l1(np.array([1.0, -2.0]), np.array([0.5, 1.0])).tolist()
     [0.5, 3.0]
   """

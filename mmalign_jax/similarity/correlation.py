@@ -61,7 +61,7 @@ def cca(x: Array, y: Array) -> Array:
   Raises:
     ValueError: for arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(cca(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 1.0]
@@ -78,7 +78,7 @@ def cca_squared(x: Array, y: Array) -> Array:
 
   Precision: as `cca`.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(cca_squared(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 1.0]
@@ -105,7 +105,7 @@ def svcca(x: Array, y: Array, *, components: int | None = None,
   Raises:
     ValueError: components or variance out of range, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(svcca(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.87]
@@ -129,7 +129,7 @@ def pwcca(x: Array, y: Array) -> Array:
   Raises:
     ValueError: for arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(pwcca(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 1.0]
@@ -151,7 +151,7 @@ def linear_regression(x: Array, y: Array) -> Array:
   Raises:
     ValueError: for arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(linear_regression(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 1.0]

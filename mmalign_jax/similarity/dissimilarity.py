@@ -129,7 +129,7 @@ def rsa(x: Array, y: Array, *, dissimilarity: str = 'euclidean',
   Raises:
     ValueError: an unknown name, N < 3, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(rsa(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.475]

@@ -88,7 +88,7 @@ def modality_gap(x: Array, y: Array) -> Array:
   Raises:
     ValueError: widths differ, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(modality_gap(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [0.0, 176.207, 0.0]
@@ -107,7 +107,7 @@ def modality_gap_parts(x: Array, y: Array) -> Gap:
   Raises:
     ValueError: widths differ, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2)
     >>> gap = modality_gap_parts(x, x + [3, 4])
     >>> {name: round(float(value), 3) for name, value in vars(gap).items()}
@@ -125,7 +125,7 @@ def modality_gap_share(x: Array, y: Array) -> Array:
 
   Precision: as `modality_gap`.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(modality_gap_share(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [0.0, 0.911, 0.0]
@@ -141,7 +141,7 @@ def distribution_gap(x: Array, y: Array) -> Array:
 
   Precision: as `modality_gap`; below 1e-2 of the spread (1e-6 in float64) it is 0.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(distribution_gap(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [0.0, 55.189, 0.0]
@@ -171,7 +171,7 @@ def alignment(x: Array, y: Array) -> Array:
   Raises:
     ValueError: widths differ, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(alignment(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [0.0, 3.56, 0.175]
@@ -190,7 +190,7 @@ def uniformity(z: Array, *, t: float = 2.0) -> Array:
   Raises:
     ValueError: for arrays that do not fit.
 
-  Example:
+  Examples:
     >>> round(float(uniformity(np.eye(3))), 3)  # all at a distance of sqrt(2)
     -4.0
   """

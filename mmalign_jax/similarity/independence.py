@@ -63,7 +63,7 @@ def hsic(x: Array, y: Array, *, kernel: str = 'linear', debiased: bool = True,
   Raises:
     ValueError: an unknown kernel, N < 4 if debiased, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(hsic(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [10174236.0, 40696944.0, 8659856.0]

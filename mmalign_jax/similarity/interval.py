@@ -58,7 +58,7 @@ def bootstrap(measure: Measure, x: Layers, y: Layers, *, key: Key, resamples: in
   Raises:
     ValueError: as the measure itself for N // 2 samples, or for resamples or level out of range.
 
-  Example:
+  Examples:
     >>> from mmalign_jax.similarity import MEASURES
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> found = bootstrap(MEASURES['linear_cka'], x, 3 - 2 * x, key=jax.random.key(0), resamples=20)

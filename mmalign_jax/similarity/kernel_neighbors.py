@@ -93,7 +93,7 @@ def cknna(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
   Raises:
     ValueError: k or metric out of range, N < 4, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(cknna(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, -0.594, 0.598]

@@ -98,7 +98,7 @@ def mutual_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
   Raises:
     ValueError: k or metric out of range, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(mutual_knn(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.5]
@@ -116,7 +116,7 @@ def jaccard_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
 
   Precision: as `mutual_knn`.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(jaccard_knn(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.444]
@@ -135,7 +135,7 @@ def cycle_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
 
   Precision: as `mutual_knn`.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(cycle_knn(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [0.5, 0.5, 0.833]
@@ -153,7 +153,7 @@ def lcs_knn(x: Array, y: Array, *, k: int = 10, metric: str = 'cosine',
 
   Precision: as `mutual_knn`.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(lcs_knn(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [2.0, 2.0, 1.0]
@@ -172,7 +172,7 @@ def edit_distance_knn(x: Array, y: Array, *, k: int = 10,
 
   Precision: as `mutual_knn`.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(edit_distance_knn(x, y, k=2)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.333]

@@ -59,7 +59,7 @@ def pls(x: Array, y: Array, *, components: int = 1) -> Array:
   Raises:
     ValueError: components out of range, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(pls(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.87]

@@ -85,7 +85,7 @@ def linear_cka(x: Array, y: Array) -> Array:
   Raises:
     ValueError: for arrays that do not fit (see `measure.paired`).
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(linear_cka(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.757]
@@ -106,7 +106,7 @@ def debiased_linear_cka(x: Array, y: Array) -> Array:
   Raises:
     ValueError: N < 4, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(debiased_linear_cka(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.851]
@@ -126,7 +126,7 @@ def rv_coefficient(x: Array, y: Array) -> Array:
   Raises:
     ValueError: for arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(rv_coefficient(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.757]

@@ -159,7 +159,7 @@ def minibatch_cka(x: Array, y: Array, *, batch_size: int = 256) -> Array:
   Raises:
     ValueError: batch_size < 4, N < 4, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(minibatch_cka(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.851]

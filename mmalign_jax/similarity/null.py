@@ -65,7 +65,7 @@ def layer_pairs(measure: Measure, x: Layers, y: Layers, *, items: Array | None =
   Raises:
     ValueError: as the measure itself.
 
-  Example:
+  Examples:
     >>> from mmalign_jax.similarity import MEASURES
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> found = layer_pairs(MEASURES['linear_cka'], [x[:, :1], x], x)
@@ -105,7 +105,7 @@ def calibrate(measure: Measure, x: Layers, y: Layers, *, key: Key,
     ValueError: as the measure itself, also for the samples left; permutations < 1; codes that are
       not one a sample, or all equal.
 
-  Example:
+  Examples:
     >>> from mmalign_jax.similarity import MEASURES
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> found = calibrate(MEASURES['linear_cka'], x, x, key=jax.random.key(0), permutations=99)
@@ -150,7 +150,7 @@ def calibration(measure: Measure, matrix: Array, null: Array, *,
     tested: [] what the null is held against, where it is of other samples than the matrix.
     **settings: of the measure.
 
-  Example:
+  Examples:
     >>> from mmalign_jax.similarity import MEASURES
     >>> null = np.linspace(0, 0.99, 99)
     >>> found = calibration(MEASURES['linear_cka'], np.array([[1.0]]), null[:, None, None])

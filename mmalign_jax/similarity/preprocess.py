@@ -11,7 +11,7 @@ from mmalign_jax.types import Array
 def center(z: Array) -> Array:
   """Columns of z [N, D] with mean 0; twice, since a mean far from 0 is rounded.
 
-  Example:
+  Examples:
     >>> center(np.array([[0.0, 2.0], [4.0, 2.0]])).tolist()
     [[-2.0, 0.0], [2.0, 0.0]]
   """
@@ -23,7 +23,7 @@ def center(z: Array) -> Array:
 def normalize(z: Array) -> Array:
   """Rows of z [N, D] with Euclidean norm 1; a row of zeros stays.
 
-  Example:
+  Examples:
     >>> [round(float(v), 3) for v in normalize(np.array([[3.0, 4.0], [0.0, 2.0]]))[0]]
     [0.6, 0.8]
   """
@@ -36,7 +36,7 @@ def normalize(z: Array) -> Array:
 def standardize(z: Array) -> Array:
   """Columns of z [N, D] with mean 0 and standard deviation 1 (over N); constant columns are 0.
 
-  Example:
+  Examples:
     >>> standardize(np.array([[0.0, 2.0], [4.0, 6.0]])).tolist()
     [[-1.0, -1.0], [1.0, 1.0]]
   """
@@ -56,7 +56,7 @@ def clip(z: Array, *, quantile: float = 0.95, by_sample: bool = True) -> Array:
   Raises:
     ValueError: where quantile is not in 0..1.
 
-  Example:
+  Examples:
     >>> float(clip(np.arange(101.0)[:, None], quantile=0.95, by_sample=False).max())
     95.0
   """

@@ -139,7 +139,7 @@ def rbf_cka(x: Array, y: Array, *, sigma: Numeric | None = None,
   Raises:
     ValueError: sigma or fraction not above 0, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(rbf_cka(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.78]
@@ -161,7 +161,7 @@ def debiased_rbf_cka(x: Array, y: Array, *, sigma: Numeric | None = None,
   Raises:
     ValueError: N < 4, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(debiased_rbf_cka(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.856]

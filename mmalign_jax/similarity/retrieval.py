@@ -180,7 +180,7 @@ def recall_xy(x: Array, y: Array, *, at: int = 1,
   Raises:
     ValueError: at outside 1..N, widths differ, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(recall_xy(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 0.167, 0.0]
@@ -198,7 +198,7 @@ def recall_yx(x: Array, y: Array, *, at: int = 1,
 
   Precision: as `recall_xy`.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(recall_yx(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 0.0, 0.0]
@@ -216,7 +216,7 @@ def median_rank_xy(x: Array, y: Array, *,
 
   Precision: as `recall_xy`.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(median_rank_xy(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 6.0, 4.5]
@@ -234,7 +234,7 @@ def median_rank_yx(x: Array, y: Array, *,
 
   Precision: as `recall_xy`.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(median_rank_yx(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 6.0, 4.5]

@@ -61,7 +61,7 @@ def bures(x: Array, y: Array) -> Array:
   Raises:
     ValueError: for arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(bures(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [1.0, 1.0, 0.87]
@@ -83,7 +83,7 @@ def procrustes(x: Array, y: Array) -> Array:
   Raises:
     ValueError: for arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(procrustes(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [0.0, 0.0, 0.509]
@@ -110,7 +110,7 @@ def angular(x: Array, y: Array, *, alpha: float = 1.0) -> Array:
   Raises:
     ValueError: alpha outside 0..1, or arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(angular(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [0.0, 0.0, 0.515]
@@ -143,7 +143,7 @@ def covariance_distance(x: Array, y: Array) -> Array:
   Raises:
     ValueError: for arrays that do not fit.
 
-  Example:
+  Examples:
     >>> x = np.arange(12.0).reshape(6, 2) ** 2
     >>> [round(float(covariance_distance(x, y)), 3) for y in (x, 3 - 2 * x, x[::-1])]
     [0.0, 0.0, 0.978]
@@ -162,7 +162,7 @@ def effective_rank(z: Array) -> Array:
   Raises:
     ValueError: for arrays that do not fit.
 
-  Example:
+  Examples:
     >>> round(float(effective_rank(np.array([[1.0, 0], [-1, 0], [0, 1], [0, -1]]))), 3)
     2.0
   """

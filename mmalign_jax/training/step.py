@@ -23,7 +23,7 @@ def init_state(key: Key, hyper: Hyper, *shapes: Shape, spec: Spec, n_outputs: in
     key: of the initialisation. hyper: its temperature is where a learnt one starts.
     shapes: of one sample of every side. spec, n_outputs: as in `train_step`.
 
-  Example:
+  Examples:
     >>> spec = Spec(depth=1, width=4)
     >>> state = init_state(jax.random.key(0), Hyper(), 12, 12, spec=spec, n_outputs=2)
     >>> sorted(state.params), int(state.step)
@@ -49,7 +49,7 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
   Returns:
     the next state, and the metrics of this batch before the step.
 
-  Example:
+  Examples:
     >>> spec = Spec(depth=1, width=4, steps=10)
     >>> state = init_state(jax.random.key(0), Hyper(), 3, 5, spec=spec, n_outputs=2)
     >>> batch = Batch((jnp.ones((8, 3)), jnp.ones((8, 5))), jnp.zeros(8, jnp.int32))

@@ -46,7 +46,7 @@ def grid(axes: Mapping[str, Sequence[float]], **fixed: float) -> Hyper:
   Raises:
     TypeError: for a name that is no traced setting. ValueError: a grid too large to be held.
 
-  Example:
+  Examples:
     >>> hypers = grid({'lam': (0.0, 1.0), 'seed': (0, 1, 2)}, redundancy=4)
     >>> hypers.lam.tolist(), hypers.seed.tolist()
     ([0.0, 0.0, 0.0, 1.0, 1.0, 1.0], [0, 1, 2, 0, 1, 2])
@@ -217,7 +217,7 @@ def run_sweep(spec: Spec, hypers: Hyper, *, tables: PyTree = None, chunk: int | 
   Raises:
     ValueError: for an unknown registry name, or settings out of range (see `check`).
 
-  Example:
+  Examples:
     >>> spec = Spec(steps=2, batch_size=8, max_train=8, n_align=16, depth=1)
     >>> cells = run_sweep(spec, grid({'lam': (0.0, 1.0)}, n_train=8, redundancy=8))
     >>> cells.sides[0].accuracy.shape, round(float(cells.bounds[0].accuracy[0]), 4)

@@ -109,9 +109,9 @@ def batch(x1: Array, x2: Array, y: Array, *, key: Key,
     ValueError: lengths or axes that do not fit, features that are not finite, labels that are no
       integers from 0 or of one class, a class that the training rows lack, too few samples.
 
-  Example:
+  Examples:
     >>> bit = np.arange(320.0)[:, None] % 2
-    >>> spec = BatchSpec(batch_size=16, steps=2, coupling_steps=2)  # far from enough
+    >>> spec = BatchSpec(batch_size=16, steps=2, coupling_steps=2, checks=1)  # far from enough
     >>> y, key = bit[:, 0].astype(int), jax.random.key(0)
     >>> found = batch(bit, bit, y, key=key, spec=spec, null=1)  # doctest: +SKIP
     >>> round(float(found.entropy), 2)  # doctest: +SKIP
