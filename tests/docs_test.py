@@ -34,7 +34,8 @@ from mmalign_jax import cli
 
 # Commands whose rows are the user's own; tests/registries_test.py runs these very ones.
 ELSEWHERE = '--register=own_rows.py'
-TOOLS = ('python3', 'pip', 'python -m pytest', 'ruff', '.ci/run', 'mkdocs')  # CI runs or needs them
+TOOLS = ('python3', 'pip', 'python -m pytest', 'ruff', 'basedpyright', '.ci/run',
+         'mkdocs')  # CI runs or needs them
 NOT_IN_NOTEBOOKS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.While,
                     ast.Try)
 

@@ -83,12 +83,16 @@ def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
       rng.stream(hyper.seed, 'init'), hyper, *map(shape_of, probe), spec=spec,
       n_outputs=n_outputs)
 
-  def step(state, t):
+  def step(t, state):
     batch, pairs = batches_of(draws, hyper, tables, t, spec=spec, source=source)
-    after, _ = train_step(state, hyper, batch, spec=spec, n_outputs=n_outputs, pairs=pairs)
-    return stopped(state, after, t, hyper) if 'train_steps' in source.settings else after, None
+    return train_step(state, hyper, batch, spec=spec, n_outputs=n_outputs, pairs=pairs)[0]
 
-  state, _ = jax.lax.scan(step, state, jnp.arange(spec.steps))
+  if 'train_steps' in source.settings:  # a chunk whose cells all stop early is done early
+    asked = jnp.asarray(hyper.train_steps).astype(jnp.int32)
+    end = jnp.where(asked > 0, jnp.minimum(asked, spec.steps), spec.steps)
+    state = jax.lax.fori_loop(0, end, step, state)
+  else:
+    state, _ = jax.lax.scan(lambda s, t: (step(t, s), None), state, jnp.arange(spec.steps))
   return evaluate(
       state.params, hyper, tables, rng.stream(hyper.seed, 'test'), spec=spec, source=source)
 
@@ -107,13 +111,6 @@ def batches_of(draws: Draws, hyper: Hyper, tables: PyTree, t: Array, *, spec: Sp
                             batch_size=spec.batch_size)), None
   return (of('order', draws.n_labelled, spec.labelled_batch or spec.batch_size),
           of('order of pairs', draws.n_aligned, spec.batch_size))
-
-
-def stopped(before: PyTree, after: PyTree, t: Array, hyper: Hyper) -> PyTree:
-  """The state after step t, or before it where training has stopped."""
-  limit = jnp.asarray(hyper.train_steps)
-  return jax.tree.map(lambda old, new: jnp.where((limit > 0) & (t >= limit), old, new),
-                      before, after)
 
 
 def traceable(spec: Spec, tables: PyTree) -> None:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmalign_jax import checks
 from mmalign_jax.reports.statistics import half_width
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS
 from mmalign_jax.studies.strength.plan import Study, number_of
 from mmalign_jax.training.sweep import grid
+from mmalign_jax.types import Spec
 
 if TYPE_CHECKING:  # slow to import
   import xarray as xr
@@ -122,8 +124,15 @@ def _part(study: Study, stage: str, axes: dict[str, tuple], choices: Choices) ->
   return dataclasses.replace(
       study, name=f'{study.name}: {stage}', axes=axes, tuned={}, notes=(),
       hypers=_hypers(axes, _fixed(study), choices),
-      spec=dataclasses.replace(study.spec, loss='') if unaligned else study.spec,
+      spec=_spec(study.spec, stage, unaligned),
       settings=study.settings | {'stage': stage, 'choices': plain})
+
+
+def _spec(spec: Spec, stage: str, unaligned: bool) -> Spec:
+  """What chooses settings reads accuracies alone: no similarity on more rows than there must be."""
+  fewest = min(spec.n_align, checks.least_pairs(spec.neighbors))
+  return dataclasses.replace(spec, loss='' if unaligned else spec.loss,
+                             n_align=spec.n_align if stage == 'final' else fewest)
 
 
 def _fixed(study: Study) -> dict[str, float]:
