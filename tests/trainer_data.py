@@ -16,7 +16,8 @@ import jax
 import numpy as np
 
 from mmalign_jax import cli
-from mmalign_jax.data.avmnist.load import AVMNIST
+from mmalign_jax.data.avmnist.load import AVMNIST, prepared
+from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.runs import devices
 from mmalign_jax.studies.train import pipeline, plan as train_plan, run as trainer
 
@@ -25,7 +26,7 @@ SMALL = dict(encoder_1='mlp', encoder_2='mlp', depth_1=1, depth_2=1, width_1=6, 
              neighbors=4, log_every=1, checkpoint_every=3, tensorboard=False)
 
 
-def made(n: int = 100, m: int = 40) -> AVMNIST:
+def made(n: int = 100, m: int = 40, **changes) -> Prepared:
   """n + m pairs of three classes that both sides can tell."""
   random, fields = np.random.default_rng(0), {}
   centers = random.standard_normal((3, 16)), random.standard_normal((3, 12))
@@ -37,7 +38,7 @@ def made(n: int = 100, m: int = 40) -> AVMNIST:
         f'image_{part}': noisy(centers[0], (4, 4, 1)), f'audio_{part}': noisy(centers[1], (4, 3)),
         f'label_{part}': label, f'audio_label_{part}': label, f'speaker_{part}': 0 * label,
         f'recording_{part}': np.arange(size).astype(str), f'image_index_{part}': np.arange(size)}
-  return AVMNIST(**fields, speakers=('a',), fingerprint='made', notes=())
+  return prepared(AVMNIST(**fields | changes, speakers=('a',), fingerprint='made', notes=()))
 
 
 def one_step(loss: str, learnable: bool, lam=(0.0, 0.7)):
@@ -45,7 +46,7 @@ def one_step(loss: str, learnable: bool, lam=(0.0, 0.7)):
   plan = train_plan.from_settings(SMALL | dict(loss=loss, learnable_temperature=learnable, lam=lam))
   data = made()
   spec = plan.bound(data)
-  batch = next(pipeline.batches(data, batch_size=16, seed=1))
+  batch, _ = next(pipeline.batches(data, batch_size=16, seed=1))
   make = lambda axis_name: trainer.ensemble_step(spec, 3, axis_name)
   hypers = devices.replicated(jax.tree.map(jax.numpy.asarray, plan.hypers))
   return devices.replicated(trainer.initial(plan, data, spec)), hypers, batch, make
@@ -56,8 +57,9 @@ def steps(path: str) -> None:
   from mmalign_jax import losses
   found, real = {}, np.arange(16) < 11  # of a last batch: two of eight devices have none
 
-  def run(step, batch, key):
-    for name, value in zip(('state', 'metrics'), jax.device_get(step(state, hypers, batch))):
+  def run(step, batch, key, pairs=None):
+    after = jax.device_get(step(state, hypers, (batch, pairs)))
+    for name, value in zip(('state', 'metrics'), after):
       found.update({f'{key}/{name}/{i}': v for i, v in enumerate(jax.tree.leaves(value))})
 
   two = jax.process_count() > 1  # one form says it: eight devices of one process have them all
@@ -79,6 +81,15 @@ def steps(path: str) -> None:
           run(twin, given, f'{loss}/{kind}/{learnable}/jit')
       if jax.device_count() == 1 and learnable:
         run(twin, jax.tree.map(lambda v: v[real], batch), f'{loss}/alone/{learnable}/jit')
+    if not two:  # few labels, and what is aligned lacks a side here and there
+      has = np.random.default_rng(0).random((2, 16)) < 0.6
+      given = batch.replace(valid=real), batch.replace(x=tuple(x[::-1] for x in batch.x),
+                                                       present=tuple(has))
+      if jax.device_count() > 1:
+        run(pmapped, *map(devices.split, given[:1]), f'{loss}/pairs/True/pmap',
+            devices.split(given[1]))
+      else:
+        run(twin, given[0], f'{loss}/pairs/True/jit', given[1])
   np.savez(path, **found)
 
 

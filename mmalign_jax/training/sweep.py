@@ -27,6 +27,7 @@ from mmalign_jax.types import (
   Array,
   Batch,
   Draws,
+  Frames,
   Hyper,
   Key,
   Numeric,
@@ -125,7 +126,12 @@ def traceable(spec: Spec, tables: PyTree) -> None:
   names = ('encoder', 'depth', 'width', 'sides', 'projection', 'projection_width', 'loss', 'task',
            'compute_dtype')
   fits(Spec(**{name: getattr(spec, name) for name in names}), shapes, y.dtype.name,
-       source.n_outputs(tables))
+       source.n_outputs(tables), masked(samples))
+
+
+def masked(samples: Sequence[PyTree]) -> tuple[int, ...]:
+  """Numbers of the sides, from 1, whose samples are `Frames`."""
+  return tuple(i for i, x in enumerate(samples, start=1) if isinstance(x, Frames))
 
 
 def _some(source: Source, tables: PyTree):
@@ -134,13 +140,19 @@ def _some(source: Source, tables: PyTree):
 
 
 @functools.lru_cache(maxsize=64)
-def fits(spec: Spec, shapes: tuple, label: str, n_outputs: int) -> None:
-  """Whether encoders, projection and losses take samples of these shapes (see `traceable`)."""
+def fits(spec: Spec, shapes: tuple, label: str, n_outputs: int,
+         frames: tuple[int, ...] = ()) -> None:
+  """Whether encoders, projection and losses take samples of these shapes (see `traceable`), those
+  of the sides `frames`, from 1, with masks."""
   hyper = Hyper(lam=0.5)
   names = ', '.join(f'{name}={value!r}' for name, value in (
       *((f'{"of" if i else "encoder of"} side {i + 1}', spec.of_side(i + 1).encoder)
         for i in range(len(shapes))),
       ('projection', spec.projection), ('loss', spec.loss), ('task', spec.task)))
+
+  samples = tuple(
+      Frames(sides.example(shape), jax.ShapeDtypeStruct((2, shape[0]), bool)) if i in frames
+      else sides.example(shape) for i, shape in enumerate(shapes, start=1))
 
   def trace():
     params = jax.eval_shape(lambda key: objective.init(
@@ -148,7 +160,7 @@ def fits(spec: Spec, shapes: tuple, label: str, n_outputs: int) -> None:
     jax.eval_shape(
         lambda p, *sample: objective.objective(
             p, hyper, Batch(*sample), jnp.float32(0), spec=spec, n_outputs=n_outputs),
-        params, tuple(map(sides.example, shapes)), jax.ShapeDtypeStruct((2,), label))
+        params, samples, jax.ShapeDtypeStruct((2,), label))
 
   fitting(trace, names)
 

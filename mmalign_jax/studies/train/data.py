@@ -8,12 +8,13 @@ import dataclasses
 import inspect
 from typing import Any
 
-from mmalign_jax import checks
+from mmalign_jax import checks, losses
 from mmalign_jax.data import loading
 from mmalign_jax.data.avmnist import knobs as pairing, spectra
 from mmalign_jax.data.files.reading import CHOICES
 from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.settings import MOST_VALUES, Rule, choice, count, like, number
+from mmalign_jax.types import ALIGN_ON
 
 Settings = Mapping[str, Any]
 
@@ -64,15 +65,13 @@ def _read_avmnist(settings: Settings, data_dir: str | None, prepared_dir: str | 
 
 # -- any pairs -------------------------------------------------------------------------------------
 
-_ARGUMENTS = {name: p.default for name, p in inspect.signature(loading.load_pairs).parameters.items()
-              if name not in ('data', 'data_dir')}
-# The settings of every other kind of study call the task so, too.
+_ARGUMENTS = {
+    name: p.default for name, p in inspect.signature(loading.load_pairs).parameters.items()
+    if name not in ('data', 'data_dir')}
 _PAIRS = {'data': '', **_ARGUMENTS, 'n_labelled': 0, 'align_on': 'pairs'}
 
 
 def _rules_of_pairs() -> dict[str, Rule]:
-  from mmalign_jax import losses
-  from mmalign_jax.types import ALIGN_ON
   rules = {name: like(value) for name, value in _PAIRS.items()}
   rules |= {name: choice(lambda known=CHOICES[name]: known, blank=name == 'pool')
             for name in CHOICES if name in rules}
@@ -89,7 +88,6 @@ def _check_pairs(settings: Settings) -> None:
 
 
 def _read_pairs(settings: Settings, data_dir: str | None, prepared_dir: str | None) -> Prepared:
-  from mmalign_jax import losses
   if prepared_dir:
     raise ValueError(f'prepared_dir={prepared_dir!r} has no effect: only AV-MNIST is kept prepared')
   task = settings['task']

@@ -27,7 +27,7 @@ from mmalign_jax.settings import (
 )
 from mmalign_jax.studies import reads
 from mmalign_jax.studies.train import data as sources
-from mmalign_jax.training.sweep import fits, grid
+from mmalign_jax.training.sweep import fits, grid, masked
 from mmalign_jax.types import SCHEDULES, Frames, Hyper, OwnSide, PyTree, Spec, lookup, shape_of
 
 AXES = ('lam', 'seed')
@@ -102,7 +102,8 @@ class TrainPlan:
     spec = dataclasses.replace(
         self.spec, steps=steps, n_align=n_align, sides=_sides(self.spec.sides, data.x),
         task=self.spec.task if task != bool(data.classes) else data.task)
-    fits(spec, tuple(map(shape_of, data.x)), data.y.dtype.name, len(data.classes) or 1)
+    fits(spec, tuple(map(shape_of, data.x)), data.y.dtype.name, len(data.classes) or 1,
+         masked(data.x))
     return spec
 
 
@@ -163,7 +164,8 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
     for name in ('encoder_1', 'encoder_2'):
       choice(checks.STATIC['encoder'].known).of(name, settings[name])
   n_sides = row.sides(settings)
-  read = refuse_unread(settings, given, defaults(), unread(settings, n_sides), preset)
+  chosen = {k: v for k, v in given.items() if v or k not in _OF_SIDES}  # '' and 0 choose nothing
+  read = refuse_unread(settings, chosen, defaults(), unread(settings, n_sides), preset)
   own = {name: settings[name][0] for name in _single() if settings[name]}
   for name in own:
     if len(settings[name]) > 1:

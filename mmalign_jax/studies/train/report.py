@@ -74,12 +74,14 @@ def _similarities(row: dict) -> list[str]:
 def _short(name: str) -> str:
   """Of a similarity, as in a table: recall_12 is 'recall 1-2', mutual_knn_1_3 'mutual kNN 1-3'."""
   stem, *of = re.split(r'_(?=[1-9])', name, maxsplit=1)
-  return ' '.join([stem.replace('mutual_knn', 'mutual kNN'), *('-'.join(v.replace('_', '')) for v in of)])
+  return ' '.join([stem.replace('mutual_knn', 'mutual kNN'),
+                   *('-'.join(v.replace('_', '')) for v in of)])
 
 
 def remarks(summary: list[dict]) -> list[str]:
   """What a reader of the table must know of it."""
-  unit = 'folds of the test rows, their units (recordings, groups) whole' if summary[0]['seeds'] == 1 else 'seeds'
+  unit = 'seeds' if summary[0]['seeds'] > 1 else (
+      'folds of the test rows, each group or recording within one')
   lost = sum(not np.isfinite(sum(r[f'accuracy_{i}'] for i in _sides(r))) for r in summary)
   return [f'intervals over {unit}'] + (
       [f'at {lost} of {len(summary)} strengths a run diverged'] if lost else [])
