@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / 'tests'))
 import digit_files  # noqa: E402
 
 ALL = sorted((ROOT / 'configs').glob('*.py'))
-CONFIGS = [path for path in ALL if path.stem != 'avmnist']  # trained, not swept: below
+CONFIGS = [path for path in ALL if path.stem != 'avmnist']  # needs files: below
 
 
 def load(path):
@@ -37,7 +37,8 @@ def test_tiny_runs_two_steps_and_answers(path, tmp_path):
   short, similarity, said = {
       'strength': (dict(steps=2), 'cka', 'no verdict'),
       'emergence': (dict(epochs_1=1, epochs_2=1, depth=(1,), n_train=256), 'debiased_linear_cka',
-                    'maximum alignment with U')}[settings.get('study', 'strength')]
+                    'maximum alignment with U'),
+      'train': (dict(epochs=1), 'cka', 'folds of the test rows')}[settings.get('study', 'strength')]
   plan = study_.from_settings(settings | short)
   dataset = study_.run(plan, tmp_path, progress=False)
   assert np.isfinite(dataset['accuracy_1']).all() and np.isfinite(dataset[similarity]).all()
@@ -56,7 +57,7 @@ def test_tiny_trains_and_answers(tmp_path):
   found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300,
                          check=False)
   assert found.returncode == 0, found.stderr
-  assert 'intervals over folds of the test images and recordings' in found.stdout
+  assert 'intervals over folds of the test rows' in found.stdout
   assert (tmp_path / 'run' / 'results.zarr').exists()
   summary = json.loads((tmp_path / 'run' / 'summary.json').read_text())
   assert [row['lam'] for row in summary] == [0.0, 1.0]
@@ -78,7 +79,7 @@ def test_variants_of_the_digits(variant):
   module = load(next(p for p in ALL if p.stem == 'avmnist'))
   plan = train_plan.from_settings(module.get_config(variant).to_dict())
   assert plan.spec.of_side(1).encoder == 'lenet' and plan.spec.of_side(2).encoder == 'audio_cnn1d'
-  assert plan.knobs.speakers == ('apart' if variant == 'apart' else 'shared')
+  assert plan.given['speakers'] == ('apart' if variant == 'apart' else 'shared')
   assert plan.axes['lam'][0] == 0
 
 

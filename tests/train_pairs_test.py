@@ -1,4 +1,4 @@
-"""The trainer on any pairs: batches of labels and of pairs, missing sides, sequences, the command."""
+"""The trainer on any pairs: batches of labels and of pairs, missing sides, sequences, command."""
 
 import dataclasses
 import json

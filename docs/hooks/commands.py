@@ -8,7 +8,7 @@ import runpy
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PAGE, MARK = 'reference/commands.md', '<!-- commands -->'
-CONFIGS = ('strength', 'emergence', 'paired', 'avmnist')
+CONFIGS = ('strength', 'emergence', 'paired', 'few_labels', 'avmnist', 'pairs')
 
 
 def on_page_markdown(markdown, page, config, files):

@@ -150,9 +150,9 @@ def fits(spec: Spec, shapes: tuple, label: str, n_outputs: int,
         for i in range(len(shapes))),
       ('projection', spec.projection), ('loss', spec.loss), ('task', spec.task)))
 
-  samples = tuple(
-      Frames(sides.example(shape), jax.ShapeDtypeStruct((2, shape[0]), bool)) if i in frames
-      else sides.example(shape) for i, shape in enumerate(shapes, start=1))
+  samples = jax.eval_shape(lambda: tuple(
+      Frames(jnp.zeros((2, *shape)), jnp.ones((2, shape[0]), bool)) if i in frames
+      else jnp.zeros(sides.example(shape).shape) for i, shape in enumerate(shapes, start=1)))
 
   def trace():
     params = jax.eval_shape(lambda key: objective.init(

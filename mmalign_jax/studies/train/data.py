@@ -93,7 +93,8 @@ def _read_pairs(settings: Settings, data_dir: str | None, prepared_dir: str | No
   task = settings['task']
   if task != 'auto':  # a row of one's own is a regression or it is not
     task = 'l1' if losses.task_of(task).regression else 'cross_entropy'
-  own = {name: settings[name] for name in _ARGUMENTS} | {'task': task}
+  own: dict[str, Any] = {name: settings[name] for name in _ARGUMENTS}
+  own['task'] = task
   return loading.load_pairs(settings['data'], data_dir=data_dir or '', **own)
 
 

@@ -193,7 +193,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
 def unread(settings: Mapping[str, Any], n_sides: int) -> dict[str, str]:
   """{setting: why it has no effect}, of those that this study does not read."""
   # What has no encoder of its own gets one by its data, whatever that reads.
-  named_sides = settings | {f'encoder_{i + 1}': settings[f'encoder_{i + 1}'] or _VECTORS.encoder
+  named_sides = {**settings} | {f'encoder_{i + 1}': settings[f'encoder_{i + 1}'] or _VECTORS.encoder
                             for i in range(n_sides)}
   found = (reads.unread_of_sides(named_sides, n_sides) | reads.unread_of_others(settings, n_sides)
            | reads.unread_of_temperature(settings) | reads.unread_of_loss(settings)
