@@ -74,9 +74,11 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
 
   Test rows are drawn from the labelled ones, stratified; a group is on one side only. Validation
   rows have labels, `n_validation` a class where the class has three times as many, and whole
-  groups; where the data come with validation rows, they are those that have a label. Rows without a label are all for training. Components are those of all training rows that
-  have the modality, its columns standardised before; in units of one common scale, so that noise is
-  not blown up to the size of what matters. Sequences keep their features, standardised.
+  groups; where the data come with validation rows, they are those that have a label. Rows without
+  a label are all for training. Components are those of all training rows that have the modality,
+  its columns standardised before; in units of one common scale, so that noise is not blown up to
+  the size of what matters. Of a modality that no training row has they are those of the validation
+  rows. Sequences keep their features, standardised.
 
   Args:
     components: kept of every side at most.

@@ -1,5 +1,6 @@
-"""Features of one side from a file: `FILE`, `FILE:KEY`, `FILE:PATTERN*` or `FILE:INDEX`; a folder of
-HDF5 files as published counts as one.
+"""Features of one side from a file: `FILE`, `FILE:KEY`, `FILE:PATTERN*` or `FILE:INDEX`.
+
+A folder of HDF5 files as published counts as one.
 
 One array [N, D], or several layers of the same N samples: an array [L, N, D], or the keys that fit
 a pattern. Of a table, KEY is a column, and a pattern several. Nothing in a file is ever executed:

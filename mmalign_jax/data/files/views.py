@@ -192,8 +192,9 @@ def whole(raw: stores.Raw, sequences: bool = False) -> tuple[stores.Arrays, int 
     if len({part[role].ndim for part in parts}) > 1:
       raise ValueError(f'{_where(raw, role)}: sequences in one of {" and ".join(raw.parts)} only')
     if len(set(widths)) > 1:
-      raise ValueError(f'{_where(raw, role)} has ' + ', '.join(
-          f'{width} columns in {part}' for part, width in zip(raw.parts, widths)))
+      (first, width), *others = zip(raw.parts, widths)
+      raise ValueError(f'{_where(raw, role)} has {width} columns in {first}' + ''.join(
+          f', {width} in {part}' for part, width in others))
   joined = {role: _joined([part[role] for part in parts]) for role in parts[0]}
   counts = [len(part['x1']) for part in parts]
   return joined, sum(counts[:-1]) if len(parts) > 1 else None

@@ -50,7 +50,8 @@ def store(where: str, parts: Mapping[str, Mapping[str, Leaf]], y: str, size: int
   def read(key: str) -> np.ndarray:
     with guard.reading(f'{where}: {key!r}'):
       return keys[key]()
-  names = tuple(sorted(keys, key=lambda key: key.endswith(tuple(f'_{part}' for part in made.parts))))
+  endings = tuple(f'_{part}' for part in made.parts)
+  names = tuple(sorted(keys, key=lambda key: ('_mask' in key, key.endswith(endings))))
   return Store(where, names, read, remarks=made.remarks, y=y)
 
 
@@ -103,14 +104,15 @@ class _Parts(NamedTuple):
     said = f'{name} ({part})'
     if array.ndim == 3 and array.shape[1:] == (1, 1):
       array = array.reshape(-1)
-    if array.dtype.kind == 'f' and (infinite := np.isinf(array)).any():
+    infinite = np.asarray(np.isinf(array) if array.dtype.kind == 'f' else False)
+    if infinite.any():
       self.remarks.append(f'{said}: {infinite.sum()} infinite numbers, first '
                           f'{array[infinite][0]}, are missing ones')
       array = np.where(infinite, array.dtype.type(np.nan), array)
     if not self.is_sequence(name):
       return array, np.ones(0, bool)
     steps = padded(array)
-    none = ~steps.any(axis=1)
+    none = np.asarray(~steps.any(axis=1))
     if not steps.all():
       self.remarks.append(
           f'{said}: {(~steps).sum()} of {steps.size} steps, 0 in every feature at the beginning or '

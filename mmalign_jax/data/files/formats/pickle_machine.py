@@ -51,10 +51,9 @@ class _Machine:
       code = read(1)
       if code == b'.':
         return self.result()
-      step = steps.get(code)
-      if step is None:
+      if code not in steps:
         self.refuse(code)
-      step(self)
+      steps[code](self)
     raise ValueError(f'more than {_MOST_STEPS} steps; save its arrays as .npz')
 
   def result(self) -> Any:

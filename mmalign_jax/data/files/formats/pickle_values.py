@@ -22,14 +22,14 @@ class Span(NamedTuple):
   """Bytes that stay in the file: where they begin, how many, and whether they are UTF-8 of a text
   that stands for bytes in latin-1."""
   at: int
-  count: int
+  size: int
   latin: bool = False
 
 
 class Text(NamedTuple):
   """A text that stays in the file."""
   at: int
-  count: int
+  size: int
 
 
 class Name(NamedTuple):
@@ -80,7 +80,7 @@ def taken(file: guard.File, data: bytes | Span) -> bytes | np.ndarray:
   if not isinstance(data, Span):
     return data
   file.seek(data.at)
-  flat = guard.taken(file, data.count)
+  flat = guard.taken(file, data.size)
   return str(flat.data, 'utf-8', 'surrogatepass').encode('latin-1') if data.latin else flat
 
 
@@ -147,7 +147,7 @@ def _fill(made: Array, shape: object, dtype: object, fortran: object, data: obje
   if not objects and not (isinstance(data, Span) and data.latin):
     assert dtype.dtype is not None and isinstance(data, (bytes, Span))
     guard.sized(shape, dtype.dtype.itemsize,
-                held=data.count if isinstance(data, Span) else len(data))
+                held=data.size if isinstance(data, Span) else len(data))
   elif any(n < 0 or n > 2**40 for n in shape):
     raise ValueError(f'shape {shape}')
   made.shape, made.dtype, made.fortran = shape, dtype.dtype, bool(fortran)

@@ -6,6 +6,7 @@ they are nested.
 """
 
 from collections.abc import Iterator
+import math
 import pathlib
 from typing import Any
 
@@ -47,9 +48,9 @@ def pickled(path: pathlib.Path) -> Store:
 
 def _parts(value: Any) -> dict[str, dict]:
   """The training, validation and test part of a dict of dicts; none where it is something else."""
-  if type(value) is not dict or not all(type(part) is dict for part in value.values()):
+  if not isinstance(value, dict) or not all(isinstance(part, dict) for part in value.values()):
     return {}
-  found = {parts.ALIAS.get(name, name): part for name, part in value.items()}
+  found: dict[str, dict] = {parts.ALIAS.get(name, name): part for name, part in value.items()}
   fits = {'train', 'test'} <= set(found) <= set(parts.PARTS) and len(found) == len(value)
   return found if fits else {}
 
@@ -84,7 +85,7 @@ class _Leaves:
 
   def arrays(self, items: list[Array]) -> dict[str, Leaf] | None:
     """Arrays of one shape, as one; sequences [T, F] of one F, in line with their lengths."""
-    shapes = [item.shape or () for item in items]
+    shapes: list[tuple[int, ...]] = [item.shape or () for item in items]
     self.visits += len(items)
     if len(set(shapes)) == 1:
       return {'': Leaf((len(items), *shapes[0]), lambda: self.lined(items, np.stack))}
@@ -96,7 +97,7 @@ class _Leaves:
             '_length': Leaf(lengths.shape, lambda: lengths)}
 
   def lined(self, items: list[Array], how) -> np.ndarray:
-    count = sum(int(np.prod(item.shape or (), dtype=object)) for item in items)
+    count = sum(math.prod(item.shape or ()) for item in items)
     guard.sized((count,), max(item.dtype.itemsize if item.dtype else 1 for item in items),
                 size=self.size)
     with guard.opened(self.path) as file:
@@ -140,7 +141,7 @@ def _text(file: guard.File, value: str | bytes | Text | Span) -> str:
   """Text, or bytes as Python 2 wrote it."""
   if isinstance(value, str):
     return value
-  data = bytes(taken(file, Span(value.at, value.count)) if isinstance(value, Text) else
+  data = bytes(taken(file, Span(value.at, value.size)) if isinstance(value, Text) else
                taken(file, value))
   try:
     return data.decode('utf-8')
