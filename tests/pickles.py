@@ -113,7 +113,7 @@ def hostile(mark: str) -> dict[str, tuple[bytes, str]]:
   objects = np.empty(2, object)
   objects[:] = [Called(os.system, f'touch {mark}'), 1]
   two = b'\x80\x02'
-  deep = 200_000
+  deep = 50_000
   laugh = b']' + b''.join(b'q' + bytes([i]) + b'0](' + (b'h' + bytes([i])) * 10 + b'e'
                           for i in range(30))
   return found | {
@@ -200,13 +200,13 @@ def hostile(mark: str) -> dict[str, tuple[bytes, str]]:
       'a key of a deep tuple': (two + b'})' + b'\x85' * deep + b'Ns.', 'where a name is needed'),
       'a key of many bytes': (two + b'}X' + struct.pack('<I', 10**5) + b'a' * 10**5 + b'Ns.',
                               'where a name is needed'),
-      'steps without end': (two + b'N' * (3 * 10**6) + b'.', 'steps'),
-      'marks without end': (two + b'(' * (3 * 10**6) + b'.', 'steps'),
+      'steps without end': (two + b'N' * (21 * 10**5) + b'.', 'steps'),
+      'marks without end': (two + b'(' * (21 * 10**5) + b'.', 'steps'),
       'text of many rows': (two + b'X' + struct.pack('<I', 4000) + b'a' * 4000 + b'q\x000](' +
-                            b'h\x00' * 10**6 + b'e.', ''),
+                            b'h\x00' * (2 * 10**5) + b'e.', ''),
       'one array many times': (two + array(shape=b'J' + struct.pack('<i', 2**17) + b'\x85',
                                            data=b'T' + struct.pack('<i', 2**20) + bytes(2**20))
-                               + b'q\x000](' + b'h\x00' * 10**6 + b'e.', ''),
+                               + b'q\x000](' + b'h\x00' * (2 * 10**5) + b'e.', ''),
       'a mark is missing': (two + b't.', 'a mark is missing'),
       'a value is missing': (two + b'a.', 'damaged'),
       'appends to a dict': (two + b'}K\x01a.', 'a list is missing'),

@@ -339,7 +339,7 @@ def test_hostile_pickles_are_one_line_and_nothing_more(tmp_path):
   rows = pickles.hostile(str(mark))
   for i, (data, _) in enumerate(rows.values()):
     put(at / f'{i:03}.pkl', data)
-  put(at / 'bomb.pkl.gz', gzip.compress(b'\x80\x02B' + (2**29).to_bytes(4, 'little') + bytes(2**29),
+  put(at / 'bomb.pkl.gz', gzip.compress(b'\x80\x02B' + (2**28).to_bytes(4, 'little') + bytes(2**28),
                                         1))
   done = subprocess.run([sys.executable, '-c', _WITNESS, str(at)], cwd=ROOT, capture_output=True,
                         text=True, timeout=300, env={**os.environ, 'PYTHONPATH': str(ROOT)})

@@ -50,7 +50,8 @@ def _parts(value: Any) -> dict[str, dict]:
   """The training, validation and test part of a dict of dicts; none where it is something else."""
   if not isinstance(value, dict) or not all(isinstance(part, dict) for part in value.values()):
     return {}
-  found: dict[str, dict] = {parts.ALIAS.get(name, name): part for name, part in value.items()}
+  found: dict[str, dict] = {parts.ALIAS.get(str(name), str(name)): part
+                            for name, part in value.items()}
   fits = {'train', 'test'} <= set(found) <= set(parts.PARTS) and len(found) == len(value)
   return found if fits else {}
 
