@@ -2,7 +2,8 @@
 
 Every format, those of `tables` too, becomes the same thing, a `Raw`: one array per role (x1, x2,
 ..., y, perhaps group), in one piece or as a given train and test part. Nothing in a file is ever
-executed: pickled objects are refused. Values are not judged here; that is for `paired`.
+executed: pickled objects are refused, and of pickles data alone are read. Values are not judged
+here; that is for `paired`.
 """
 
 from collections.abc import Iterable
@@ -98,7 +99,7 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
     reading: its layers and pool say how a view of three axes is read.
 
   Raises:
-    ValueError: a missing key, a damaged file or a pickled array.
+    ValueError: a missing key, a damaged file or a pickled object.
   """
   names = {**asked, 'y': asked['y'] or store.y}
   parts = _parts(store, [names[role] for role in (*sides_of(names), 'y')])

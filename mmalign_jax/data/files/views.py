@@ -64,7 +64,8 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
 
   Args:
     data: 'digits' (no file needed; views left, right, top, bottom), or the path of a table (.csv,
-      .tsv, .parquet), of one of `files.STORES`, or of a folder with .npy files or tables.
+      .tsv, .parquet), of one of `files.STORES`, of a folder with .npy files or tables, or of one of
+      .h5 files as published (`formats.h5_folder`).
     x1, x2: names of the views: key, variable, prefix of column names, or word in file names. '' is
       x1 and x2 (left and right for 'digits'). Both may name the same view.
     y: name of the label. '' is y; in tables then label, then the last column.

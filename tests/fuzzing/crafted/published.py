@@ -64,12 +64,13 @@ def _bomb(folder, arrays, r, evil):
   return _put(folder, harm.gzip_bomb(1024, head, r.choice((b'\0', b'(', b'N', b']'))), 'd.pkl.gz')
 
 
-def _in_folder(make) -> object:
+def _in_folder(make):
   """A folder one of whose files `make` has made."""
   def write(folder: pathlib.Path, arrays: Arrays, r: random.Random, evil: Harm) -> Specs:
     specs = valid.FORMATS['h5 folder'].write(folder, arrays)
     role = r.choice(('x1', 'x1', 'x2', 'y'))
-    with h5py.File(folder / 'd' / f'{role}_{r.choice(("train", "valid", "test"))}.h5', 'r+') as file:
+    part = r.choice(('train', 'valid', 'test'))
+    with h5py.File(folder / 'd' / f'{role}_{part}.h5', 'r+') as file:
       del file['d1']
       make(file, 'd1', arrays[role], r, evil)
     return specs
