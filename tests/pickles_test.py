@@ -263,6 +263,15 @@ def test_a_folder_without_text_in_training(tmp_path):
                                 [s.max(axis=0) for s in steps(data['test']['vision'])])
 
 
+def test_arrays_beside_h5_files_are_read_as_before(tmp_path):
+  at = folder(tmp_path / 'd', pickles.published())
+  g = np.random.default_rng(0)
+  arrays = {name: g.normal(size=(8, 2)) for name in ('x1', 'x2')} | {'y': np.arange(8) % 2}
+  for name, array in arrays.items():
+    np.save(at / f'{name}.npy', array)
+  np.testing.assert_array_equal(views.read_raw(str(at)).parts['']['x2'], arrays['x2'])
+
+
 @pytest.mark.parametrize('damage, words', [
     (lambda at: (at / 'y_train.h5').write_bytes(b'no'), 'y_train.h5: cannot be read'),
     (lambda at: (at / 'vision_train.h5').unlink(), ''),

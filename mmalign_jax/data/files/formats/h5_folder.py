@@ -14,11 +14,14 @@ from mmalign_jax.data.files.formats.store import Store
 
 _FILE = re.compile(r'(.+?)[-_](train|valid|test|dev|val)((?:[-_][^.]*)?)\.(?:h5|hdf5)(?:\.gz)?')
 _DATASET = 'd1'
+_OTHERS = ('.npy', '.csv', '.tsv', '.parquet')
 
 
 def recognised(folder: pathlib.Path) -> bool:
-  """Whether this is a folder of HDF5 files, some of a training and some of a test part."""
-  return folder.is_dir() and {'train', 'test'} <= {part for _, part in _files(folder)}
+  """Whether this is a folder of HDF5 files, some of a training and some of a test part; not where
+  arrays or tables lie beside them, which are read then."""
+  return (folder.is_dir() and {'train', 'test'} <= {part for _, part in _files(folder)}
+          and not any(guard.kind(path) in _OTHERS for path in folder.iterdir()))
 
 
 def _files(folder: pathlib.Path) -> dict[tuple[str, str], pathlib.Path]:
