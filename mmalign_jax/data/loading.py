@@ -42,8 +42,13 @@ def load_pairs(data: str, *, data_dir: str = '', x1: str = '', x2: str = '', x3:
       raise ValueError(f'data_dir={data_dir!r} has no effect: data={data!r} is a path; names are '
                        f'{", ".join(published.DATASETS)}')
     raw = views.read_raw(data, **names, id=id, reading=reading)
+  if data in published.DATASETS and task == 'auto' and not classes:
+    task = published.DATASETS[data].reading.task
   found = pairs.from_raw(raw, missing=missing, task=task, classes=classes)
   if found.test is not None and test_fraction != prepared.TEST_FRACTION:
     raise ValueError(f'test_fraction={test_fraction!r} has no effect: {raw.where} comes split')
+  if found.validation is not None and n_validation != prepared.VALIDATION:
+    raise ValueError(f'n_validation={n_validation!r} has no effect: {raw.where} comes with its '
+                     'validation rows')
   return prepared.prepare(found, components=most_components, n_validation=n_validation,
                           test_fraction=test_fraction, split_seed=split_seed)

@@ -22,7 +22,8 @@ class Pairs:
   views: of every side [N, D], or sequences [N, T, F], f64; NaN in rows that lack it, and in steps
   that are none. present: of every side [N] bool. y: [N]
   i32 codes of `classes`, or f64 where there are none; labelled: [N] bool, y means nothing
-  elsewhere. group: [N] i64 codes, or None. test: [N] bool, a given split, or None.
+  elsewhere. group: [N] i64 codes, or None. test: [N] bool, a given split, or None; validation: [N]
+  bool, rows that are given to choose settings by, or None.
   """
   where: str
   names: tuple[str, ...]
@@ -33,6 +34,7 @@ class Pairs:
   classes: tuple[str, ...]
   group: np.ndarray | None = None
   test: np.ndarray | None = None
+  validation: np.ndarray | None = None
   notes: tuple[str, ...] = ()
 
   @property
@@ -73,10 +75,14 @@ def from_raw(raw: stores.Raw, *, missing: str = 'refuse', task: str = 'auto',
   if nothing.any():
     notes.append(f'{nothing.sum()} samples have no modality at all: they are not used')
   label, labelled, said = _label(arrays['y'], task, classes, where['y'])
-  test = None if n_train is None else np.arange(len(labelled)) >= n_train
+  place = np.arange(len(labelled))
+  test = None if n_train is None else place >= n_train
+  validation = None
+  if n_train is not None and (given := views.n_valid(raw)):
+    validation = (place < n_train) & (place >= n_train - given)
   group = rows.codes(arrays['group']) if 'group' in arrays else None
   return Pairs(raw.where, tuple(raw.names[role] for role in sides), tuple(found), tuple(present),
-               label.values, labelled & ~nothing, label.classes, group, test,
+               label.values, labelled & ~nothing, label.classes, group, test, validation,
                tuple(dict.fromkeys([*notes, *label.notes, *said])))
 
 
@@ -111,15 +117,26 @@ def _sequences(view: np.ndarray, missing: str,
   """The same of sequences [N, T, F]: a step without any number is none."""
   step = np.asarray(~np.isnan(view).all(axis=2))
   partly = step & np.isnan(view).any(axis=2)
-  if partly.any() and missing != 'drop':
+  said = []
+  if partly.any() and missing == 'refuse':
     n, t = np.argwhere(partly)[0]
     raise ValueError(f'{where}: {partly.sum()} steps with some numbers missing, first at sample '
-                     f'{n}, step {t} (from 0); missing=drop takes them for no steps')
+                     f'{n}, step {t} (from 0); missing=drop takes them for no steps, missing=mean '
+                     'puts the means of the features')
+  if partly.any() and missing == 'mean':
+    known = rows.filled(view[step], np.zeros(int(step.sum()), bool), np.ones(int(step.sum()), bool),
+                        where)
+    view = view.copy()
+    view[step] = known
+    said.append(f'{where}: {partly.sum()} steps with missing numbers given the means of the '
+                'features')
+    partly[:] = False
   step &= ~partly
   gone = np.asarray(~step.any(axis=1))
   if gone.all():
     raise ValueError(f'{where}: missing in all of {len(gone)} rows')
-  said = [f'{where}: {gone.sum()} of {len(gone)} samples lack this modality'] if gone.any() else []
+  if gone.any():
+    said.append(f'{where}: {gone.sum()} of {len(gone)} samples lack this modality')
   return np.where(step[:, :, None], view, np.nan), ~gone, said
 
 

@@ -76,9 +76,11 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
 
   Test rows are drawn from the labelled ones, stratified; a group is on one side only. Validation
   rows have labels, `n_validation` a class where the class has three times as many, and whole
-  groups. Rows without a label are all for training. Components are those of all training rows that
-  have the modality, its columns standardised before; in units of one common scale, so that noise is
-  not blown up to the size of what matters. Sequences keep their features, standardised.
+  groups; where the data come with validation rows, they are those that have a label. Rows without
+  a label are all for training. Components are those of all training rows that have the modality,
+  its columns standardised before; in units of one common scale, so that noise is not blown up to
+  the size of what matters. Of a modality that no training row has they are those of the validation
+  rows. Sequences keep their features, standardised.
 
   Args:
     components: kept of every side at most.
@@ -99,7 +101,9 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
   codes = None if pairs.group is None else pairs.group[test]
   fold = np.zeros(len(usable), np.int32)
   fold[test] = splits.test_folds(len(test), codes, split_seed)
-  made = [_components(view, has, train, components, f'{pairs.where}: {name!r}')
+  lacking = [name for has, name in zip(pairs.present, pairs.names) if not has[train].any()]
+  made = [_components(view, has, chosen if name in lacking else train, components,
+                      f'{pairs.where}: {name!r}')
           for view, has, name in zip(pairs.views, pairs.present, pairs.names)]
   unit = np.arange(len(usable)) if pairs.group is None else pairs.group
   judged = lambda of: tuple(
@@ -112,7 +116,9 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
       test=judged(test), unseen=tuple(take(z, unseen) for z, _ in made))
   return Prepared(
       pairs.names, **fields, classes=pairs.classes, n_folds=int(fold.max()) + 1,
-      notes=(*pairs.notes, _note(pairs, train, chosen, test, made)),
+      notes=(*pairs.notes, *(
+          f'no training row has {name!r}: its encoder learns nothing; its components are those of '
+          'the validation rows' for name in lacking), _note(pairs, train, chosen, test, made)),
       fingerprint=_fingerprint(fields))
 
 
@@ -134,8 +140,9 @@ def take(view: View, rows: np.ndarray) -> View:
 
 
 def _given(pairs: Pairs) -> np.ndarray:
-  """[N] bool: the test rows of a given split."""
-  return np.zeros(len(pairs.y), bool) if pairs.test is None else pairs.test
+  """[N] bool: the test and validation rows of a given split."""
+  given = np.zeros(len(pairs.y), bool) if pairs.test is None else pairs.test
+  return given if pairs.validation is None else given | pairs.validation
 
 
 def _split(pairs: Pairs, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +163,13 @@ def _split(pairs: Pairs, fraction: float, seed: int) -> tuple[np.ndarray, np.nda
 
 def _set_aside(pairs: Pairs, train: np.ndarray, n_validation: int,
                seed: int) -> tuple[np.ndarray, np.ndarray]:
-  """Rows that stay to train on, and those whose labels choose settings."""
+  """Rows that stay to train on, and those whose labels choose settings: all given ones."""
+  if pairs.validation is not None:
+    held = pairs.validation[train]
+    if held.all() or not held.any():
+      raise ValueError(f'{pairs.where}: {(~held).sum()} labelled rows to train on and {held.sum()} '
+                       'to choose settings by; both are needed')
+    return np.random.default_rng([seed, 2]).permutation(train[~held]), train[held]
   g = np.random.default_rng([seed, 2])
   train = g.permutation(train)
   held = np.ones(len(train), bool)
@@ -196,6 +209,8 @@ def _components(view: np.ndarray, has: np.ndarray, train: np.ndarray, most: int,
                 where: str) -> tuple[View, np.ndarray]:
   """Principal components [N, C] of all rows by the training rows, 0 where the side is missing, and
   the root mean square [C] of a column of the first 1, 2, ... of them."""
+  if not has[train].any():
+    raise ValueError(f'{where}: no row to train on or to choose settings by has it')
   if view.ndim == 3:
     return _steps(view, train[has[train]], where), np.ones(view.shape[2], np.float32)
   from sklearn.decomposition import PCA  # slow to import

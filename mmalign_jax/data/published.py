@@ -99,5 +99,7 @@ DATASETS = {
     'mfeat': Dataset('uci_mfeat', {'x1': 'fou', 'x2': 'pix'}),
     'utd': Dataset('utd_mhad/sequences.npz', {'x1': 'inertial', 'x2': 'skeleton'}, 'y', 'subject',
                    Reading(pool='resample'), test_groups=('2', '4', '6', '8')),
+    'mmmo': Dataset('mfn_mmmo', {'x1': 'video', 'x2': 'audio'}, 'y',
+                    reading=Reading(pool='mean', task='l1')),
     'digits': Dataset('', {'x1': 'left', 'x2': 'right'}, 'y', read=_digits),
 }

@@ -83,7 +83,7 @@ def _written(folder: pathlib.Path, form: str, kind: str, what: str, arrays: vali
       return kind, what, write(folder, VALUES[what](arrays, r))
     except Exception:  # what a writer refuses need not be read
       for path in list(folder.iterdir()):
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
       kind, what = 'bytes', r.choice(list(DAMAGE))
   specs = write(folder, arrays)
   if kind == 'bytes':

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import shutil
 
 from fuzzing.harm import Harm
 from fuzzing.valid import ROLES, Specs
@@ -69,7 +70,7 @@ def _no_file(folder, specs, r, evil):
   """A folder, a pipe, a device or a loop of links in place of a file."""
   role = _role({k: s for k, s in specs.items() if k != 'whole'}, r)
   path = folder / specs[role].partition(':')[0]
-  path.unlink()
+  shutil.rmtree(path) if path.is_dir() else path.unlink()
   kind = r.choice(('folder', 'pipe', 'loop', 'zero', 'dangling', 'socket', 'link to a folder'))
   if kind == 'folder':
     path.mkdir()

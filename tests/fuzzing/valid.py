@@ -262,6 +262,41 @@ def _sequences(folder: pathlib.Path, arrays: Arrays) -> Specs:
   return {role: f'd.npz:{role}' for role in arrays} | {'whole': 'd.npz'}
 
 
+def _pickle(path: pathlib.Path, arrays: Arrays, protocol: int) -> None:
+  import pickle
+  path.write_bytes(pickle.dumps(arrays, protocol))
+
+
+def _parted(arrays: Arrays) -> dict[str, Arrays]:
+  """A training, a validation and a test part; of x1 [24, 4] sequences of 5 steps, in front of which
+  are zeros."""
+  if np.ndim(arrays['x1']) == 2:
+    first = np.arange(len(arrays['x1']))[:, None, None] % 5 <= np.arange(5)[:, None]
+    arrays = arrays | {'x1': np.where(first, np.repeat(arrays['x1'][:, None], 5, axis=1), 0)}
+  cut = {'train': slice(14), 'valid': slice(14, 18), 'test': slice(18, None)}
+  return {part: {role: array[rows] for role, array in arrays.items()}
+          for part, rows in cut.items()}
+
+
+def _pickle_parted(path: pathlib.Path, arrays: Arrays) -> None:
+  _pickle(path, _parted(arrays), 4)
+
+
+def _python_2(path: pathlib.Path, arrays: Arrays) -> None:
+  import pickles
+  path.write_bytes(pickles.python_2({role: np.asarray(a) for role, a in arrays.items()}))
+
+
+def _h5_folder(folder: pathlib.Path, arrays: Arrays) -> Specs:
+  import h5py
+  (folder / 'd').mkdir()
+  for part, held in _parted(arrays).items():
+    for role, array in held.items():
+      with h5py.File(folder / 'd' / f'{role}_{part}.h5', 'w') as file:
+        file['d1'] = h5_text(array)
+  return {role: f'd:{role}' for role in arrays} | {'whole': 'd'}
+
+
 def save_npz(path: pathlib.Path, arrays: Arrays) -> None:
   np.savez(path, **arrays)
 
@@ -297,6 +332,10 @@ FORMATS = {
     'mat cells': Format(_mat_cells),
     'safetensors': Format(_keyed('.safetensors', _safetensors)),
     'safetensors short': Format(_keyed('.safetensors', _short)),
+    'pkl': Format(_keyed('.pkl', lambda path, arrays: _pickle(path, arrays, 2))),
+    'pkl published': Format(_keyed('.pkl', _pickle_parted)),
+    'pkl python 2': Format(_keyed('.pkl', _python_2)),
+    'h5 folder': Format(_h5_folder),
     'pt': Format(_keyed('.pt', _pt)),
     'h5ad': Format(_h5ad, 'anndata'),
     'h5mu': Format(_h5mu, 'mudata'),

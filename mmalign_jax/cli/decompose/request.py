@@ -26,7 +26,7 @@ Of a table of probabilities p[x1, x2, y]:
   --table=FILE.npy                        or FILE.npz:KEY, .h5, .mat, .safetensors
 
 Of samples: features [samples, columns] of each side and a label, row i the same sample in all.
-  --x1=FILE --x2=FILE --y=FILE            .npy, .csv, .npz:KEY, .h5:KEY, ...; --x3 and more: every
+  --x1=FILE --x2=FILE --y=FILE            .npy, .csv, .npz:KEY, .pkl:KEY, ...; --x3 and more: every
                                           pair, and each side against the rest
   --data=FOLDER --x1=NAME --x2=NAME       views of one folder or file, as in `mmalign sweep`
 Features become a few cells, and what that loses is seen beside: the informations by nearest

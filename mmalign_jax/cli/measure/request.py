@@ -30,6 +30,7 @@ X and Y are files with an array [samples, features]; row i of both is the same s
   FILE.npy                                one array
   FILE.csv, .tsv, .parquet                every column but an index; FILE.csv:NAME* some of them
   FILE.npz:KEY, .h5, .mat, .safetensors   one of several arrays; a single one needs no KEY
+  FILE.pkl:KEY, FOLDER:KEY                of a pickle, or a folder of CMU h5 files, as published
 An array [layers, samples, features] holds several layers, and so does a KEY with * or ?, as in
 FILE.npz:layer*; FILE.npy:INDEX (FILE.npz:KEY:INDEX) picks one, from 0. With several layers the
 score is the best over all pairs of them, and so is every score by chance.

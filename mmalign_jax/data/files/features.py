@@ -1,5 +1,7 @@
 """Features of one side from a file: `FILE`, `FILE:KEY`, `FILE:PATTERN*` or `FILE:INDEX`.
 
+A folder of HDF5 files as published counts as one.
+
 One array [N, D], or several layers of the same N samples: an array [L, N, D], or the keys that fit
 a pattern. Of a table, KEY is a column, and a pattern several. Nothing in a file is ever executed:
 pickled objects are refused.
@@ -132,7 +134,7 @@ def parts(spec: str) -> tuple[pathlib.Path, str | None]:
   ends = [len(spec), *(i for i in range(len(spec) - 1, 0, -1) if spec[i] == ':')]
   for end in ends:
     path = guard.place(spec[:end])
-    if path.is_file():
+    if path.is_file() or stores.is_folder(path):
       return path, spec[end + 1:] if end < len(spec) else None
   whole = guard.place(spec)
   raise FileNotFoundError('a folder; a file is needed' if whole.is_dir() else

@@ -24,7 +24,9 @@ class Opened:
     """The table or the arrays of a file."""
     if path not in self._held:
       suffix = guard.kind(path)
-      if suffix in columns.FORMATS:
+      if path.is_dir():
+        made = stores.folder(path)
+      elif suffix in columns.FORMATS:
         made = columns.open_table(path, self.reading)
         self.used |= set(columns.read_by(path))
       elif suffix == '.npy':

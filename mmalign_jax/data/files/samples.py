@@ -204,11 +204,12 @@ def _check_order(paths: dict[str, pathlib.Path], counts: dict[str, int], opened:
   """Refuses sides whose own ids name the same rows in another order."""
   known = {}
   for name, path in paths.items():
-    ids = opened.ids(path) if name in counts and path not in [p for _, p, _ in known.values()] \
-        else None
+    if name not in counts or path in [p for _, p, _ in known.values()]:
+      continue
     try:
+      ids = opened.ids(path)
       known |= {} if ids is None else {name: (name, path, rows.as_ids(ids, name))}
-    except ValueError:  # an index of fractions, or with gaps: nothing to compare
+    except ValueError:  # an index of fractions, with gaps, or objects: nothing to compare
       continue
   made = [(name, ids) for name, _, ids in known.values() if len(ids) == counts[name]]
   for name, ids in made[1:]:

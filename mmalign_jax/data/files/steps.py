@@ -42,7 +42,7 @@ def beside(name: str, keys: Collection[str]) -> dict[str, str]:
   for ending in ENDINGS:
     stem, _, part = name.rpartition('_')
     names = [f'{name}_{ending}', f'{stem}_{ending}_{part}']
-    for key in names if part in ('train', 'test') else names[:1]:
+    for key in names if part in ('train', 'valid', 'test') else names[:1]:
       if key in keys:
         found[ending] = key
   return found

@@ -2,7 +2,8 @@
 
 Every format, those of `tables` too, becomes the same thing, a `Raw`: one array per role (x1, x2,
 ..., y, perhaps group), in one piece or as a given train and test part. Nothing in a file is ever
-executed: pickled objects are refused. Values are not judged here; that is for `paired`.
+executed: pickled objects are refused, and of pickles data alone are read. Values are not judged
+here; that is for `paired`.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,15 @@ from typing import Any
 import numpy as np
 
 from mmalign_jax.data.files import steps as sequences
-from mmalign_jax.data.files.formats import annotated, hdf5, matlab, numpy_files, tensors
+from mmalign_jax.data.files.formats import (
+  annotated,
+  h5_folder,
+  hdf5,
+  matlab,
+  numpy_files,
+  pickles,
+  tensors,
+)
 from mmalign_jax.data.files.formats.guard import listing
 from mmalign_jax.data.files.formats.store import Store
 from mmalign_jax.data.files.reading import Reading
@@ -24,7 +33,8 @@ Arrays = dict[str, np.ndarray]  # by role
 
 @dataclasses.dataclass(frozen=True)
 class Raw:
-  """Arrays as read. parts: {'': arrays} or {'train': arrays, 'test': arrays}, arrays by role;
+  """Arrays as read. parts: {'': arrays}, or {'train': arrays, 'test': arrays}, perhaps with 'valid'
+  between them, arrays by role;
   names: what each role is called in `where`; notes: remarks for the user, one line each; used: the
   options of tables that had something to act on."""
   where: str
@@ -75,7 +85,8 @@ def npy(path: pathlib.Path) -> np.ndarray:
 STORES = {
     '.npz': numpy_files.npz, '.h5': hdf5.h5, '.hdf5': hdf5.h5, '.mat': matlab.mat,
     '.safetensors': tensors.safetensors, '.pt': tensors.torch, '.pth': tensors.torch,
-    '.h5ad': annotated.h5ad, '.h5mu': annotated.h5mu}
+    '.h5ad': annotated.h5ad, '.h5mu': annotated.h5mu,
+    **dict.fromkeys(('.pkl', '.pickle', '.p'), pickles.pickled)}
 
 
 def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
@@ -83,22 +94,20 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
 
   Args:
     store: the keys of one file.
-    asked: key of each role x1, x2, ..., y and group; '' for y is 'y', for group 'group' if it is
-      there.
+    asked: key of each role x1, x2, ..., y and group; '' for y is that of the store, for group
+      'group' if it is there.
     reading: its layers and pool say how a view of three axes is read.
 
   Raises:
-    ValueError: a missing key, a damaged file or a pickled array.
+    ValueError: a missing key, a damaged file or a pickled object.
   """
-  names = {**asked, 'y': asked['y'] or 'y'}
-  def halves(role: str) -> list[str]:
-    return [f'{names[role]}_{part}' for part in ('train', 'test')]
-  split = all(key in store.keys for role in (*sides_of(names), 'y') for key in halves(role))
+  names = {**asked, 'y': asked['y'] or store.y}
+  parts = _parts(store, [names[role] for role in (*sides_of(names), 'y')])
   keys: dict[str, dict[str, str]] = {
-      role: dict(zip(('train', 'test'), halves(role))) if split else {'': name}
+      role: {part: f'{name}_{part}' if part else name for part in parts}
       for role, name in names.items()}
   if not asked['group']:  # the name 'group' needs no asking
-    keys['group'] = ({'train': 'group_train', 'test': 'group_test'} if split else {'': 'group'})
+    keys['group'] = {part: f'group_{part}' if part else 'group' for part in parts}
     if not set(keys['group'].values()) <= set(store.keys):
       del keys['group']
     names['group'] = 'group'
@@ -107,12 +116,24 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
       if key not in store.keys:
         raise ValueError(f'{store.where}: no key {key!r} for {role} (a given split needs NAME_train'
                          f' and NAME_test for every side and y); it has {listing(store.keys)}')
-  parts, notes = {}, []
-  for part in ('train', 'test') if split else ('',):
+  made, notes = {}, []
+  for part in parts:
     found = {role: find(store, wanted[part]) for role, wanted in keys.items()}
-    parts[part] = settled(found, reading, notes)
-  return Raw(store.where, {role: names[role] for role in keys}, parts,
+    made[part] = settled(found, reading, notes)
+  return Raw(store.where, {role: names[role] for role in keys}, made,
              tuple(dict.fromkeys((*store.remarks, *notes))))
+
+
+def _parts(store: Store, names: list[str]) -> tuple[str, ...]:
+  """train, valid and test, as far as the store has all names in them; '' for no split."""
+  has = lambda part: all(f'{name}_{part}' in store.keys for name in names)
+  if not (has('train') and has('test')):
+    return ('',)
+  return ('train', 'valid', 'test') if has('valid') else ('train', 'test')
+
+
+is_folder = h5_folder.recognised  # of HDF5 files as published
+folder = h5_folder.store
 
 
 def find(store: Store, key: str) -> sequences.Found:

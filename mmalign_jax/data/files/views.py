@@ -64,7 +64,8 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
 
   Args:
     data: 'digits' (no file needed; views left, right, top, bottom), or the path of a table (.csv,
-      .tsv, .parquet), of one of `files.STORES`, or of a folder with .npy files or tables.
+      .tsv, .parquet), of one of `files.STORES`, of a folder with .npy files or tables, or of one of
+      .h5 files as published (`formats.h5_folder`).
     x1, x2: names of the views: key, variable, prefix of column names, or word in file names. '' is
       x1 and x2 (left and right for 'digits'). Both may name the same view.
     y: name of the label. '' is y; in tables then label, then the last column.
@@ -107,6 +108,8 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
   arrays |= {role: gaps.filled([arrays[role]], missing, where, known)[0]
              for role, where in views.items()}
   notes = [*raw.notes, *said, *label.notes, _split_note(label, train, test, n_train, split_seed)]
+  if n_valid(raw):
+    notes.append(f'the {n_valid(raw)} rows of the given validation part are for training here')
   if codes is not None:
     notes.append(_group_note(raw.names['group'], codes[train], codes[test]))
   fold_test = splits.test_folds(len(test), None if codes is None else codes[test], split_seed)
@@ -148,6 +151,8 @@ def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str =
                            reading)
   elif not path.exists():
     raise FileNotFoundError(f'data={data!r}: no such file or folder')
+  elif not id and stores.is_folder(path):
+    raw = stores.from_store(stores.folder(path), asked, reading)
   elif path.is_dir():
     raw = folder_views.from_folder(path, asked, reading, id)
   elif guard.kind(path) in columns.FORMATS:
@@ -169,7 +174,8 @@ def _where(raw: stores.Raw, role: str, part: str = '') -> str:
 
 
 def whole(raw: stores.Raw, sequences: bool = False) -> tuple[stores.Arrays, int | None]:
-  """All rows, train before test, by role; and the number of training rows of a given split.
+  """All rows, train before test, by role; and the number of training rows of a given split, those
+  of a given validation part (`n_valid`) last among them.
 
   Missing numbers and labels are still there, ids of groups are text. sequences: views [N, T, F] are
   no error; all become as long as the longest, NaN where they have no step.
@@ -185,11 +191,19 @@ def whole(raw: stores.Raw, sequences: bool = False) -> tuple[stores.Arrays, int 
   for role in stores.sides_of(parts[0]):
     widths = [part[role].shape[-1] for part in parts]
     if len({part[role].ndim for part in parts}) > 1:
-      raise ValueError(f'{_where(raw, role)}: sequences in one of train and test only')
+      raise ValueError(f'{_where(raw, role)}: sequences in one of {" and ".join(raw.parts)} only')
     if len(set(widths)) > 1:
-      raise ValueError(f'{_where(raw, role)} has {widths[0]} columns in train, {widths[1]} in test')
+      (first, width), *others = zip(raw.parts, widths)
+      raise ValueError(f'{_where(raw, role)} has {width} columns in {first}' + ''.join(
+          f', {width} in {part}' for part, width in others))
   joined = {role: _joined([part[role] for part in parts]) for role in parts[0]}
-  return joined, len(parts[0]['x1']) if len(parts) == 2 else None
+  counts = [len(part['x1']) for part in parts]
+  return joined, sum(counts[:-1]) if len(parts) > 1 else None
+
+
+def n_valid(raw: stores.Raw) -> int:
+  """Rows of a given validation part; 0 where none is given."""
+  return len(raw.parts['valid']['x1']) if 'valid' in raw.parts else 0
 
 
 def _read(role: str, array: np.ndarray, where: str, sequences: bool) -> np.ndarray:

@@ -223,14 +223,14 @@ def _renamed(folder: pathlib.Path, arrays: Arrays, r: random.Random, evil: Harm)
   return {role: f'{name}:{role}' for role in valid.ROLES} | {'whole': name}
 
 
-_MAKERS: dict[str, Make] = {
+MAKERS: dict[str, Make] = {
     'links': _link, 'storage outside': _external_storage, 'virtual': _virtual, 'huge': _huge,
     'bomb': _bomb, 'chunk that lies': _chunk_lies, 'filters': _filter, 'types': _types,
     'names': _names, 'cycles': _cycle, 'attributes': _attributes}
 CRAFTED = {
-    'h5': {name: _in_place(make) for name, make in _MAKERS.items()},
+    'h5': {name: _in_place(make) for name, make in MAKERS.items()},
     'h5 sparse': {'parts that lie': _in_place(_sparse)},
-    'mat 7.3': {name: _in_place(_MAKERS[name], '.mat') for name in (
+    'mat 7.3': {name: _in_place(MAKERS[name], '.mat') for name in (
         'links', 'storage outside', 'virtual', 'huge', 'types', 'cycles', 'attributes')},
     'h5ad': {'wrong places': _in_annotated('h5ad'), 'another kind of HDF5': _renamed},
     'h5mu': {'wrong places': _in_annotated('h5mu')}}

@@ -12,12 +12,14 @@ BFLOAT16 = 'dtype V2 read as bfloat16, which .npy files cannot name'
 @dataclasses.dataclass(frozen=True)
 class Store:
   """Arrays by key: read(key) loads one of `keys`; main: the key where none is asked for, '' for
-  the only one; remarks: for the user, one line each, of what has been read so far."""
+  the only one; remarks: for the user, one line each, of what has been read so far; y: the label
+  where none is asked for."""
   where: str
   keys: tuple[str, ...]
   read: Callable[[str], np.ndarray]
   main: str = ''
   remarks: list[str] = dataclasses.field(default_factory=list)
+  y: str = 'y'
 
 
 def plain(array: np.ndarray, remarks: list[str]) -> np.ndarray:
