@@ -42,8 +42,8 @@ class Prepared:
   every side [C], root mean square of a column of x if only so many were kept; 1 of sequences.
   validation,
   test: of every side.
-  unseen: of every side [U, C], test rows that have all sides. most: labels a class, or in all,
-  that a budget can have. n_folds: of the test rows.
+  unseen: of every side [U, C], test rows that have all sides, with unseen_y [U] and
+  unseen_fold [U] i32 from 0 on, folds without such rows left out. n_folds: of the test rows.
   """
   names: tuple[str, ...]
   x: tuple[View, ...]
@@ -53,6 +53,8 @@ class Prepared:
   validation: tuple[Judged, ...]
   test: tuple[Judged, ...]
   unseen: tuple[View, ...]
+  unseen_y: np.ndarray
+  unseen_fold: np.ndarray
   classes: tuple[str, ...]
   n_folds: int
   notes: tuple[str, ...]
@@ -107,8 +109,10 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
       x=tuple(take(z, train) for z, _ in made), present=tuple(has[train] for has in pairs.present),
       y=y[train], spread=tuple(spread for _, spread in made), validation=judged(chosen),
       test=judged(test), unseen=tuple(take(z, unseen) for z, _ in made))
+  # labels and folds of `unseen` are among those of `test`, which the fingerprint holds
   return Prepared(
-      pairs.names, **fields, classes=pairs.classes, n_folds=int(fold.max()) + 1,
+      pairs.names, **fields, unseen_y=y[unseen],
+      unseen_fold=np.unique(fold[unseen], return_inverse=True)[1].astype(np.int32), classes=pairs.classes, n_folds=int(fold.max()) + 1,
       notes=(*pairs.notes, _note(pairs, train, chosen, test, made)),
       fingerprint=_fingerprint(fields))
 
@@ -118,7 +122,8 @@ def tables(data: Prepared) -> PairTables:
   judged = lambda of: tuple((one.x, one.y, one.fold) for one in of)
   return PairTables(
       data.x, data.present, np.where(data.labelled, data.y, 0).astype(data.y.dtype), data.labelled,
-      data.spread, judged(data.validation), judged(data.test), data.unseen, data.n_folds,
+      data.spread, judged(data.validation), judged(data.test), data.unseen, data.unseen_y,
+      data.unseen_fold, data.n_folds, int(data.unseen_fold.max(initial=0)) + 1,
       len(data.classes) or 1)
 
 
