@@ -109,10 +109,11 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
       x=tuple(take(z, train) for z, _ in made), present=tuple(has[train] for has in pairs.present),
       y=y[train], spread=tuple(spread for _, spread in made), validation=judged(chosen),
       test=judged(test), unseen=tuple(take(z, unseen) for z, _ in made))
-  # labels and folds of `unseen` are among those of `test`, which the fingerprint holds
+  # not in the fingerprint: labels and folds of `unseen` are among those of `test`
+  unseen_fold = np.unique(fold[unseen], return_inverse=True)[1].astype(np.int32)
   return Prepared(
-      pairs.names, **fields, unseen_y=y[unseen],
-      unseen_fold=np.unique(fold[unseen], return_inverse=True)[1].astype(np.int32), classes=pairs.classes, n_folds=int(fold.max()) + 1,
+      pairs.names, **fields, unseen_y=y[unseen], unseen_fold=unseen_fold, classes=pairs.classes,
+      n_folds=int(fold.max()) + 1,
       notes=(*pairs.notes, _note(pairs, train, chosen, test, made)),
       fingerprint=_fingerprint(fields))
 

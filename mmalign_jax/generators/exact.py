@@ -61,8 +61,8 @@ def information(generator: Generator, tables: Tables, hyper: Hyper) -> Informati
 
 
 def _distances(hyper: Hyper) -> tuple[Array, Array, Array]:
-  """Of h = 0..8 shared bits [9] that differ in a pair: their probability, that in an unrelated pair,
-  and the probability that a pair of them is genuine."""
+  """For h = 0..8 shared bits that differ in a pair [9]: how probable that is, how probable in an
+  unrelated pair, and how probable it is that a pair of them is genuine."""
   h = jnp.arange(SHARED + 1.0)
   ways = jnp.array([math.comb(SHARED, k) for k in range(SHARED + 1)], jnp.float32)
   unrelated = ways / 2**SHARED
