@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 import math
+from typing import Any
 
 from flax import linen as nn, traverse_util
 import jax
@@ -47,7 +48,7 @@ def init(key: Key, module: Fusion, widths: Sequence[int]) -> PyTree:
   """
   made = jax.eval_shape(
       module.init, key, [jax.ShapeDtypeStruct((2, k), jnp.float32) for k in widths])
-  leaves = traverse_util.flatten_dict(made)
+  leaves: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(made)
   sizes = [math.prod(leaf.shape) for leaf in leaves.values()]
   noise = jax.random.uniform(key, (sum(sizes),), minval=-1.0, maxval=1.0)
   found, start = {}, 0

@@ -1,5 +1,7 @@
 """One step of training: the same pure function under jit, vmap and scan."""
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -20,10 +22,11 @@ def optimizer(spec: Spec) -> optax.GradientTransformation:
 
 def _apart(clip: optax.GradientTransformation) -> optax.GradientTransformation:
   """A transformation without a state, of the head on all sides and of the rest separately."""
-  def update(updates, state, params=None):
+  def update(updates: Any, state, params=None):
     head = {objective.FUSION: updates[objective.FUSION]}
     rest = {name: value for name, value in updates.items() if name not in head}
-    return clip.update(rest, state)[0] | clip.update(head, state)[0], state
+    of_rest, of_head = (clip.update(part, state)[0] for part in (rest, head))
+    return {**of_rest, **of_head}, state  # pyright: ignore[reportGeneralTypeIssues]
   return optax.GradientTransformation(clip.init, update)
 
 

@@ -28,6 +28,7 @@ from mmalign_jax.types import (
   Batch,
   Draws,
   Hyper,
+  Joint,
   Key,
   Numeric,
   PyTree,
@@ -140,10 +141,17 @@ def _joint_fits(source: Source, tables: PyTree, spec: Spec, shapes: tuple) -> No
     raise ValueError(f'{why}one side, so there is nothing to fuse')
   if source.joint is None:
     raise ValueError(f'{why}no `joint` in its row: no samples of all sides to judge the head on')
-  joint = jax.eval_shape(lambda t: source.joint(t, Hyper(), jax.random.key(0)), tables)
+  joint = joint_shapes(source, tables)
   if tuple(map(shape_of, joint.x)) != shapes:
     raise ValueError(f'{why}{len(shapes)} sides of shapes {shapes}, but its `joint` gives '
                      f'{tuple(map(shape_of, joint.x))}')
+
+
+def joint_shapes(source: Source, tables: PyTree) -> Joint:
+  """Shapes of the samples that a head on all sides is judged on; the source has some."""
+  joint = source.joint
+  assert joint is not None  # as `traceable` makes sure
+  return jax.eval_shape(lambda t: joint(t, Hyper(), jax.random.key(0)), tables)
 
 
 def _some(source: Source, tables: PyTree):
@@ -317,9 +325,8 @@ def cell_bytes(spec: Spec, tables: PyTree) -> int:
   train = spec.batch_size * (4 * spec.batch_size + 4 * layers + 2 * inputs)
   rows = max(jax.tree.leaves(x)[0].shape[0] for x in tests)
   test = 2 * rows * (layers + inputs) + 4 * spec.n_align ** 2
-  if spec.fusion != 'none' and source.joint is not None:
-    joint = jax.eval_shape(lambda t: source.joint(t, Hyper(), jax.random.key(0)), tables)
-    test += joint.target.shape[0] * (
+  if spec.fusion != 'none':
+    test += joint_shapes(source, tables).target.shape[0] * (
         n_sides * spec.projection_width + spec.fusion_width + 4 * source.n_outputs(tables))
   return 4 * (max(train, test) + 4 * spec.max_train)
 

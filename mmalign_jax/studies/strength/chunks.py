@@ -15,7 +15,7 @@ from mmalign_jax.runs import folder
 from mmalign_jax.runs.damage import note
 from mmalign_jax.runs.dataset import with_encoders
 from mmalign_jax.studies.strength.plan import RUN, Study, defaults as study_defaults
-from mmalign_jax.training.evaluate import Cell, pairs
+from mmalign_jax.training.evaluate import Cell, Fused, pairs
 
 if TYPE_CHECKING:  # slow to import: launch/sweep.py does so while XLA compiles
   import xarray as xr
@@ -74,15 +74,20 @@ def _fused_variables(n_sides: int) -> dict[str, Variable]:
   """Of a head on all sides, and of each side on the same test rows."""
   head, rows = 'the head on all sides', 'the joint test rows'
   made: dict[str, Variable] = {
-      f'fused_{name}': (lambda cell, get=get: get(cell.fused.together, None),
+      f'fused_{name}': (lambda cell, get=get: get(_fused(cell).together, None),
                         text.format('{}').replace('encoder {}', head), units)
       for name, get, text, units in _OF_SIDE if name not in ('ceiling', 'mi')}
-  made['fused_ceiling'] = (lambda cell: cell.fused.ceiling,
+  made['fused_ceiling'] = (lambda cell: _fused(cell).ceiling,
                            'Bayes accuracy of all sides together (NaN if unknown)', '1')
   return made | {
-      f'joint_{name}_{i + 1}': (lambda cell, i=i, get=get: get(cell.fused.sides[i], None),
+      f'joint_{name}_{i + 1}': (lambda cell, i=i, get=get: get(_fused(cell).sides[i], None),
                                 f'{text.format(i + 1)}, on {rows}', units)
       for i in range(n_sides) for name, get, text, units in _OF_SIDE[:2]}
+
+
+def _fused(cell: Cell) -> Fused:
+  assert cell.fused is not None  # of a study that has such a head
+  return cell.fused
 
 
 class Chunks:

@@ -9,7 +9,6 @@ import dataclasses
 import math
 from typing import Any
 
-import jax
 import numpy as np
 
 from mmalign_jax import checks, losses, named
@@ -31,7 +30,7 @@ from mmalign_jax.settings import (
 )
 from mmalign_jax.studies import reads
 from mmalign_jax.studies.strength import files
-from mmalign_jax.training.sweep import grid, make_tables, traceable
+from mmalign_jax.training.sweep import grid, joint_shapes, make_tables, traceable
 from mmalign_jax.types import NAMES, Hyper, PyTree, Spec, lookup
 
 _ALWAYS = ('redundancy', 'n_labelled', 'lam', 'seed')  # dimensions even with one value
@@ -177,9 +176,7 @@ def _judged(spec: Spec, hypers: Hyper, tables: PyTree) -> tuple[str, ...]:
   if spec.fusion == 'none':
     return ()
   source = SOURCES[spec.generator]
-  assert source.joint is not None  # as `traceable` saw
-  joint = jax.eval_shape(lambda t: source.joint(t, Hyper(), jax.random.key(0)), tables)
-  n = joint.target.shape[0]
+  n = joint_shapes(source, tables).target.shape[0]
   if source.tables is None:
     return (f'fused: judged on the {n} test rows that have all sides',)
   drawn = any(name in source.settings and np.any(np.asarray(getattr(hypers, name)) > 0)

@@ -5,6 +5,7 @@ same test rows, which have all sides. Which side is best is decided by the mean 
 cell: the better one of each seed by itself would be chosen for its luck.
 """
 
+from collections.abc import Sequence
 import itertools
 import json
 import math
@@ -65,9 +66,10 @@ def entries(dataset: xr.Dataset) -> list[dict[str, Any]]:
 
 
 def _entry(cell: xr.Dataset, at: dict[str, Any]) -> dict[str, Any]:
+  cell = cell.transpose('seed', ..., 'encoder', missing_dims='ignore')
   fine = np.isfinite(cell['synergy'].values)
   gain = cell['synergy'].values[fine]
-  by_fold = (cell['synergy_by_fold'].transpose('seed', ...).values[fine]
+  by_fold = (cell['synergy_by_fold'].values[fine]
              if 'synergy_by_fold' in cell else gain[:, None])
   half = over_seeds_and_folds(by_fold) if len(gain) >= MIN_SEEDS else math.nan
   mean = float(gain.mean()) if len(gain) else None
@@ -102,7 +104,7 @@ def _ceiling(cell: xr.Dataset) -> float | None:
   return float(known.mean()) if len(known) else None
 
 
-def sections(dataset: xr.Dataset, found: list[dict[str, Any]]) -> list[Section]:
+def sections(dataset: xr.Dataset, found: Sequence[dict[str, Any]]) -> list[Section]:
   """The table of `entries`; none where there are none."""
   if not found:
     return []
