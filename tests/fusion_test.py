@@ -62,16 +62,17 @@ def batch():
 
 def losses_and_gradients(batch, fusion: str):
   spec = dataclasses.replace(SPEC, fusion=fusion)
-  params = jax.jit(lambda key: objective.init(
-      key, Hyper(), 3, 5, 4, spec=spec, n_outputs=3))(jax.random.key(0))
-  grads, metrics = gradient(spec)(params, hyper_of(lam=0.7), batch)
-  return params, grads, metrics
+  return gradient(spec)(hyper_of(lam=0.7), batch)
 
 
 @functools.lru_cache
 def gradient(spec: Spec):
-  return jax.jit(jax.grad(lambda p, hyper, batch: objective.objective(
-      p, hyper, batch, jnp.float32(0.5), spec=spec, n_outputs=3), has_aux=True))
+  def of(hyper, batch):
+    params = objective.init(jax.random.key(0), hyper, 3, 5, 4, spec=spec, n_outputs=3)
+    grads, metrics = jax.grad(objective.objective, has_aux=True)(
+        params, hyper, batch, jnp.float32(0.5), spec=spec, n_outputs=3)
+    return params, grads, metrics
+  return jax.jit(of)
 
 
 def test_a_frozen_head_is_felt_by_no_encoder_and_a_trained_one_by_all(batch):
