@@ -126,6 +126,25 @@ def test_where_no_sample_has_all_sides_nothing_is_learnt_of_them(batch):
   assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(grads))
 
 
+def test_a_regression_is_fused_as_one_number():
+  tables = xor_tables()
+  tables = tables.replace(y=tables.y - 0.5, y_test=tables.y_test - 0.5, n_outputs=1)
+  spec = dataclasses.replace(SPEC, fusion='trained', task='l1')
+  sweep.traceable(spec, tables)
+  cell = jax.eval_shape(lambda h: sweep.run_cell(h, tables, spec=spec), hyper_of(**FIXED))
+  assert cell.fused.together.accuracy.shape == () == cell.fused.ceiling.shape
+  x = tuple(jnp.asarray(v[:8]) for v in tables.x)
+  params = objective.init(jax.random.key(0), Hyper(), 3, 3, spec=spec, n_outputs=1)
+  z = [objective.outputs(module, params[f'side_{i + 1}'], v).z
+       for i, (module, v) in enumerate(zip(objective.modules(spec, 1), x))]
+  said = objective.fused(params, z, spec=spec, n_outputs=1)
+  y = np.float32(tables.y[:8])
+  _, metrics = objective.objective(
+      params, Hyper(), Batch(x, y), jnp.float32(0), spec=spec, n_outputs=1)
+  assert said.shape == (8,)
+  np.testing.assert_allclose(metrics.fused, np.abs(said - y).mean(), rtol=1e-5)
+
+
 def test_encoders_are_those_without_a_head_where_it_is_frozen():
   """Clipping included: the gradient of the head would shorten theirs."""
   spec, tables = dataclasses.replace(SPEC, steps=30, clip_norm=0.05), xor_tables()

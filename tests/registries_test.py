@@ -59,7 +59,8 @@ def test_a_third_modality_of_ones_own(tmp_path):
   rows, tiny = ROOT / 'tests' / 'own_third.py', '--config=strength:tiny'
   sweep = ('sweep', tiny, f'--workdir={tmp_path}', '--nofigures', '--config.resamples=20')
   said = command(*sweep, '--config.generator=three', '--config.lam=(0,)', '--config.seed=(0,)',
-                 '--config.lam_1_3=(0, 2)', '--config.width_3=5', '--config.fusion=frozen', rows=rows)
+                 '--config.lam_1_3=(0, 2)', '--config.width_3=5', '--config.fusion=frozen',
+                 rows=rows)
   dataset = xr.open_zarr(tmp_path / 'results.zarr').load()
   assert dataset['accuracy'].sizes['encoder'] == 3 and dataset.sizes['lam_1_3'] == 2
   assert np.isfinite([dataset[name] for name in ('accuracy_3', 'cka_1_2', 'cka_2_3')]).all()
