@@ -8,7 +8,7 @@ from mmalign_jax import losses, named, settings, similarity
 from mmalign_jax.data import sources
 from mmalign_jax.encoders import sides
 from mmalign_jax.settings import Rule, choice, of_range, whole
-from mmalign_jax.types import COMPUTE_DTYPES, NAMES, Hyper, Range, Spec, lookup
+from mmalign_jax.types import COMPUTE_DTYPES, FUSIONS, NAMES, Hyper, Range, Spec, lookup
 
 RANGES = {  # of the traced settings, where a generator does not say more in its own row
     'temperature': Range(1e-6), 'learning_rate': Range(1e-12), 'n_train': Range(1, 2**24, True),
@@ -22,7 +22,8 @@ STATIC: dict[str, Rule] = {
     'generator': choice(lambda: sources.SOURCES), 'encoder': choice(lambda: sides.ENCODERS),
     'projection': choice(lambda: sides.PROJECTIONS), 'task': choice(lambda: losses.TASKS),
     'loss': choice(lambda: losses.LOSSES), 'transform': choice(lambda: ('one', 'both')),
-    'compute_dtype': choice(lambda: COMPUTE_DTYPES), 'learnable_temperature': settings.truth(),
+    'compute_dtype': choice(lambda: COMPUTE_DTYPES), 'fusion': choice(lambda: FUSIONS),
+    'fusion_width': whole(0, _MOST['width'], guard=True), 'learnable_temperature': settings.truth(),
     'min_temperature': settings.number(0, above=True, single=True),
     'max_temperature': settings.number(0, above=True, single=True),
     'clip_norm': settings.number(0, above=True, single=True),

@@ -11,22 +11,24 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax import losses
-from mmalign_jax.encoders import sides
+from mmalign_jax.encoders import fusion, sides
 from mmalign_jax.types import Array, Batch, Hyper, Key, Numeric, Outputs, PyTree, Shape, Spec
 
 LOG_TEMPERATURE = 'log_temperature'  # its name among the parameters
+FUSION = 'fusion'  # that of the head on all embeddings
 
 
 @struct.dataclass
 class Metrics:
   """Means over the batch []: the total, the task loss of every side, and the unweighted alignment
-  loss; and Euclidean norms [] of the gradient before it is clipped, and of the parameters
-  (`train_step`)."""
+  loss; Euclidean norms [] of the gradient before it is clipped, and of the parameters
+  (`train_step`); and the task loss of the head on all sides, where there is one."""
   loss: Array
   task: tuple[Array, ...]
   align: Array
   grad_norm: Array | None = None
   param_norm: Array | None = None
+  fused: Array | None = None
 
 
 def modules(spec: Spec, n_outputs: int, n_sides: int = 2) -> tuple[sides.Side, ...]:
@@ -35,11 +37,17 @@ def modules(spec: Spec, n_outputs: int, n_sides: int = 2) -> tuple[sides.Side, .
 
 
 def init(key: Key, hyper: Hyper, *shapes: Shape, spec: Spec, n_outputs: int) -> PyTree:
-  """Parameters of all sides, and of the temperature where it is learnt; shapes: of one sample of
-  every side."""
-  params = sides.init(key, modules(spec, n_outputs, len(shapes)), *shapes)
+  """Parameters of all sides, of the temperature where it is learnt, and of the head on all sides
+  where there is one; shapes: of one sample of every side."""
+  of_sides = modules(spec, n_outputs, len(shapes))
+  params = sides.init(key, of_sides, *shapes)
   if spec.learnable_temperature:
     params[LOG_TEMPERATURE] = jnp.log(jnp.asarray(hyper.temperature, jnp.float32))
+  if spec.fusion != 'none':
+    widths = [jax.eval_shape(module.init_with_output, key, sides.example(shape))[0].z.shape[1]
+              for module, shape in zip(of_sides, shapes)]
+    params[FUSION] = fusion.init(
+        jax.random.fold_in(key, 0), fusion.Fusion(spec, n_outputs), widths)  # the sides': from 1
   return params
 
 
@@ -47,6 +55,13 @@ def outputs(module: sides.Side, params: PyTree, x: PyTree) -> Outputs:
   """What a side makes of x [B, ...]."""
   # Flax types `apply` as for a call with `mutable`, which returns a pair.
   return module.apply(params, x)  # pyright: ignore[reportReturnType]
+
+
+def fused(params: PyTree, z: Sequence[Array], *, spec: Spec, n_outputs: int) -> Array:
+  """What the head on all sides makes of their embeddings z, of every side [B, K]: logits [B, C], or
+  [B] for regression. params: those of all."""
+  # as above
+  return fusion.Fusion(spec, n_outputs).apply(params[FUSION], z)  # pyright: ignore[reportReturnType]
 
 
 def schedule(hyper: Hyper, progress: Numeric) -> Array:
@@ -80,7 +95,9 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, 
   are over the real samples of the batch; with axis_name, a device whose part has fewer of them
   weighs less, so that the mean over devices is that over the real samples of all. With `pairs` the
   labels of the batch are learnt and those are aligned. A sample without a side is left out of the
-  task loss of that side, and of the alignment with it, and of nothing else.
+  task loss of that side, and of the alignment with it, and of nothing else. With spec.fusion the
+  task loss of the head on all sides is added, of the samples that have all; where it is 'frozen'
+  its gradient reaches the head alone.
   """
   of_sides = lambda x: [outputs(module, params[f'side_{i}'], v) for i, (module, v) in enumerate(
       zip(modules(spec, n_outputs, len(x)), x), start=1)]
@@ -95,7 +112,13 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, 
       axis_name=axis_name)
   # The strengths act on the gradient of `align`, so the value is added without scaling it again.
   loss = sum(tasks) + weighted + align - jax.lax.stop_gradient(align)
-  return loss, Metrics(loss, tasks, align)
+  if spec.fusion == 'none':
+    return loss, Metrics(loss, tasks, align)
+  z = [out.z if spec.fusion == 'trained' else jax.lax.stop_gradient(out.z) for out in outs]
+  together = _mean(
+      task(fused(params, z, spec=spec, n_outputs=n_outputs), batch.y),
+      valid=real(batch, *range(1, len(outs) + 1)), axis_name=axis_name)
+  return loss + together, Metrics(loss + together, tasks, align, fused=together)
 
 
 def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: Array,

@@ -23,6 +23,7 @@ SCHEDULES = ('constant', 'warmup', 'cosine')  # Hyper.schedule is the index
 ALIGN_ON = ('pairs', 'labelled')               # Hyper.align_on is the index
 NAMES = {'schedule': SCHEDULES, 'align_on': ALIGN_ON}
 COMPUTE_DTYPES = ('bfloat16', 'float32')
+FUSIONS = ('none', 'frozen', 'trained')
 
 
 class Range(NamedTuple):
@@ -132,7 +133,9 @@ class Spec:
   that are aligned. max_train bounds Hyper.n_train. labelled_batch: samples of a batch of the
   task loss, where it has its own; 0 for batch_size. transform: which side the random transform acts
   on ('one' is side 2, or 'both'). n_align: test pairs on which similarity is measured, with
-  `neighbors` neighbours.
+  `neighbors` neighbours. fusion: whether a head on the embeddings of all sides learns the task,
+  too ('frozen': its gradient stops at the embeddings; 'trained': it reaches the encoders), with
+  `fusion_width` hidden units; 0 for a linear head.
   """
   generator: str = 'bits'
   encoder: str = 'mlp'
@@ -156,6 +159,8 @@ class Spec:
   neighbors: int = 10
   sides: tuple[OwnSide, ...] = ()
   compute_dtype: str = 'float32'
+  fusion: str = 'none'
+  fusion_width: int = 32
 
   def of_side(self, side: int) -> 'Spec':
     """The Spec of side 1, 2, ... as the common one, its own encoder, depth and width put in."""
@@ -188,6 +193,22 @@ class Test:
   x: Array
   target: Array
   fold: Array
+  n_folds: int = struct.field(pytree_node=False, default=1)
+
+
+@struct.dataclass
+class Joint:
+  """What a head on all sides is judged on: J samples that have every side.
+
+  x: of every side [M, ...], its distinct inputs; rows: of every side [J] i32, which of them a
+  sample has, None where they are all in order (M = J). target [J, C] p(y | all x) (or [J] for
+  regression), fold [J] and n_folds as of `Test`. ceiling []: Bayes accuracy, NaN if unknown.
+  """
+  x: tuple[PyTree, ...]
+  rows: tuple[Array, ...] | None
+  target: Array
+  fold: Array
+  ceiling: Array
   n_folds: int = struct.field(pytree_node=False, default=1)
 
 

@@ -43,9 +43,15 @@ def pairs(tables, hyper, key, n):
   return x1, x2, third(x1)
 
 
+def joint(tables, hyper, key):
+  both = BITS.joint(tables, hyper, key)
+  return both.replace(x=(*both.x, third(both.x[0])), rows=(*both.rows, both.rows[0]))
+
+
 def bounds(tables, hyper):
   return (*BITS.bounds(tables, hyper), Bounds(jnp.float32(jnp.nan), jnp.float32(jnp.nan)))
 
 
 SOURCES['three'] = dataclasses.replace(
-    BITS, draw=draw, inputs=inputs, test=test, pairs=pairs, bounds=bounds, sides=3)
+    BITS, draw=draw, inputs=inputs, test=test, pairs=pairs, bounds=bounds, sides=3,
+    joint=joint)

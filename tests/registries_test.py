@@ -59,12 +59,16 @@ def test_a_third_modality_of_ones_own(tmp_path):
   rows, tiny = ROOT / 'tests' / 'own_third.py', '--config=strength:tiny'
   sweep = ('sweep', tiny, f'--workdir={tmp_path}', '--nofigures', '--config.resamples=20')
   said = command(*sweep, '--config.generator=three', '--config.lam=(0,)', '--config.seed=(0,)',
-                 '--config.lam_1_3=(0, 2)', '--config.width_3=5', rows=rows)
+                 '--config.lam_1_3=(0, 2)', '--config.width_3=5', '--config.fusion=frozen',
+                 rows=rows)
   dataset = xr.open_zarr(tmp_path / 'results.zarr').load()
   assert dataset['accuracy'].sizes['encoder'] == 3 and dataset.sizes['lam_1_3'] == 2
   assert np.isfinite([dataset[name] for name in ('accuracy_3', 'cka_1_2', 'cka_2_3')]).all()
   moved = abs(dataset.drop_vars('diverged').diff('lam_1_3')).max()
   assert moved['accuracy_1'] > 0 and moved['accuracy_3'] > 0 and not moved['accuracy_2']
+  assert dataset['joint_accuracy'].sizes['encoder'] == 3
+  np.testing.assert_allclose(dataset['joint_accuracy'], dataset['accuracy'], atol=1e-6)
+  assert np.isfinite(dataset['synergy']).all() and 'best side' in said
   assert ' 3 ' in said and json.loads((tmp_path / 'config.json').read_text())['width_3'] == 5
   assert "lam_3=(1,) has no effect: generator 'bits' has 2 sides" in command(
       *sweep, '--config.lam_3=(1,)', rows=rows, status=2)

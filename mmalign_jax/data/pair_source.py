@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax import rng
-from mmalign_jax.types import ALIGN_ON, Array, Draws, Frames, Hyper, Key, PyTree, Range, Test
+from mmalign_jax.types import ALIGN_ON, Array, Draws, Frames, Hyper, Joint, Key, PyTree, Range, Test
 
 SETTINGS = ('n_labelled', 'n_pairs', 'align_on', 'components', 'train_steps')
 RANGES = {**{name: Range(0, 2**24, whole=True) for name in SETTINGS},
@@ -25,7 +25,8 @@ WORDS = {'n_labelled': ('labels a class', 'labels'),
 class PairTables:
   """Arrays of `prepared.Prepared`: x of every side [N, C] or Frames, present of every side [N], y
   [N] (0 where there is none), labelled [N] bool, spread of every side [C]; validation, test: (x
-  [M, C], y [M], fold [M]) of every side; unseen of every side [U, C]."""
+  [M, C], y [M], fold [M]) of every side; unseen of every side [U, C], test rows with all sides,
+  their labels y_unseen [U], and fold_unseen [U] of n_unseen folds, each of which has rows."""
   x: tuple[PyTree, ...]
   present: tuple[Array, ...]
   y: Array
@@ -34,7 +35,10 @@ class PairTables:
   validation: tuple[tuple[PyTree, Array, Array], ...]
   test: tuple[tuple[PyTree, Array, Array], ...]
   unseen: tuple[PyTree, ...]
+  y_unseen: Array
+  fold_unseen: Array
   n_folds: int = struct.field(pytree_node=False)
+  n_unseen: int = struct.field(pytree_node=False)
   n_outputs: int = struct.field(pytree_node=False)
 
 
@@ -101,13 +105,23 @@ def scaled(x: PyTree, spread: Array, hyper: Hyper) -> PyTree:
 def _judged(of: str):
   def test(tables: PairTables, hyper: Hyper, side: int) -> Test:
     x, y, fold = getattr(tables, of)[side - 1]
-    target = jax.nn.one_hot(y, tables.n_outputs) if jnp.issubdtype(y.dtype, jnp.integer) else y
-    return Test(scaled(x, tables.spread[side - 1], hyper), target, fold,
+    return Test(scaled(x, tables.spread[side - 1], hyper), _target(tables, y), fold,
                 tables.n_folds if of == 'test' else 1)
   return test
 
 
 test, validation = _judged('test'), _judged('validation')
+
+
+def _target(tables: PairTables, y: Array) -> Array:
+  return jax.nn.one_hot(y, tables.n_outputs) if jnp.issubdtype(y.dtype, jnp.integer) else y
+
+
+def joint(tables: PairTables, hyper: Hyper, key: Key) -> Joint:
+  """All test rows that have all sides."""
+  x = tuple(scaled(x, spread, hyper) for x, spread in zip(tables.unseen, tables.spread))
+  return Joint(x, None, _target(tables, tables.y_unseen), tables.fold_unseen, jnp.float32(jnp.nan),
+               tables.n_unseen)
 
 
 def unseen(tables: PairTables, hyper: Hyper, key: Key, n: int) -> tuple[PyTree, ...]:

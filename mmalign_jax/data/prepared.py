@@ -42,10 +42,9 @@ class Prepared:
   x: of every side [N, C] f32, or Frames, training rows, 0 where it is missing; present: of every
   side [N] bool. y: [N] i32 with NO_CLASS, or f32 with NaN, where there is no label. spread: of
   every side [C], root mean square of a column of x if only so many were kept; 1 of sequences.
-  validation,
-  test: of every side.
-  unseen: of every side [U, C], test rows that have all sides. most: labels a class, or in all,
-  that a budget can have. n_folds: of the test rows.
+  validation, test: of every side. unseen: of every side [U, C], test rows that have all sides, with
+  unseen_y [U] and unseen_fold [U] i32 from 0 on, folds without such rows left out. n_folds: of the
+  test rows.
   """
   names: tuple[str, ...]
   x: tuple[View, ...]
@@ -55,6 +54,8 @@ class Prepared:
   validation: tuple[Judged, ...]
   test: tuple[Judged, ...]
   unseen: tuple[View, ...]
+  unseen_y: np.ndarray
+  unseen_fold: np.ndarray
   classes: tuple[str, ...]
   n_folds: int
   notes: tuple[str, ...]
@@ -114,8 +115,11 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
       x=tuple(take(z, train) for z, _ in made), present=tuple(has[train] for has in pairs.present),
       y=y[train], spread=tuple(spread for _, spread in made), validation=judged(chosen),
       test=judged(test), unseen=tuple(take(z, unseen) for z, _ in made))
+  # not in the fingerprint: labels and folds of `unseen` are among those of `test`
+  unseen_fold = np.unique(fold[unseen], return_inverse=True)[1].astype(np.int32)
   return Prepared(
-      pairs.names, **fields, classes=pairs.classes, n_folds=int(fold.max()) + 1,
+      pairs.names, **fields, unseen_y=y[unseen], unseen_fold=unseen_fold, classes=pairs.classes,
+      n_folds=int(fold.max()) + 1,
       notes=(*pairs.notes, *(
           f'no training row has {name!r}: its encoder learns nothing; its components are those of '
           'the validation rows' for name in lacking), _note(pairs, train, chosen, test, made)),
@@ -127,7 +131,8 @@ def tables(data: Prepared) -> PairTables:
   judged = lambda of: tuple((one.x, one.y, one.fold) for one in of)
   return PairTables(
       data.x, data.present, np.where(data.labelled, data.y, 0).astype(data.y.dtype), data.labelled,
-      data.spread, judged(data.validation), judged(data.test), data.unseen, data.n_folds,
+      data.spread, judged(data.validation), judged(data.test), data.unseen, data.unseen_y,
+      data.unseen_fold, data.n_folds, int(data.unseen_fold.max(initial=0)) + 1,
       len(data.classes) or 1)
 
 

@@ -12,7 +12,7 @@ from mmalign_jax import rng
 from mmalign_jax.data import pair_source
 from mmalign_jax.generators import exact, synthetic
 from mmalign_jax.generators.synthetic import GENERATORS, Generator
-from mmalign_jax.types import Array, Draws, Hyper, Key, PyTree, Range, Spec, Test
+from mmalign_jax.types import Array, Draws, Hyper, Joint, Key, PyTree, Range, Spec, Test
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +26,8 @@ class Source:
   on. bounds(tables, hyper) -> Bounds of every side. n_outputs(tables) -> C, or 1 for regression.
   sides: how many, or a function of the tables. present(tables, rows) -> of every side [B] bool, and
   validation(tables, hyper, side) -> Test, of rows to choose settings by; None where there are none.
+  joint(tables, hyper, key) -> Joint: unseen samples with all sides, for a head on all; key: of what
+  is drawn of them; None where there are none.
   ranges, words, unique, shares: as of `synthetic.Generator`.
   """
   settings: tuple[str, ...]
@@ -43,6 +45,7 @@ class Source:
   sides: int | Callable[[PyTree], int] = 2
   present: Callable[..., tuple[Array, ...]] | None = None
   validation: Callable[..., Test] | None = None
+  joint: Callable[..., Joint] | None = None
 
   def n_sides(self, tables: PyTree) -> int:
     return self.sides(tables) if callable(self.sides) else self.sides
@@ -86,7 +89,8 @@ def _generated(generator: Generator) -> Source:
   return Source(
       generator.settings, generator.tables, functools.partial(synthetic.draw, generator),
       synthetic.inputs, functools.partial(exact.test_set, generator), pairs, bounds, n_outputs,
-      generator.ranges, generator.words, generator.unique, generator.shares)
+      generator.ranges, generator.words, generator.unique, generator.shares,
+      joint=functools.partial(exact.joint_test, generator))
 
 
 def _draw_rows(tables: ArrayTables, hyper: Hyper, key: Key, n: int) -> Draws:
@@ -100,6 +104,12 @@ def _array_test(tables: ArrayTables, hyper: Hyper, side: int) -> Test:
   x, y = tables.x_test[side - 1], tables.y_test
   target = jax.nn.one_hot(y, tables.n_outputs) if jnp.issubdtype(y.dtype, jnp.integer) else y
   return Test(x, target, tables.fold, tables.n_folds)
+
+
+def _array_joint(tables: ArrayTables, hyper: Hyper, key: Key) -> Joint:
+  """All test rows: in paired arrays each has all sides."""
+  test = _array_test(tables, hyper, 1)
+  return Joint(tables.x_test, None, test.target, test.fold, jnp.float32(jnp.nan), test.n_folds)
 
 
 def _array_pairs(tables: ArrayTables, hyper: Hyper, key: Key, n: int):
@@ -142,10 +152,10 @@ SOURCES = _Sources({
         ('n_train',), None, _draw_rows,
         lambda tables, hyper, rows: tuple(x[row] for x, row in zip(tables.x, rows)),
         _array_test, _array_pairs, _unknown, lambda tables: tables.n_outputs,
-        sides=lambda tables: len(tables.x)),
+        sides=lambda tables: len(tables.x), joint=_array_joint),
     'pairs': Source(
         pair_source.SETTINGS, None, pair_source.draw, pair_source.inputs, pair_source.test,
         pair_source.unseen, _unknown, lambda tables: tables.n_outputs, pair_source.RANGES,
         pair_source.WORDS, sides=lambda tables: len(tables.x), present=pair_source.present,
-        validation=pair_source.validation),
+        validation=pair_source.validation, joint=pair_source.joint),
 })

@@ -190,16 +190,26 @@ def draw(generator: Generator, tables: Tables, hyper: Hyper, key: Key, n: int) -
   """
   masks, labels = generator.task(tables, hyper)
   word, *noise = jax.random.bits(key, (SHARED + 3, n), jnp.uint32)  # one draw compiles fastest
-  noise = (jnp.stack(noise) >> 8).astype(jnp.float32) / 2**24  # uniform in [0, 1)
-  flips = jnp.sum((noise[:SHARED] < hyper.flipped).astype(jnp.uint32)
-                  << jnp.arange(SHARED, dtype=jnp.uint32)[:, None], axis=0)
+  noise = uniform(jnp.stack(noise))
   sample = word & 0xFFFF  # the 12 highest bits of the word are an unrelated x2
-  row_1 = sample & 0xFFF
-  row_2 = jnp.where(noise[SHARED] < hyper.mismatched, word >> 20,
-                    ((sample & _SHARED) ^ flips) | ((sample >> WIDTH) << SHARED))
+  row_1, row_2 = sample & 0xFFF, row_of_2(sample, word >> 20, noise, hyper)
   cumulative = jnp.cumsum(labels, axis=1)[task_pattern(sample, masks)]  # [n, C]
   y = jnp.sum(noise[SHARED + 1][:, None] > cumulative[:, :-1], axis=1)
   return Draws((row_1.astype(jnp.int32), row_2.astype(jnp.int32)), y.astype(jnp.int32))
+
+
+def uniform(bits: Array) -> Array:
+  """u32 as f32, uniform in [0, 1)."""
+  return (bits >> 8).astype(jnp.float32) / 2**24
+
+
+def row_of_2(sample: Array, unrelated: Array, noise: Array, hyper: Hyper) -> Array:
+  """Rows [N] u32 of side 2 of 16-bit samples [N], by noise [SHARED + 1, N] uniform in [0, 1): each
+  shared bit may be flipped, and all may be that of an `unrelated` row [N]."""
+  flips = jnp.sum((noise[:SHARED] < hyper.flipped).astype(jnp.uint32)
+                  << jnp.arange(SHARED, dtype=jnp.uint32)[:, None], axis=0)
+  genuine = ((sample & _SHARED) ^ flips) | ((sample >> WIDTH) << SHARED)
+  return jnp.where(noise[SHARED] < hyper.mismatched, unrelated, genuine)
 
 
 def task_pattern(sample: Array, masks: Array) -> Array:

@@ -118,6 +118,12 @@ def unread_of_temperature(s: Mapping[str, Any]) -> dict[str, str]:
                        'has no effect without learnable_temperature=True')
 
 
+def unread_of_fusion(s: Mapping[str, Any]) -> dict[str, str]:
+  """Settings of a head on all sides, where there is none."""
+  return {} if s['fusion'] != 'none' else {
+      'fusion_width': 'has no effect without fusion=frozen or fusion=trained'}
+
+
 def unread_of_generator(s: Mapping[str, Any], reads: Collection[str]) -> dict[str, str]:
   """Traced settings that the generator does not read, and those of its random transform."""
   listed = ', '.join(reads)

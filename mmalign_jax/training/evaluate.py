@@ -7,11 +7,11 @@ import jax
 from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 
-from mmalign_jax import losses, objective
+from mmalign_jax import losses, objective, rng
 from mmalign_jax.data.sources import Bounds, Source
 from mmalign_jax.generators.exact import entropy
 from mmalign_jax.similarity import debiased_linear_cka, mutual_knn
-from mmalign_jax.types import Array, Hyper, Key, PyTree, Spec, Test
+from mmalign_jax.types import Array, Hyper, Joint, Key, PyTree, Spec, Test
 
 
 @struct.dataclass
@@ -25,12 +25,21 @@ class Score:
 
 
 @struct.dataclass
+class Fused:
+  """The head on all sides, and every side alone, on the same samples, which have all sides; ceiling
+  []: Bayes accuracy of all sides together, NaN if unknown."""
+  together: Score
+  sides: tuple[Score, ...]
+  ceiling: Array
+
+
+@struct.dataclass
 class Cell:
   """Everything recorded of one cell; scalars [] but for `accuracy_by_fold` [F] of a score.
 
   sides, bounds: of every side; validation: accuracy [] of every side on the rows that choose
   settings, none where the data have none. cka, mutual_knn: of every pair of sides, in the order of
-  `pairs`.
+  `pairs`. fused: None without a head on all sides.
   """
   sides: tuple[Score, ...]
   bounds: tuple[Bounds, ...]
@@ -38,6 +47,7 @@ class Cell:
   mutual_knn: tuple[Array, ...]
   diverged: Array
   validation: tuple[Array, ...] = ()
+  fused: Fused | None = None
 
 
 def pairs(n_sides: int) -> tuple[tuple[int, int], ...]:
@@ -49,7 +59,8 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
              source: Source) -> Cell:
   """Scores of all encoders and the similarity of their last hidden layers.
 
-  diverged is set, and every score NaN, where a parameter is not finite.
+  diverged is set, and every score NaN, where a parameter is not finite. One of a frozen head, which
+  no encoder feels, makes the scores of that head NaN alone.
   """
   modules = objective.modules(spec, source.n_outputs(tables), source.n_sides(tables))
   tests = [source.test(tables, hyper, side) for side in range(1, len(modules) + 1)]
@@ -57,19 +68,48 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
   scores = [score(apply(i, test.x).prediction, test, spec=spec) for i, test in enumerate(tests)]
   last = [apply(i, x).layers[-1]
           for i, x in enumerate(source.pairs(tables, hyper, key, spec.n_align))]
-  diverged = ~jnp.all(jnp.isfinite(ravel_pytree(params)[0]))
+  felt = params if spec.fusion != 'frozen' else {
+      name: value for name, value in params.items() if name != objective.FUSION}
+  diverged = ~jnp.all(jnp.isfinite(ravel_pytree(felt)[0]))
   of_pairs = lambda measure, **settings: tuple(
       measure(last[i - 1], last[j - 1], **settings) for i, j in pairs(len(modules)))
   validation = () if source.validation is None else tuple(
       score(apply(i, test.x).prediction, test, spec=spec).accuracy for i, test in enumerate(
           source.validation(tables, hyper, side) for side in range(1, len(modules) + 1)))
   trained = dict(sides=tuple(scores), validation=validation, cka=of_pairs(debiased_linear_cka),
-                 mutual_knn=of_pairs(mutual_knn, k=spec.neighbors))
+                 mutual_knn=of_pairs(mutual_knn, k=spec.neighbors),
+                 fused=fused(params, hyper, tables, spec=spec, source=source))
   trained = jax.tree.map(lambda v: jnp.where(diverged, jnp.nan, v), trained)
   return Cell(**trained, bounds=tuple(source.bounds(tables, hyper)), diverged=diverged)
 
 
-def score(prediction: Array, test: Test, *, spec: Spec) -> Score:
+def fused(params: PyTree, hyper: Hyper, tables: PyTree, *, spec: Spec,
+          source: Source) -> Fused | None:
+  """Scores on the samples that have all sides; None where no head is on all.
+
+  Raises:
+    ValueError: the source has no such samples.
+  """
+  if spec.fusion == 'none':
+    return None
+  if source.joint is None:
+    raise ValueError(f'fusion={spec.fusion!r}: generator {spec.generator!r} has no joint test set')
+  joint = source.joint(tables, hyper, rng.stream(hyper.seed, 'joint test'))
+  n_outputs = source.n_outputs(tables)
+  outs = [objective.outputs(module, params[f'side_{i}'], x) for i, (module, x) in enumerate(zip(
+      objective.modules(spec, n_outputs, len(joint.x)), joint.x, strict=True), start=1)]
+  rows = joint.rows or [slice(None)] * len(outs)
+  prediction = objective.fused(
+      params, [out.z[row] for out, row in zip(outs, rows)], spec=spec, n_outputs=n_outputs)
+  together = score(prediction, joint, spec=spec)
+  finite = jnp.all(jnp.isfinite(ravel_pytree(params[objective.FUSION])[0]))
+  return Fused(
+      jax.tree.map(lambda v: jnp.where(finite, v, jnp.nan), together),
+      tuple(score(out.prediction[row], joint, spec=spec) for out, row in zip(outs, rows)),
+      jnp.asarray(joint.ceiling, jnp.float32))
+
+
+def score(prediction: Array, test: Test | Joint, *, spec: Spec) -> Score:
   """Judges logits [M, C] against p(y | x) [M, C], or predictions [M] against labels [M].
 
   For regression accuracy is the share of rows predicted on the label's own side of the training

@@ -1,5 +1,7 @@
 """One step of training: the same pure function under jit, vmap and scan."""
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -12,8 +14,20 @@ from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec, TrainState
 
 def optimizer(spec: Spec) -> optax.GradientTransformation:
   """Clipping and Adam's moments; the learning rate and the decay are traced, so `descend` adds
-  them (AdamW, Loshchilov and Hutter 2019)."""
-  return optax.chain(optax.clip_by_global_norm(spec.clip_norm), optax.scale_by_adam())
+  them (AdamW, Loshchilov and Hutter 2019). A head on all sides is clipped by itself: how long its
+  gradient is does not shorten that of the encoders."""
+  clip = optax.clip_by_global_norm(spec.clip_norm)
+  return optax.chain(clip if spec.fusion == 'none' else _apart(clip), optax.scale_by_adam())
+
+
+def _apart(clip: optax.GradientTransformation) -> optax.GradientTransformation:
+  """A transformation without a state, of the head on all sides and of the rest separately."""
+  def update(updates: Any, state, params=None):
+    head = {objective.FUSION: updates[objective.FUSION]}
+    rest = {name: value for name, value in updates.items() if name not in head}
+    of_rest, of_head = (clip.update(part, state)[0] for part in (rest, head))
+    return {**of_rest, **of_head}, state  # pyright: ignore[reportGeneralTypeIssues]
+  return optax.GradientTransformation(clip.init, update)
 
 
 def init_state(key: Key, hyper: Hyper, *shapes: Shape, spec: Spec, n_outputs: int) -> TrainState:

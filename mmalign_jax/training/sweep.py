@@ -29,6 +29,7 @@ from mmalign_jax.types import (
   Draws,
   Frames,
   Hyper,
+  Joint,
   Key,
   Numeric,
   PyTree,
@@ -124,7 +125,9 @@ def traceable(spec: Spec, tables: PyTree) -> None:
   samples, y = jax.eval_shape(lambda t: _some(source, t), tables)
   shapes = tuple(map(shape_of, samples))
   names = ('encoder', 'depth', 'width', 'sides', 'projection', 'projection_width', 'loss', 'task',
-           'compute_dtype')
+           'compute_dtype', 'fusion', 'fusion_width')
+  if spec.fusion != 'none':
+    _joint_fits(source, tables, spec, shapes)
   fits(Spec(**{name: getattr(spec, name) for name in names}), shapes, y.dtype.name,
        source.n_outputs(tables), masked(samples))
 
@@ -132,6 +135,26 @@ def traceable(spec: Spec, tables: PyTree) -> None:
 def masked(samples: Sequence[PyTree]) -> tuple[int, ...]:
   """Numbers of the sides, from 1, whose samples are `Frames`."""
   return tuple(i for i, x in enumerate(samples, start=1) if isinstance(x, Frames))
+
+
+def _joint_fits(source: Source, tables: PyTree, spec: Spec, shapes: tuple) -> None:
+  """Whether there are samples to judge a head on all sides by."""
+  why = f'fusion={spec.fusion!r}: generator {spec.generator!r} has '
+  if len(shapes) < 2:
+    raise ValueError(f'{why}one side, so there is nothing to fuse')
+  if source.joint is None:
+    raise ValueError(f'{why}no `joint` in its row: no samples of all sides to judge the head on')
+  joint = joint_shapes(source, tables)
+  if tuple(map(shape_of, joint.x)) != shapes:
+    raise ValueError(f'{why}{len(shapes)} sides of shapes {shapes}, but its `joint` gives '
+                     f'{tuple(map(shape_of, joint.x))}')
+
+
+def joint_shapes(source: Source, tables: PyTree) -> Joint:
+  """Shapes of the samples that a head on all sides is judged on; the source has some."""
+  joint = source.joint
+  assert joint is not None  # as `traceable` makes sure
+  return jax.eval_shape(lambda t: joint(t, Hyper(), jax.random.key(0)), tables)
 
 
 def _some(source: Source, tables: PyTree):
@@ -311,6 +334,9 @@ def cell_bytes(spec: Spec, tables: PyTree) -> int:
   train = spec.batch_size * (4 * spec.batch_size + 4 * layers + 2 * inputs)
   rows = max(jax.tree.leaves(x)[0].shape[0] for x in tests)
   test = 2 * rows * (layers + inputs) + 4 * spec.n_align ** 2
+  if spec.fusion != 'none':
+    test += joint_shapes(source, tables).target.shape[0] * (
+        n_sides * spec.projection_width + spec.fusion_width + 4 * source.n_outputs(tables))
   return 4 * (max(train, test) + 4 * spec.max_train)
 
 

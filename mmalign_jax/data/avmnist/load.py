@@ -98,7 +98,8 @@ def prepared(data: AVMNIST) -> Prepared:
       y=data.label_train, spread=(np.ones(1, np.float32),) * 2, validation=(),
       test=tuple(Judged(one, data.label_test, fold, unit)
                  for one, fold, unit in zip(unseen, folds, units)),
-      unseen=unseen, classes=tuple(map(str, range(n_classes))), n_folds=n_folds, notes=data.notes,
+      unseen=unseen, unseen_y=data.label_test, unseen_fold=folds[0].astype(np.int32),
+      classes=tuple(map(str, range(n_classes))), n_folds=n_folds, notes=data.notes,
       fingerprint=data.fingerprint)
 
 

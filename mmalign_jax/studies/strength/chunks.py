@@ -15,7 +15,7 @@ from mmalign_jax.runs import folder
 from mmalign_jax.runs.damage import note
 from mmalign_jax.runs.dataset import with_encoders
 from mmalign_jax.studies.strength.plan import RUN, Study, defaults as study_defaults
-from mmalign_jax.training.evaluate import Cell, pairs
+from mmalign_jax.training.evaluate import Cell, Fused, pairs
 
 if TYPE_CHECKING:  # slow to import: launch/sweep.py does so while XLA compiles
   import xarray as xr
@@ -58,14 +58,36 @@ def variables(n_sides: int) -> dict[str, Variable]:
 
 
 def _variables_of(study: Study) -> dict[str, Variable]:
-  """`variables`, and the accuracies on rows that choose settings where the data have them."""
-  known = variables(study.n_sides)
+  """`variables`, those of a head on all sides where there is one, and the accuracies on rows that
+  choose settings where the data have them."""
+  known = variables(study.n_sides) | (
+      {} if study.spec.fusion == 'none' else _fused_variables(study.n_sides))
   if SOURCES[study.spec.generator].validation is None:
     return known
   return known | {
       f'validation_{i + 1}': (lambda cell, i=i: cell.validation[i],
                               f'validation accuracy of encoder {i + 1}', '1')
       for i in range(study.n_sides)}
+
+
+def _fused_variables(n_sides: int) -> dict[str, Variable]:
+  """Of a head on all sides, and of each side on the same test rows."""
+  head, rows = 'the head on all sides', 'the joint test rows'
+  made: dict[str, Variable] = {
+      f'fused_{name}': (lambda cell, get=get: get(_fused(cell).together, None),
+                        text.format('{}').replace('encoder {}', head), units)
+      for name, get, text, units in _OF_SIDE if name not in ('ceiling', 'mi')}
+  made['fused_ceiling'] = (lambda cell: _fused(cell).ceiling,
+                           'Bayes accuracy of all sides together (NaN if unknown)', '1')
+  return made | {
+      f'joint_{name}_{i + 1}': (lambda cell, i=i, get=get: get(_fused(cell).sides[i], None),
+                                f'{text.format(i + 1)}, on {rows}', units)
+      for i in range(n_sides) for name, get, text, units in _OF_SIDE[:2]}
+
+
+def _fused(cell: Cell) -> Fused:
+  assert cell.fused is not None  # of a study that has such a head
+  return cell.fused
 
 
 class Chunks:
@@ -103,8 +125,10 @@ class Chunks:
 
 
 def defaults() -> dict[str, Any]:
-  """Settings that decide the results of a study, with their defaults."""
-  return {name: value for name, value in study_defaults().items() if name not in RUN}
+  """Settings that decide the results of a study, with their defaults; but for `fusion`, which is
+  in a record only where it is not 'none', and must then be the same."""
+  return {name: value for name, value in study_defaults().items()
+          if name not in (*RUN, 'fusion')}
 
 
 def read_chunks(chunks: pathlib.Path, n_cells: int, n_sides: int,
@@ -175,22 +199,27 @@ def to_dataset(study: Study, values: dict[str, np.ndarray],
   dims = tuple(study.axes)
   data = {}
   for name, (_, long_name, units) in _variables_of(study).items():
-    if name not in values and name.startswith('accuracy_by_fold'):
+    if name not in values and '_by_fold' in name:
       continue  # of a version that did not keep it
     value = values.get(name, np.full(study.n_cells, np.nan))
-    if name.startswith('cross_entropy') and study.spec.task != 'cross_entropy':
+    if 'cross_entropy' in name and study.spec.task != 'cross_entropy':
       said = {'l1': 'absolute error'}.get(study.spec.task, f'{study.spec.task} loss')
       long_name, units = long_name.replace('cross-entropy', said), task_of(study.spec.task).units
-    if name.startswith('accuracy_by_fold') and value.shape[1] == 1:
+    if '_by_fold' in name and value.shape[1] == 1:
       continue  # accuracy is exact, or the test set is a single fold
-    own = ('fold',) if value.ndim == 2 else ()
+    fold = 'fold' if name.startswith('accuracy') else 'joint_fold'  # where rows have all sides
+    own = (fold,) if value.ndim == 2 else ()
     data[name] = (dims + own, value.reshape(study.shape + value.shape[1:]),
                   {'long_name': long_name, 'units': units})
   coords = {name: (name, np.asarray(axis), _axis_attributes(name, study))
             for name, axis in study.axes.items()}
-  return with_encoders(xr.Dataset(data, coords, {
+  dataset = with_encoders(xr.Dataset(data, coords, {
       'name': study.name, 'configuration': json.dumps(study.settings, default=float),
       'versions': json.dumps(versions), 'notes': '\n'.join(study.notes)}))
+  if study.spec.fusion == 'none':
+    return dataset
+  from mmalign_jax.studies.strength import together  # needs xarray
+  return together.with_synergy(dataset)
 
 
 def _axis_attributes(name: str, study: Study) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Pictures of a strength study, as PNG and SVG: readable in print and without colour vision."""
 
+from collections.abc import Sequence
 import pathlib
 
 from matplotlib.artist import Artist
@@ -9,21 +10,32 @@ import xarray as xr
 
 from mmalign_jax.reports import style
 from mmalign_jax.reports.statistics import mean_band
-from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
+from mmalign_jax.studies.strength.curves import (
+  Curve,
+  curves,
+  encoders,
+  is_strength,
+  setting_dims,
+  strength_axis,
+)
 
 LOOKS = ((style.BLUE, 'o', '-'), (style.ORANGE, 's', '--'), (style.GREEN, '^', '-.'),
          (style.PURPLE, 'D', ':'))  # colour, mark, line of encoders 1, 2, ..., then again
 MAX_PANELS = 12
 
 
-def draw_all(dataset: xr.Dataset, summary: list[dict], folder: pathlib.Path) -> list[pathlib.Path]:
-  """Draws every picture that the data set allows into `folder`; returns the PNG files."""
+def draw_all(dataset: xr.Dataset, summary: list[dict], folder: pathlib.Path,
+             fused: Sequence[dict] = ()) -> list[pathlib.Path]:
+  """Draws every picture that the data set allows into `folder`; returns the PNG files. fused: of
+  `together.entries`."""
   folder.mkdir(parents=True, exist_ok=True)
   groups = grouped(dataset)
   drawn = {'accuracy': accuracy_figure(groups, dataset), 'gain': gain_figure(groups, dataset),
            'cka': cka_figure(groups)}
   if len(groups) > 1:
     drawn['best_lam'] = best_figure(summary, dataset)
+  if fused:
+    drawn['synergy'] = synergy_figure(fused, dataset)
   if bool(dataset['diverged'].all()):
     for figure in drawn.values():
       style.say(figure, 'every cell diverged')
@@ -168,6 +180,44 @@ def _best_line(axis, encoder: int, rows: list[dict], shift: float) -> None:
   for x, row in zip(at, rows):
     if row['best_lam_interval']:
       axis.plot([x, x], row['best_lam_interval'], color=color, linewidth=2, alpha=0.5)
+
+
+def synergy_figure(fused: Sequence[dict], dataset: xr.Dataset) -> Figure:
+  """Synergy in points against the strength that encoder 1 feels: a panel per setting, 95 %
+  intervals; hollow where there is none, with too few seeds."""
+  groups: dict[str, list[dict]] = {}
+  for row in fused:
+    shown = varying({d: row[d] for d in setting_dims(dataset, 1)}, dataset)
+    label = ', '.join(f'{name} {value}' for name, value in shown.items())
+    groups.setdefault(label or dataset.attrs['name'], []).append(row)
+  shown, axis_name = list(groups.items())[:MAX_PANELS], strength_axis(dataset, 1)
+  columns = min(3, len(shown))
+  figure, axes = style.grid(max(4.5, 2.9 * columns), 0.5 + 2.3 * -(-len(shown) // columns),
+                            nrows=-(-len(shown) // columns), ncols=columns, sharey=True)
+  for axis, (label, rows) in zip(axes.flat, shown):
+    _synergy_line(axis, [row for row in rows if row['synergy'] is not None], axis_name)
+    axis.set_title(label, fontsize=9)
+  for axis in axes.flat[len(shown):]:
+    axis.set_axis_off()
+  for axis in axes[-1]:
+    axis.set_xlabel('strength of alignment, lam')
+  for row in axes:
+    row[0].set_ylabel('synergy (points)')
+  if len(groups) > len(shown):
+    figure.supxlabel(f'the first {len(shown)} of {len(groups)} settings', fontsize=8)
+  return figure
+
+
+def _synergy_line(axis, rows: list[dict], axis_name: str) -> None:
+  axis.axhline(0, color='0.6', linewidth=0.8)
+  x, y = [row[axis_name] for row in rows], [100 * row['synergy'] for row in rows]
+  axis.plot(x, y, '-', color=style.PURPLE, linewidth=1.3)
+  for at, value, row in zip(x, y, rows):
+    ends = row['synergy_interval']
+    axis.plot([at], [value], 'D', color=style.PURPLE, markersize=4,
+              markerfacecolor=style.PURPLE if ends else 'white')
+    if ends:
+      axis.plot([at, at], [100 * end for end in ends], color=style.PURPLE, linewidth=2, alpha=0.5)
 
 
 def cka_figure(groups: dict[str, list[Curve]]) -> Figure:

@@ -9,6 +9,8 @@ import dataclasses
 import math
 from typing import Any
 
+import numpy as np
+
 from mmalign_jax import checks, losses, named
 from mmalign_jax.data.files.reading import CHOICES
 from mmalign_jax.data.sources import SOURCES, Source
@@ -28,7 +30,7 @@ from mmalign_jax.settings import (
 )
 from mmalign_jax.studies import reads
 from mmalign_jax.studies.strength import files
-from mmalign_jax.training.sweep import grid, make_tables, traceable
+from mmalign_jax.training.sweep import grid, joint_shapes, make_tables, traceable
 from mmalign_jax.types import NAMES, Hyper, PyTree, Spec, lookup
 
 _ALWAYS = ('redundancy', 'n_labelled', 'lam', 'seed')  # dimensions even with one value
@@ -161,9 +163,27 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
       {'data_fingerprint': loaded.fingerprint} if loaded else {})
   if record['study'] == _KIND:
     del record['study']  # what a record without it is of
+  if record['fusion'] == 'none':
+    del record['fusion']  # as above: a record of before is the same
   return Study(settings['name'], spec, axes, hypers, tables, record,
                {name: settings[name] for name in RUN},
-               files.notes(settings, loaded) if loaded else (), tuned)
+               (files.notes(settings, loaded) if loaded else ()) + _judged(spec, hypers, tables),
+               tuned)
+
+
+def _judged(spec: Spec, hypers: Hyper, tables: PyTree) -> tuple[str, ...]:
+  """What a head on all sides is judged on, in words; nothing where there is none."""
+  if spec.fusion == 'none':
+    return ()
+  source = SOURCES[spec.generator]
+  n = joint_shapes(source, tables).target.shape[0]
+  if source.tables is None:
+    return (f'fused: judged on the {n} test rows that have all sides',)
+  drawn = any(name in source.settings and np.any(np.asarray(getattr(hypers, name)) > 0)
+              for name in ('flipped', 'mismatched'))
+  return (f'fused: judged on {n:,} samples, ' + (
+      'drawn, with p(y | all sides) of each' if drawn else 'all that there are, with their exact '
+      'p(y | all sides)'),)
 
 
 def unread(settings: Mapping[str, Any], source: Source, n_sides: int) -> dict[str, str]:
@@ -171,7 +191,8 @@ def unread(settings: Mapping[str, Any], source: Source, n_sides: int) -> dict[st
   found = (reads.unread_of_sides(settings, n_sides) | reads.unread_of_others(settings, n_sides)
            | reads.unread_of_temperature(settings) | reads.unread_of_loss(settings)
            | reads.unread_of_strengths(settings, n_sides)
-           | reads.unread_of_generator(settings, source.settings))
+           | reads.unread_of_generator(settings, source.settings)
+           | reads.unread_of_fusion(settings))
   found |= files.unread(settings['generator'])
   if source.tables is None and 'n_train' not in source.settings:
     found['n_train'] = 'has no effect: n_labelled and n_pairs say how many samples'

@@ -12,7 +12,7 @@ from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import half_width, spearman
 from mmalign_jax.reports.text import write_json
-from mmalign_jax.studies.strength import tuning_report
+from mmalign_jax.studies.strength import together, tuning_report
 from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
 
@@ -31,7 +31,9 @@ _PICTURES = {
     'accuracy': 'Test accuracy against strength, bands over seeds; dotted: the Bayes ceiling.',
     'gain': 'Accuracy minus that at the lowest strength, in points, by setting and strength.',
     'cka': 'Accuracy against the similarity of the representations, coloured by strength.',
-    'best_lam': 'Best strength of every encoder by setting, with its 95 % interval.'}
+    'best_lam': 'Best strength of every encoder by setting, with its 95 % interval.',
+    'synergy': 'Accuracy of the head on all sides minus that of the best side, in points, against '
+               'strength, with its 95 % interval.'}
 
 
 def summarise(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
@@ -187,29 +189,30 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
   returns the answer as text."""
   summary = summarise(dataset, resamples=resamples)
   found = trends(dataset, resamples=resamples)
-  tuned = tuning_report.entries(dataset)
-  for name, content in (('summary.json', summary), ('trends.json', found), ('tuning.json', tuned)):
+  tuned, fused = tuning_report.entries(dataset), together.entries(dataset)
+  for name, content in (('summary.json', summary + fused), ('trends.json', found),
+                        ('tuning.json', tuned)):
     if content is not None:
       write_json(folder / name, content)
   pictures = []
   if figures:
     from mmalign_jax.studies.strength.figures import draw_all  # Matplotlib is slow to import
-    pictures = draw_all(dataset, summary, folder / 'figures')
-  made = as_document(dataset, summary, found, pictures)
+    pictures = draw_all(dataset, summary, folder / 'figures', fused)
+  made = as_document(dataset, summary, found, pictures, fused)
   if figures:
     document.write(folder / 'report.html', made)
   return document.text(made)
 
 
 def as_document(dataset: xr.Dataset, summary: list[dict], found: list[dict],
-                pictures: list[pathlib.Path]) -> Document:
+                pictures: list[pathlib.Path], fused: Sequence[dict] = ()) -> Document:
   """The report: the table, the trends, the pictures, and what was run."""
   configuration = json.loads(dataset.attrs.get('configuration', '{}'))
   said = list(filter(None, (*remarks(summary, dataset), trend_lines(found), pairs(dataset))))
   notes = dataset.attrs.get('notes', '')
   return Document(f'How strongly to align: {dataset.attrs.get("name", "study")}', [
       Section('Best strength of every encoder', [table(summary, dataset), *map(Words, said)]),
-      *tuning_report.sections(dataset),
+      *tuning_report.sections(dataset), *together.sections(dataset, fused),
       Section('How to read it', [Words(_READING)], said=False),
       *([Section('Pictures', [Picture(path, _PICTURES[path.stem]) for path in pictures])]
         if pictures else []),

@@ -10,13 +10,12 @@ baseline is measured on the test rows, which chose nothing.
 from collections.abc import Mapping
 import dataclasses
 import itertools
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmalign_jax import checks
-from mmalign_jax.reports.statistics import half_width
+from mmalign_jax.reports.statistics import over_seeds_and_folds
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS
 from mmalign_jax.studies.strength.plan import Study, number_of
 from mmalign_jax.training.sweep import grid
@@ -94,19 +93,13 @@ def gains(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> list[dict[str
     at = {BUDGET: budget, 'encoder': encoder}
     gain = (best[name].sel(at) - zero.sel(at)).transpose('seed', ...).values  # [S] or [S, F]
     mean, n = float(gain.mean()), len(gain)
-    by_seed, by_fold = (_half_width(gain.reshape(n, -1).mean(axis=axis)) for axis in (1, 0))
-    half = math.hypot(by_seed, by_fold)
+    half = over_seeds_and_folds(gain.reshape(n, -1))
     known = np.isfinite([mean, half]).all() and n >= MIN_SEEDS
     found.append({BUDGET: budget, 'encoder': encoder, 'gain': mean if np.isfinite(mean) else None,
                   'gain_interval': [float(mean - half), float(mean + half)] if known else None,
                   'accuracy_at_0': float(zero.sel(at).mean()),
                   'accuracy': float(best[name].sel(at).mean())})
   return found
-
-
-def _half_width(values: np.ndarray) -> float:
-  """Of a t interval of the mean of values [n]; 0 where there is one only."""
-  return float(half_width(values.std(ddof=1), len(values))) if len(values) > 1 else 0.0
 
 
 # -- parts of a study ------------------------------------------------------------------------------

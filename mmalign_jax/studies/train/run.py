@@ -180,7 +180,8 @@ def _epoch_scores(plan: TrainPlan, data: Prepared, spec: Spec,
 def _plain(metrics: PyTree) -> dict[str, np.ndarray]:
   found = dict(vars(metrics))
   found |= {f'task_{i}': value for i, value in enumerate(found.pop('task'), start=1)}
-  return {name: np.asarray(value, np.float64) for name, value in found.items()}
+  return {name: np.asarray(value, np.float64) for name, value in found.items()
+          if value is not None}
 
 
 def _finite(plan: TrainPlan, step: int, metrics: PyTree, kept: Checkpoints) -> None:
