@@ -132,7 +132,8 @@ class Spec:
   that are aligned. max_train bounds Hyper.n_train. labelled_batch: samples of a batch of the
   task loss, where it has its own; 0 for batch_size. transform: which side the random transform acts
   on ('one' is side 2, or 'both'). n_align: test pairs on which similarity is measured, with
-  `neighbors` neighbours.
+  `neighbors` neighbours. probes: whether linear probes read the factors of the source from every
+  layer.
   """
   generator: str = 'bits'
   encoder: str = 'mlp'
@@ -156,6 +157,7 @@ class Spec:
   neighbors: int = 10
   sides: tuple[OwnSide, ...] = ()
   compute_dtype: str = 'float32'
+  probes: bool = False
 
   def of_side(self, side: int) -> 'Spec':
     """The Spec of side 1, 2, ... as the common one, its own encoder, depth and width put in."""
@@ -189,6 +191,19 @@ class Test:
   target: Array
   fold: Array
   n_folds: int = struct.field(pytree_node=False, default=1)
+
+
+@struct.dataclass
+class Factor:
+  """Bits of the data that a representation may tell or not, as one group with a name.
+
+  p [N, K]: probability that each bit is 1, given what the side sees of a sample; 0 or 1 where it
+  sees the bit. held [K] bool: which of the K columns the group has in this cell, since settings
+  that are traced may move bits from one group to another.
+  """
+  p: Array
+  held: Array
+  name: str = struct.field(pytree_node=False, default='')
 
 
 @struct.dataclass

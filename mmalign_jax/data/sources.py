@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from mmalign_jax import rng
 from mmalign_jax.data import pair_source
-from mmalign_jax.generators import exact, synthetic
+from mmalign_jax.generators import exact, factors, synthetic
 from mmalign_jax.generators.synthetic import GENERATORS, Generator
-from mmalign_jax.types import Array, Draws, Hyper, Key, PyTree, Range, Spec, Test
+from mmalign_jax.types import Array, Draws, Factor, Hyper, Key, PyTree, Range, Spec, Test
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,6 +26,10 @@ class Source:
   on. bounds(tables, hyper) -> Bounds of every side. n_outputs(tables) -> C, or 1 for regression.
   sides: how many, or a function of the tables. present(tables, rows) -> of every side [B] bool, and
   validation(tables, hyper, side) -> Test, of rows to choose settings by; None where there are none.
+  factors(tables, hyper, side, rows) -> groups of bits for probes, (Factor, ...), always the same
+  names of a side: of samples, rows of every side [N], their bits as 0 and 1; where rows is None, of
+  the inputs of `test`, each of which must be as likely; None where the data name no factors.
+  factor_words: {name of a factor: words for reports}.
   ranges, words, unique, shares: as of `synthetic.Generator`.
   """
   settings: tuple[str, ...]
@@ -43,6 +47,8 @@ class Source:
   sides: int | Callable[[PyTree], int] = 2
   present: Callable[..., tuple[Array, ...]] | None = None
   validation: Callable[..., Test] | None = None
+  factors: Callable[..., tuple[Factor, ...]] | None = None
+  factor_words: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def n_sides(self, tables: PyTree) -> int:
     return self.sides(tables) if callable(self.sides) else self.sides
@@ -86,7 +92,8 @@ def _generated(generator: Generator) -> Source:
   return Source(
       generator.settings, generator.tables, functools.partial(synthetic.draw, generator),
       synthetic.inputs, functools.partial(exact.test_set, generator), pairs, bounds, n_outputs,
-      generator.ranges, generator.words, generator.unique, generator.shares)
+      generator.ranges, generator.words, generator.unique, generator.shares,
+      factors=functools.partial(factors.of_side, generator), factor_words=factors.WORDS)
 
 
 def _draw_rows(tables: ArrayTables, hyper: Hyper, key: Key, n: int) -> Draws:

@@ -1,5 +1,6 @@
 """What trained encoders are worth: accuracy, information, and similarity of the sides."""
 
+from collections.abc import Callable
 import itertools
 
 from flax import struct
@@ -7,11 +8,12 @@ import jax
 from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 
-from mmalign_jax import losses, objective
+from mmalign_jax import losses, objective, rng
 from mmalign_jax.data.sources import Bounds, Source
 from mmalign_jax.generators.exact import entropy
 from mmalign_jax.similarity import debiased_linear_cka, mutual_knn
-from mmalign_jax.types import Array, Hyper, Key, PyTree, Spec, Test
+from mmalign_jax.training import probes
+from mmalign_jax.types import Array, Hyper, Key, Outputs, PyTree, Spec, Test
 
 
 @struct.dataclass
@@ -29,7 +31,8 @@ class Cell:
   """Everything recorded of one cell; scalars [] but for `accuracy_by_fold` [F] of a score.
 
   sides, bounds: of every side; validation: accuracy [] of every side on the rows that choose
-  settings, none where the data have none. cka, mutual_knn: of every pair of sides, in the order of
+  settings, none where the data have none. retention: of every side what probes read from its
+  layers, none without `Spec.probes`. cka, mutual_knn: of every pair of sides, in the order of
   `pairs`.
   """
   sides: tuple[Score, ...]
@@ -38,6 +41,7 @@ class Cell:
   mutual_knn: tuple[Array, ...]
   diverged: Array
   validation: tuple[Array, ...] = ()
+  retention: tuple[probes.Retention, ...] = ()
 
 
 def pairs(n_sides: int) -> tuple[tuple[int, int], ...]:
@@ -54,7 +58,8 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
   modules = objective.modules(spec, source.n_outputs(tables), source.n_sides(tables))
   tests = [source.test(tables, hyper, side) for side in range(1, len(modules) + 1)]
   apply = lambda i, x: objective.outputs(modules[i], params[f'side_{i + 1}'], x)
-  scores = [score(apply(i, test.x).prediction, test, spec=spec) for i, test in enumerate(tests)]
+  judged = [apply(i, test.x) for i, test in enumerate(tests)]
+  scores = [score(out.prediction, test, spec=spec) for out, test in zip(judged, tests)]
   last = [apply(i, x).layers[-1]
           for i, x in enumerate(source.pairs(tables, hyper, key, spec.n_align))]
   diverged = ~jnp.all(jnp.isfinite(ravel_pytree(params)[0]))
@@ -63,10 +68,24 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
   validation = () if source.validation is None else tuple(
       score(apply(i, test.x).prediction, test, spec=spec).accuracy for i, test in enumerate(
           source.validation(tables, hyper, side) for side in range(1, len(modules) + 1)))
+  read = () if not spec.probes else _read(judged, apply, hyper, tables, source)
   trained = dict(sides=tuple(scores), validation=validation, cka=of_pairs(debiased_linear_cka),
-                 mutual_knn=of_pairs(mutual_knn, k=spec.neighbors))
+                 mutual_knn=of_pairs(mutual_knn, k=spec.neighbors), retention=read)
   trained = jax.tree.map(lambda v: jnp.where(diverged, jnp.nan, v), trained)
   return Cell(**trained, bounds=tuple(source.bounds(tables, hyper)), diverged=diverged)
+
+
+def _read(judged: list[Outputs], apply: Callable[[int, PyTree], Outputs], hyper: Hyper,
+          tables: PyTree, source: Source) -> tuple[probes.Retention, ...]:
+  """What probes read of every side, fitted to samples that no training has seen drawn."""
+  assert source.factors is not None  # as `checks.check_probes` says
+  rows = source.draw(tables, hyper, rng.stream(hyper.seed, 'probes'), probes.N_FIT).rows
+  found = []
+  for i, (x, out) in enumerate(zip(source.inputs(tables, hyper, rows), judged)):
+    samples, exact = (source.factors(tables, hyper, i + 1, of) for of in (rows, None))
+    found.append(probes.retention(
+        probes.layers(apply(i, x)), probes.layers(out), samples, exact))
+  return tuple(found)
 
 
 def score(prediction: Array, test: Test, *, spec: Spec) -> Score:
