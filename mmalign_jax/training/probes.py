@@ -37,8 +37,12 @@ def retention(fitted: Sequence[Array], judged: Sequence[Array], samples: Sequenc
     [[1.0, nan], [0.5, nan]]
   """
   bits, p = (jnp.concatenate([factor.p for factor in of], axis=1) for of in (samples, exact))
-  told = jnp.stack([probe.balanced_accuracy(probe.decide(probe.fit(x, bits), every), p)
-                    for x, every in zip(fitted, judged, strict=True)])  # [L, K]
+  read = lambda x, every: probe.balanced_accuracy(probe.decide(probe.fit(x, bits), every), p)
+  told = jnp.zeros((len(fitted), p.shape[1]))  # [L, K]
+  for width in {x.shape[1] for x in fitted}:  # layers of one width together: one program for all
+    at = np.array([i for i, x in enumerate(fitted) if x.shape[1] == width])
+    told = told.at[at].set(jax.vmap(read)(*(jnp.stack([of[i] for i in at])
+                                            for of in (fitted, judged))))
   of = np.repeat(np.arange(len(exact)), [factor.p.shape[1] for factor in exact])
   held = jnp.concatenate([factor.held for factor in exact])
   member = (of[None] == np.arange(len(exact))[:, None]) & (held & jnp.isfinite(told[0]))[None]
@@ -53,6 +57,11 @@ def layers(out: Outputs) -> tuple[Array, ...]:
 
   Args:
     out: of one side; a layer of several axes is flattened.
+
+  Example:
+    >>> out = Outputs((jnp.ones((2, 3, 4)),), z=jnp.ones((2, 5)), raw=None, prediction=None)
+    >>> [layer.shape for layer in layers(out)]
+    [(2, 12), (2, 5)]
   """
   return tuple(x.reshape(x.shape[0], -1) for x in (*out.layers, out.z))
 
@@ -75,6 +84,12 @@ def factor_names(source: Source, tables: PyTree, side: int) -> tuple[str, ...]:
 
   Args:
     source: with factors. tables: its constants. side: from 1.
+
+  Example:
+    >>> from mmalign_jax.data.sources import SOURCES
+    >>> from mmalign_jax.types import Spec
+    >>> factor_names(SOURCES['bits'], SOURCES['bits'].tables(Spec()), 1)[:2]
+    ('shared', 'unique')
   """
   of = source.factors
   assert of is not None  # as `checks.check_probes` says

@@ -143,7 +143,8 @@ def sections(dataset: xr.Dataset, summary: list[dict], settings: list[str]) -> l
     return []
   layers = [str(name) for name in dataset['layer'].values]
   said = table(summary, settings, layers[-SAID:])
-  return [Section('What alignment erases', [Words(READING), said]),
+  return [Section('What alignment erases', [said]),
+          Section('How to read that', [Words(READING)], said=False),
           *([Section('In every layer', [table(summary, settings, layers)], said=False)]
             if len(layers) > SAID else [])]
 
