@@ -134,27 +134,26 @@ def hyper_of(values):
 
 
 @functools.cache
-def read_from_input(generator, side):
-  """hyper -> Retention of the input, the input without its first bit, and nothing; rows of the
-  samples, and the factors of these and of all inputs."""
+def read_from_input(generator):
+  """hyper -> of either side: Retention of the input, the input without its first bit, and nothing;
+  rows of the samples, and the factors of these and of all inputs."""
   source = SOURCES[generator]
   tables = source.tables(Spec())
 
-  @jax.jit
-  def read(hyper):
+  def read(hyper, side):
     rows = source.draw(tables, hyper, jax.random.key(1), probes.N_FIT).rows
     x = source.inputs(tables, hyper, rows)[side - 1]
     every = source.test(tables, hyper, side).x
     samples, exact = (source.factors(tables, hyper, side, of) for of in (rows, None))
     layers = ([v, v[:, 1:], jnp.zeros_like(v)] for v in (x, every))
     return probes.retention(*layers, samples, exact), rows, samples, exact
-  return read
+  return jax.jit(lambda hyper: tuple(read(hyper, side) for side in (1, 2)))
 
 
 @pytest.mark.parametrize('generator, values', SETTINGS)
 @pytest.mark.parametrize('side', [1, 2])
 def test_groups_part_the_bits_that_a_side_sees(generator, values, side):
-  _, drawn, samples, exact = read_from_input(generator, side)(hyper_of(values))
+  _, drawn, samples, exact = read_from_input(generator)(hyper_of(values))[side - 1]
   assert [f.name for f in samples] == [f.name for f in exact] == list(factors.WORDS)
   own = [np.asarray(f.p)[:, np.asarray(f.held)] for f in samples if f.name != 'unique_other']
   seen = bits_of(drawn[side - 1], side)
@@ -175,14 +174,14 @@ def test_groups_part_the_bits_that_a_side_sees(generator, values, side):
 @pytest.mark.parametrize('redundancy, counts', [(0, (0, 4, 8, 0, 4)), (5, (5, 1, 3, 3, 2)),
                                                 (8, (8, 0, 0, 4, 0))])
 def test_group_sizes_of_bits(redundancy, counts):
-  *_, found = read_from_input('bits', 1)(hyper_of({'redundancy': redundancy}))
+  *_, found = read_from_input('bits')(hyper_of({'redundancy': redundancy}))[0]
   assert tuple(int(f.held.sum()) for f in found if f.name != 'synergy') == counts
 
 
 @pytest.mark.parametrize('generator, values', SETTINGS)
 @pytest.mark.parametrize('side', [1, 2])
 def test_the_input_tells_all_that_a_side_sees_and_nothing_else(generator, values, side):
-  found, _, _, exact = read_from_input(generator, side)(hyper_of(values))
+  found, _, _, exact = read_from_input(generator)(hyper_of(values))[side - 1]
   for factor, (whole, lacking, nothing) in zip(exact, np.asarray(found.accuracy).T):
     count = int(np.sum(factor.held))
     if factor.name == 'unique_other' or not count:
@@ -218,12 +217,23 @@ def test_together_they_are_as_alone(study, swept):
   _, dataset = swept
   assert dataset['retention'].dims == (
       'learning_rate', 'redundancy', 'lam', 'seed', 'encoder', 'layer', 'factor')
-  at = np.array([0, 4])  # lam 0, and lam 2 of the second seed
-  alone = sweep.run_sweep(study.spec, jax.tree.map(lambda v: v[at], study.hypers), chunk=1)
+  at = np.array([4])  # lam 2, the second seed; the program of all, filled up with this cell
+  alone = sweep.run_sweep(study.spec, jax.tree.map(lambda v: v[at], study.hypers), chunk=4)
   for i, side in enumerate(alone.retention):
     together = dataset['retention'].isel(learning_rate=0, redundancy=0, encoder=i).values
     np.testing.assert_allclose(  # an input at the cut may change sides
-        [together[0, 0], together[1, 1]], side.accuracy, atol=2e-3)
+        together[1, 1], side.accuracy[0], atol=2e-3)
+
+
+def test_vmapped_they_are_as_one_by_one():
+  parts = [rows(N, seed=s) for s in range(3)]
+  x, bits = (jnp.stack([part[i] for part in parts]) for i in (0, 1))
+  of = lambda x, bits: probes.retention(
+      [x, x[:, :2], x**2], [x[::2], x[::2, :2], x[::2]**2],
+      [Factor(bits, jnp.ones(K, bool))], [Factor(bits[::2], jnp.ones(K, bool))]).accuracy
+  together, one = jax.jit(jax.vmap(of))(x, bits), jax.jit(of)
+  np.testing.assert_allclose(together, [one(*part) for part in parts], atol=6e-3)  # an x in 200
+  assert together.shape == (3, 3, 1) and len(np.unique(together)) == 9
 
 
 def test_a_diverged_cell_is_nan_and_the_control_is_at_chance(swept):

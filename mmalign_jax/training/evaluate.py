@@ -1,6 +1,6 @@
 """What trained encoders are worth: accuracy, information, and similarity of the sides."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import itertools
 
 from flax import struct
@@ -58,8 +58,9 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
   modules = objective.modules(spec, source.n_outputs(tables), source.n_sides(tables))
   tests = [source.test(tables, hyper, side) for side in range(1, len(modules) + 1)]
   apply = lambda i, x: objective.outputs(modules[i], params[f'side_{i + 1}'], x)
-  judged = [apply(i, test.x) for i, test in enumerate(tests)]
-  scores = [score(out.prediction, test, spec=spec) for out, test in zip(judged, tests)]
+  judged, scores = zip(*(
+      ((out := apply(i, test.x)), score(out.prediction, test, spec=spec))
+      for i, test in enumerate(tests)))
   last = [apply(i, x).layers[-1]
           for i, x in enumerate(source.pairs(tables, hyper, key, spec.n_align))]
   diverged = ~jnp.all(jnp.isfinite(ravel_pytree(params)[0]))
@@ -69,13 +70,13 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
       score(apply(i, test.x).prediction, test, spec=spec).accuracy for i, test in enumerate(
           source.validation(tables, hyper, side) for side in range(1, len(modules) + 1)))
   read = () if not spec.probes else _read(judged, apply, hyper, tables, source)
-  trained = dict(sides=tuple(scores), validation=validation, cka=of_pairs(debiased_linear_cka),
+  trained = dict(sides=scores, validation=validation, cka=of_pairs(debiased_linear_cka),
                  mutual_knn=of_pairs(mutual_knn, k=spec.neighbors), retention=read)
   trained = jax.tree.map(lambda v: jnp.where(diverged, jnp.nan, v), trained)
   return Cell(**trained, bounds=tuple(source.bounds(tables, hyper)), diverged=diverged)
 
 
-def _read(judged: list[Outputs], apply: Callable[[int, PyTree], Outputs], hyper: Hyper,
+def _read(judged: Sequence[Outputs], apply: Callable[[int, PyTree], Outputs], hyper: Hyper,
           tables: PyTree, source: Source) -> tuple[probes.Retention, ...]:
   """What probes read of every side, fitted to samples that no training has seen drawn."""
   assert source.factors is not None  # as `checks.check_probes` says
