@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import itertools
 import pathlib
 
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 import numpy as np
@@ -217,12 +218,14 @@ def retention_figure(lines: Sequence[Kept], title: str) -> Figure:
   numbers = sorted({one.encoder for one in lines})
   factors = list(dict.fromkeys(one.factor for one in lines))
   layers = list(dict.fromkeys(one.layer for one in lines))
+  shades = colormaps['viridis'].resampled(len(layers))  # of more layers than there are looks
   figure, axes = style.grid(max(4.5, 2.2 * len(factors)), 0.9 + 2.1 * len(numbers), sharey=True,
                             nrows=len(numbers), ncols=len(factors))
   for (i, encoder), (j, factor) in itertools.product(enumerate(numbers), enumerate(factors)):
     own = [one for one in lines if (one.encoder, one.factor) == (encoder, factor)]
     for one in own:
-      color, mark, line = LOOKS[layers.index(one.layer) % len(LOOKS)]
+      color, mark, line = _look(layers.index(one.layer) + 1)
+      color = color if len(layers) <= len(LOOKS) else shades(layers.index(one.layer))
       mean, half = mean_band(one.values)
       axes[i, j].plot(one.lam, mean, line, color=color, marker=mark, markersize=3, linewidth=1.2,
                       label=one.layer)
