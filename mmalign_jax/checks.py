@@ -24,6 +24,7 @@ STATIC: dict[str, Rule] = {
     'loss': choice(lambda: losses.LOSSES), 'transform': choice(lambda: ('one', 'both')),
     'compute_dtype': choice(lambda: COMPUTE_DTYPES), 'fusion': choice(lambda: FUSIONS),
     'fusion_width': whole(0, _MOST['width'], guard=True), 'learnable_temperature': settings.truth(),
+    'probes': settings.truth(),
     'min_temperature': settings.number(0, above=True, single=True),
     'max_temperature': settings.number(0, above=True, single=True),
     'clip_norm': settings.number(0, above=True, single=True),
@@ -78,6 +79,8 @@ def check(spec: Spec, hypers: Hyper) -> None:
   if spec.loss:
     check_own(spec, hypers.own)
   check_temperatures(spec, hypers)
+  if spec.probes:
+    check_probes(spec.generator, source)
   check_pairs(spec.n_align, spec.neighbors)
   if source.present is not None:  # batches are filled up
     return
@@ -94,6 +97,14 @@ def check_own(spec: Spec, own: Iterable[str]) -> None:
   row = losses.loss_of(spec.loss)
   for name in losses.own_settings(dict.fromkeys(own)):
     lookup(row.settings, name, f'setting of loss {spec.loss!r}')
+
+
+def check_probes(name: str, source: sources.Source) -> None:
+  """Whether the source of that name has what probes read."""
+  if source.factors is None:
+    known = [other for other, row in sources.SOURCES.items() if row.factors]
+    raise ValueError(f'probes=True: generator {name!r} names no factors to be read from a layer; '
+                     f'{", ".join(sorted(known))} do')
 
 
 def check_temperatures(spec: Spec, hypers: Hyper) -> None:

@@ -135,7 +135,8 @@ class Spec:
   on ('one' is side 2, or 'both'). n_align: test pairs on which similarity is measured, with
   `neighbors` neighbours. fusion: whether a head on the embeddings of all sides learns the task,
   too ('frozen': its gradient stops at the embeddings; 'trained': it reaches the encoders), with
-  `fusion_width` hidden units; 0 for a linear head.
+  `fusion_width` hidden units; 0 for a linear head. probes: whether linear probes read the factors
+  of the source from every layer.
   """
   generator: str = 'bits'
   encoder: str = 'mlp'
@@ -161,6 +162,7 @@ class Spec:
   compute_dtype: str = 'float32'
   fusion: str = 'none'
   fusion_width: int = 32
+  probes: bool = False
 
   def of_side(self, side: int) -> 'Spec':
     """The Spec of side 1, 2, ... as the common one, its own encoder, depth and width put in."""
@@ -210,6 +212,19 @@ class Joint:
   fold: Array
   ceiling: Array
   n_folds: int = struct.field(pytree_node=False, default=1)
+
+
+@struct.dataclass
+class Factor:
+  """Bits of the data that a representation may tell or not, as one group with a name.
+
+  p [N, K]: probability that each bit is 1, given what the side sees of a sample; 0 or 1 where it
+  sees the bit. held [K] bool: which of the K columns the group has in this cell, since settings
+  that are traced may move bits from one group to another.
+  """
+  p: Array
+  held: Array
+  name: str = struct.field(pytree_node=False, default='')
 
 
 @struct.dataclass

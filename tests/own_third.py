@@ -54,4 +54,5 @@ def bounds(tables, hyper):
 
 SOURCES['three'] = dataclasses.replace(
     BITS, draw=draw, inputs=inputs, test=test, pairs=pairs, bounds=bounds, sides=3,
-    joint=joint)
+    joint=joint,
+    factors=None)  # of three sides it names none: probes are refused

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 
 from mmalign_jax import rng
 from mmalign_jax.data import pair_source
-from mmalign_jax.generators import exact, synthetic
+from mmalign_jax.generators import exact, factors, synthetic
 from mmalign_jax.generators.synthetic import GENERATORS, Generator
-from mmalign_jax.types import Array, Draws, Hyper, Joint, Key, PyTree, Range, Spec, Test
+from mmalign_jax.types import Array, Draws, Factor, Hyper, Joint, Key, PyTree, Range, Spec, Test
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -28,6 +28,10 @@ class Source:
   validation(tables, hyper, side) -> Test, of rows to choose settings by; None where there are none.
   joint(tables, hyper, key) -> Joint: unseen samples with all sides, for a head on all; key: of what
   is drawn of them; None where there are none.
+  factors(tables, hyper, side, rows) -> groups of bits for probes, (Factor, ...), always the same
+  names of a side: of samples, rows of every side [N], their bits as 0 and 1; where rows is None, of
+  the inputs of `test`, each of which must be as likely; None where the data name no factors.
+  factor_words: {name of a factor: words for reports}.
   ranges, words, unique, shares: as of `synthetic.Generator`.
   """
   settings: tuple[str, ...]
@@ -46,6 +50,8 @@ class Source:
   present: Callable[..., tuple[Array, ...]] | None = None
   validation: Callable[..., Test] | None = None
   joint: Callable[..., Joint] | None = None
+  factors: Callable[..., tuple[Factor, ...]] | None = None
+  factor_words: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
   def n_sides(self, tables: PyTree) -> int:
     return self.sides(tables) if callable(self.sides) else self.sides
@@ -90,7 +96,8 @@ def _generated(generator: Generator) -> Source:
       generator.settings, generator.tables, functools.partial(synthetic.draw, generator),
       synthetic.inputs, functools.partial(exact.test_set, generator), pairs, bounds, n_outputs,
       generator.ranges, generator.words, generator.unique, generator.shares,
-      joint=functools.partial(exact.joint_test, generator))
+      joint=functools.partial(exact.joint_test, generator),
+      factors=functools.partial(factors.of_side, generator), factor_words=factors.WORDS)
 
 
 def _draw_rows(tables: ArrayTables, hyper: Hyper, key: Key, n: int) -> Draws:

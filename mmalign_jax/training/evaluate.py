@@ -1,5 +1,6 @@
 """What trained encoders are worth: accuracy, information, and similarity of the sides."""
 
+from collections.abc import Callable, Sequence
 import itertools
 
 from flax import struct
@@ -11,7 +12,8 @@ from mmalign_jax import losses, objective, rng
 from mmalign_jax.data.sources import Bounds, Source
 from mmalign_jax.generators.exact import entropy
 from mmalign_jax.similarity import debiased_linear_cka, mutual_knn
-from mmalign_jax.types import Array, Hyper, Joint, Key, PyTree, Spec, Test
+from mmalign_jax.training import probes
+from mmalign_jax.types import Array, Hyper, Joint, Key, Outputs, PyTree, Spec, Test
 
 
 @struct.dataclass
@@ -38,7 +40,8 @@ class Cell:
   """Everything recorded of one cell; scalars [] but for `accuracy_by_fold` [F] of a score.
 
   sides, bounds: of every side; validation: accuracy [] of every side on the rows that choose
-  settings, none where the data have none. cka, mutual_knn: of every pair of sides, in the order of
+  settings, none where the data have none. retention: of every side what probes read from its
+  layers, none without `Spec.probes`. cka, mutual_knn: of every pair of sides, in the order of
   `pairs`. fused: None without a head on all sides.
   """
   sides: tuple[Score, ...]
@@ -48,6 +51,7 @@ class Cell:
   diverged: Array
   validation: tuple[Array, ...] = ()
   fused: Fused | None = None
+  retention: tuple[probes.Retention, ...] = ()
 
 
 def pairs(n_sides: int) -> tuple[tuple[int, int], ...]:
@@ -65,7 +69,9 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
   modules = objective.modules(spec, source.n_outputs(tables), source.n_sides(tables))
   tests = [source.test(tables, hyper, side) for side in range(1, len(modules) + 1)]
   apply = lambda i, x: objective.outputs(modules[i], params[f'side_{i + 1}'], x)
-  scores = [score(apply(i, test.x).prediction, test, spec=spec) for i, test in enumerate(tests)]
+  judged, scores = zip(*(
+      ((out := apply(i, test.x)), score(out.prediction, test, spec=spec))
+      for i, test in enumerate(tests)))
   last = [apply(i, x).layers[-1]
           for i, x in enumerate(source.pairs(tables, hyper, key, spec.n_align))]
   felt = params if spec.fusion != 'frozen' else {
@@ -76,8 +82,9 @@ def evaluate(params: PyTree, hyper: Hyper, tables: PyTree, key: Key, *, spec: Sp
   validation = () if source.validation is None else tuple(
       score(apply(i, test.x).prediction, test, spec=spec).accuracy for i, test in enumerate(
           source.validation(tables, hyper, side) for side in range(1, len(modules) + 1)))
-  trained = dict(sides=tuple(scores), validation=validation, cka=of_pairs(debiased_linear_cka),
-                 mutual_knn=of_pairs(mutual_knn, k=spec.neighbors),
+  read = () if not spec.probes else _read(judged, apply, hyper, tables, source)
+  trained = dict(sides=scores, validation=validation, cka=of_pairs(debiased_linear_cka),
+                 mutual_knn=of_pairs(mutual_knn, k=spec.neighbors), retention=read,
                  fused=fused(params, hyper, tables, spec=spec, source=source))
   trained = jax.tree.map(lambda v: jnp.where(diverged, jnp.nan, v), trained)
   return Cell(**trained, bounds=tuple(source.bounds(tables, hyper)), diverged=diverged)
@@ -107,6 +114,19 @@ def fused(params: PyTree, hyper: Hyper, tables: PyTree, *, spec: Spec,
       jax.tree.map(lambda v: jnp.where(finite, v, jnp.nan), together),
       tuple(score(out.prediction[row], joint, spec=spec) for out, row in zip(outs, rows)),
       jnp.asarray(joint.ceiling, jnp.float32))
+
+
+def _read(judged: Sequence[Outputs], apply: Callable[[int, PyTree], Outputs], hyper: Hyper,
+          tables: PyTree, source: Source) -> tuple[probes.Retention, ...]:
+  """What probes read of every side, fitted to samples that no training has seen drawn."""
+  assert source.factors is not None  # as `checks.check_probes` says
+  rows = source.draw(tables, hyper, rng.stream(hyper.seed, 'probes'), probes.N_FIT).rows
+  found = []
+  for i, (x, out) in enumerate(zip(source.inputs(tables, hyper, rows), judged)):
+    samples, exact = (source.factors(tables, hyper, i + 1, of) for of in (rows, None))
+    found.append(probes.retention(
+        probes.layers(apply(i, x)), probes.layers(out), samples, exact))
+  return tuple(found)
 
 
 def score(prediction: Array, test: Test | Joint, *, spec: Spec) -> Score:

@@ -21,6 +21,7 @@ from mmalign_jax.checks import check, check_field
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.encoders import sides
 from mmalign_jax.settings import check_cells
+from mmalign_jax.training import probes
 from mmalign_jax.training.evaluate import Cell, evaluate
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.types import (
@@ -123,6 +124,9 @@ def traceable(spec: Spec, tables: PyTree) -> None:
   """
   source = lookup(SOURCES, spec.generator, 'generator')
   samples, y = jax.eval_shape(lambda t: _some(source, t), tables)
+  if spec.probes:
+    fitting(lambda: [probes.factor_names(source, tables, side + 1) for side in range(len(samples))],
+            f'factors of generator {spec.generator!r}')
   shapes = tuple(map(shape_of, samples))
   names = ('encoder', 'depth', 'width', 'sides', 'projection', 'projection_width', 'loss', 'task',
            'compute_dtype', 'fusion', 'fusion_width')
@@ -333,6 +337,7 @@ def cell_bytes(spec: Spec, tables: PyTree) -> int:
   layers = 3 * (wide + spec.projection_width)
   train = spec.batch_size * (4 * spec.batch_size + 4 * layers + 2 * inputs)
   rows = max(jax.tree.leaves(x)[0].shape[0] for x in tests)
+  rows += spec.probes * probes.N_FIT
   test = 2 * rows * (layers + inputs) + 4 * spec.n_align ** 2
   if spec.fusion != 'none':
     test += joint_shapes(source, tables).target.shape[0] * (

@@ -14,6 +14,7 @@ from mmalign_jax.losses import task_of
 from mmalign_jax.runs import folder
 from mmalign_jax.runs.damage import note
 from mmalign_jax.runs.dataset import with_encoders
+from mmalign_jax.studies.strength import retention
 from mmalign_jax.studies.strength.plan import RUN, Study, defaults as study_defaults
 from mmalign_jax.training.evaluate import Cell, Fused, pairs
 
@@ -58,16 +59,23 @@ def variables(n_sides: int) -> dict[str, Variable]:
 
 
 def _variables_of(study: Study) -> dict[str, Variable]:
-  """`variables`, those of a head on all sides where there is one, and the accuracies on rows that
-  choose settings where the data have them."""
+  """`variables`, those of a head on all sides where there is one, accuracies on rows that choose
+  settings where the data have them, and what probes read where they are asked for."""
   known = variables(study.n_sides) | (
       {} if study.spec.fusion == 'none' else _fused_variables(study.n_sides))
-  if SOURCES[study.spec.generator].validation is None:
-    return known
-  return known | {
-      f'validation_{i + 1}': (lambda cell, i=i: cell.validation[i],
-                              f'validation accuracy of encoder {i + 1}', '1')
-      for i in range(study.n_sides)}
+  for i in range(study.n_sides):
+    if SOURCES[study.spec.generator].validation is not None:
+      known[f'validation_{i + 1}'] = (lambda cell, i=i: cell.validation[i],
+                                      f'validation accuracy of encoder {i + 1}', '1')
+    if study.spec.probes:
+      known |= {f'retention_{i + 1}': (lambda cell, i=i: cell.retention[i].accuracy, '', '1'),
+                f'chance_{i + 1}': (lambda cell, i=i: cell.retention[i].chance, '', '1')}
+  return known
+
+
+def _is_probed(name: str) -> bool:
+  """Whether a variable is what probes read: it has axes of its own."""
+  return name.startswith(('retention_', 'chance_'))
 
 
 def _fused_variables(n_sides: int) -> dict[str, Variable]:
@@ -199,8 +207,8 @@ def to_dataset(study: Study, values: dict[str, np.ndarray],
   dims = tuple(study.axes)
   data = {}
   for name, (_, long_name, units) in _variables_of(study).items():
-    if name not in values and '_by_fold' in name:
-      continue  # of a version that did not keep it
+    if _is_probed(name) or name not in values and '_by_fold' in name:
+      continue  # below, or of a version that did not keep it
     value = values.get(name, np.full(study.n_cells, np.nan))
     if 'cross_entropy' in name and study.spec.task != 'cross_entropy':
       said = {'l1': 'absolute error'}.get(study.spec.task, f'{study.spec.task} loss')
@@ -213,13 +221,15 @@ def to_dataset(study: Study, values: dict[str, np.ndarray],
                   {'long_name': long_name, 'units': units})
   coords = {name: (name, np.asarray(axis), _axis_attributes(name, study))
             for name, axis in study.axes.items()}
-  dataset = with_encoders(xr.Dataset(data, coords, {
+  made = with_encoders(xr.Dataset(data, coords, {
       'name': study.name, 'configuration': json.dumps(study.settings, default=float),
       'versions': json.dumps(versions), 'notes': '\n'.join(study.notes)}))
+  if study.spec.probes:
+    made = made.assign(retention.variables(study, values))
   if study.spec.fusion == 'none':
-    return dataset
+    return made
   from mmalign_jax.studies.strength import together  # needs xarray
-  return together.with_synergy(dataset)
+  return together.with_synergy(made)
 
 
 def _axis_attributes(name: str, study: Study) -> dict[str, str]:

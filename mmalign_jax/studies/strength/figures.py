@@ -1,8 +1,10 @@
 """Pictures of a strength study, as PNG and SVG: readable in print and without colour vision."""
 
 from collections.abc import Sequence
+import itertools
 import pathlib
 
+from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 import numpy as np
@@ -18,6 +20,7 @@ from mmalign_jax.studies.strength.curves import (
   setting_dims,
   strength_axis,
 )
+from mmalign_jax.studies.strength.retention import Kept, kept
 
 LOOKS = ((style.BLUE, 'o', '-'), (style.ORANGE, 's', '--'), (style.GREEN, '^', '-.'),
          (style.PURPLE, 'D', ':'))  # colour, mark, line of encoders 1, 2, ..., then again
@@ -36,6 +39,7 @@ def draw_all(dataset: xr.Dataset, summary: list[dict], folder: pathlib.Path,
     drawn['best_lam'] = best_figure(summary, dataset)
   if fused:
     drawn['synergy'] = synergy_figure(fused, dataset)
+  drawn |= retention_figures(dataset)
   if bool(dataset['diverged'].all()):
     for figure in drawn.values():
       style.say(figure, 'every cell diverged')
@@ -241,4 +245,50 @@ def cka_figure(groups: dict[str, list[Curve]]) -> Figure:
     figure.colorbar(points, ax=axes, label='lam')
   _legend(figure, axes, fontsize=7, ncols=5 if max(map(len, groups)) < 20 else 3,
           loc='outside lower center')
+  return figure
+
+
+def retention_figures(dataset: xr.Dataset) -> dict[str, Figure]:
+  """Retention against strength: a picture per data setting, the first `retention`, then
+  `retention_2`, ..., at most MAX_PANELS; none without probes."""
+  if 'retention' not in dataset:
+    return {}
+  groups: dict[str, list[Kept]] = {}
+  for one in kept(dataset):
+    label = ', '.join(f'{name} {v}' for name, v in varying(one.setting, dataset).items())
+    groups.setdefault(label, []).append(one)
+  names = ['retention', *(f'retention_{i}' for i in range(2, MAX_PANELS + 1))]
+  return {name: retention_figure(group, label)
+          for name, (label, group) in zip(names, groups.items())}
+
+
+def retention_figure(lines: Sequence[Kept], title: str) -> Figure:
+  """A row per encoder, a panel per factor, a line per layer bands over seeds, chance dashed."""
+  numbers = sorted({one.encoder for one in lines})
+  factors = list(dict.fromkeys(one.factor for one in lines))
+  layers = list(dict.fromkeys(one.layer for one in lines))
+  shades = colormaps['viridis'].resampled(len(layers))  # of more layers than there are looks
+  figure, axes = style.grid(max(4.5, 2.2 * len(factors)), 0.9 + 2.1 * len(numbers), sharey=True,
+                            nrows=len(numbers), ncols=len(factors))
+  for (i, encoder), (j, factor) in itertools.product(enumerate(numbers), enumerate(factors)):
+    own = [one for one in lines if (one.encoder, one.factor) == (encoder, factor)]
+    for one in own:
+      color, mark, line = _look(layers.index(one.layer) + 1)
+      color = color if len(layers) <= len(LOOKS) else shades(layers.index(one.layer))
+      mean, half = mean_band(one.values)
+      axes[i, j].plot(one.lam, mean, line, color=color, marker=mark, markersize=3, linewidth=1.2,
+                      label=one.layer)
+      axes[i, j].fill_between(one.lam, mean - half, mean + half, color=color, alpha=0.2,
+                              linewidth=0)
+      axes[i, j].axhline(one.chance, color='0.4', linestyle='--', linewidth=1)
+    if not own:  # the other encoder has such bits
+      axes[i, j].set_axis_off()
+    axes[i, j].set_title(f'encoder {encoder}: {factor}' if own else '', fontsize=8)
+  for axis in axes[-1]:
+    axis.set_xlabel('lam')
+  for row in axes:
+    row[0].set_ylabel('balanced accuracy')
+  if title:
+    figure.suptitle(title, fontsize=9)
+  _legend(figure, axes, loc='outside lower center', ncols=min(len(layers), 6))
   return figure

@@ -196,6 +196,8 @@ def unread(settings: Mapping[str, Any], source: Source, n_sides: int) -> dict[st
   found |= files.unread(settings['generator'])
   if source.tables is None and 'n_train' not in source.settings:
     found['n_train'] = 'has no effect: n_labelled and n_pairs say how many samples'
+  if not settings['probes']:
+    found['probes'] = 'is off'  # as in records of before
   if source.validation is None:
     found |= dict.fromkeys(TUNED, 'has no effect: generator '
                            f'{settings["generator"]!r} has no validation rows; pairs has')

@@ -12,7 +12,7 @@ from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import half_width, spearman
 from mmalign_jax.reports.text import write_json
-from mmalign_jax.studies.strength import together, tuning_report
+from mmalign_jax.studies.strength import retention, together, tuning_report
 from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
 
@@ -33,13 +33,25 @@ _PICTURES = {
     'cka': 'Accuracy against the similarity of the representations, coloured by strength.',
     'best_lam': 'Best strength of every encoder by setting, with its 95 % interval.',
     'synergy': 'Accuracy of the head on all sides minus that of the best side, in points, against '
-               'strength, with its 95 % interval.'}
+               'strength, with its 95 % interval.',
+    'retention': 'Retention of every factor against strength, a line per layer, bands over seeds; '
+                 'dashed: chance.'}
+
+
+def _words(picture: pathlib.Path) -> str:
+  """What one sees in a picture; there may be several of a kind, NAME_2 after NAME."""
+  name = picture.stem if picture.stem in _PICTURES else picture.stem.rpartition('_')[0]
+  return _PICTURES[name]
 
 
 def summarise(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
   """One entry per data setting and encoder, JSON-ready; see `Optimum` for the statistics."""
-  return [_entry(curve, optimum(curve.lam, curve.accuracy, n_boot=resamples))
-          for curve in sorted(curves(dataset), key=_order)]
+  found = [(curve, _entry(curve, optimum(curve.lam, curve.accuracy, n_boot=resamples)))
+           for curve in sorted(curves(dataset), key=_order)]
+  if 'retention' not in dataset:
+    return [entry for _, entry in found]
+  return [entry | {'retention': retention.entries(dataset, curve.encoder, curve.setting)}
+          for curve, entry in found]
 
 
 def _order(curve: Curve):
@@ -65,11 +77,16 @@ def _number(value: float) -> float | None:
 
 def table(summary: list[dict], dataset: xr.Dataset) -> Table:
   """The summary: accuracies in percent, gains in percentage points, 95 % intervals."""
-  settings = [name for name in map(str, dataset['accuracy_1'].dims)
-              if any(name in row for row in summary)]
+  settings = _settings(summary, dataset)
   head = [*settings, 'encoder', 'at lowest', 'best lam', '95 %', 'gain', '95 %', 'ceiling',
           'shape', 'so']
   return Table(head, [_cells(row, settings) for row in summary], (len(head) - 2, len(head) - 1))
+
+
+def _settings(summary: list[dict], dataset: xr.Dataset) -> list[str]:
+  """Names of the settings of the data that the entries have."""
+  return [name for name in map(str, dataset['accuracy_1'].dims)
+          if any(name in row for row in summary)]
 
 
 def remarks(summary: list[dict], dataset: xr.Dataset) -> list[str]:
@@ -213,8 +230,9 @@ def as_document(dataset: xr.Dataset, summary: list[dict], found: list[dict],
   return Document(f'How strongly to align: {dataset.attrs.get("name", "study")}', [
       Section('Best strength of every encoder', [table(summary, dataset), *map(Words, said)]),
       *tuning_report.sections(dataset), *together.sections(dataset, fused),
+      *retention.sections(dataset, summary, _settings(summary, dataset)),
       Section('How to read it', [Words(_READING)], said=False),
-      *([Section('Pictures', [Picture(path, _PICTURES[path.stem]) for path in pictures])]
+      *([Section('Pictures', [Picture(path, _words(path)) for path in pictures])]
         if pictures else []),
       *([Section('The data', [Words(notes)], said=False)] if notes else []),
       document.settings(configuration),
