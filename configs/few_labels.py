@@ -1,7 +1,8 @@
 """Few labels, many pairs: does aligning all pairs help where few of them are labelled?
 
 Arguments: digits (two halves of scikit-learn's handwritten digits; no download), tiny (a very short
-run of the same); cora, wikipedia, emoji, mosi, mfeat, utd, mmmo, with --data_dir=FOLDER of the
+run of the same); bits (the generator of configs/strength.py, exact: against shared task bits, with
+settings that are not tuned); cora, wikipedia, emoji, mosi, mfeat, utd, mmmo, with --data_dir=FOLDER of the
 files as they are published; or data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1]... for
 files.
 
@@ -33,14 +34,23 @@ def get_config(arg: str = 'digits') -> ConfigDict:
   config.tune_weight_decay = (1e-2, 1.0)
   config.tune_train_steps = (100, 400)
   config.tune_components = (10, 30, 0)
-  if arg in (*DATASETS, 'tiny'):
+  if arg == 'bits':
+    config.update(BITS)
+  elif arg in (*DATASETS, 'tiny'):
     config.data = 'digits' if arg == 'tiny' else arg
   else:
-    config.update(parse(arg, 'few_labels', (*DATASETS, 'tiny')))
+    config.update(parse(arg, 'few_labels', (*DATASETS, 'tiny', 'bits')))
   if arg == 'tiny':
     config.update(dict(
         lam=(0.0, 1.0), seed=(0, 1), n_labelled=(3, 10), steps=20, depth=1, width=8, batch_size=32,
         n_align=64, resamples=200, tune_learning_rate=(5e-3, 1e-2), tune_weight_decay=(),
         tune_train_steps=(10, 20), tune_components=(10, 0), tune_seeds=2))
-  config.name = f'few labels {config.data} {config.x1} {config.x2}'.strip()
+  config.name = f'few labels {config.data or arg} {config.x1} {config.x2}'.strip()
   return config
+
+
+BITS = dict(
+    generator='few_bits', task='cross_entropy', redundancy=(0, 2, 4, 6, 8), n_train=(2048,),
+    n_labelled=(10, 30, 100), align_on=('pairs',), depth=3, width=12, projection_width=12,
+    batch_size=256, steps=600, tune_learning_rate=(), tune_weight_decay=(), tune_train_steps=(),
+    tune_components=())

@@ -10,6 +10,7 @@ import pytest
 from mmalign_jax import named, objective
 from mmalign_jax.data import loading, pair_source, pairs, prepared
 from mmalign_jax.data.files import stores
+from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.training import sweep
 from mmalign_jax.types import Batch, Hyper, Spec
 
@@ -71,6 +72,25 @@ def test_what_is_aligned_begins_with_the_labelled_rows(settings, aligned):
       data, named.hyper(**{'n_labelled': 2, **settings}), jax.random.key(0), 40)
   assert int(draws.n_aligned) == aligned
   assert (np.asarray(draws.rows[0])[:int(draws.n_labelled)] < 30).all()
+
+
+def test_a_generator_has_labels_for_few_of_its_samples():
+  full, few = SOURCES['bits'], SOURCES['few_bits']
+  tables, key = few.tables(Spec(generator='few_bits')), jax.random.key(3)
+  drawn = lambda source, **more: jax.device_get(source.draw(
+      tables, Hyper(n_train=100, **more), key, 130))
+  samples = lambda draws, n: np.stack([*draws.rows, draws.y])[:, :n]
+  whole, budgets = samples(drawn(full), 100), {}
+  for n in (3, 7):
+    found = drawn(few, n_labelled=n)
+    assert np.bincount(found.y[:found.n_labelled], minlength=4).tolist() == [n] * 4
+    assert found.n_aligned == 100
+    got = samples(found, 100)  # the same samples in another order: none of the 30 beyond
+    np.testing.assert_array_equal(got[:, np.lexsort(got)], whole[:, np.lexsort(whole)])
+    budgets[n] = set(map(tuple, samples(found, found.n_labelled).T))
+  assert budgets[3] < budgets[7]
+  assert drawn(few, n_labelled=3, align_on=1).n_aligned == 12
+  assert drawn(few).n_labelled == 100  # 0 is all
 
 
 @pytest.mark.parametrize('n', [5, 16, 40])

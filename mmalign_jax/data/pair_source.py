@@ -42,12 +42,14 @@ class PairTables:
   n_outputs: int = struct.field(pytree_node=False)
 
 
-def order(key: Key, y: Array, labelled: Array, n_labelled: Array) -> tuple[Array, Array]:
+def order(key: Key, y: Array, labelled: Array, n_labelled: Array,
+          usable: Array | None = None) -> tuple[Array, Array]:
   """Rows [N] of which the first L are those of a budget; and L [], traced.
 
   Args:
     y: [N] classes; all alike, where a budget is not of each class.
     labelled: [N] bool. n_labelled: [] of each class; 0 for all.
+    usable: [N] bool, rows that come before the others; None for all.
   """
   n = len(y)
   u = jax.random.uniform(key, (n,))
@@ -57,7 +59,7 @@ def order(key: Key, y: Array, labelled: Array, n_labelled: Array) -> tuple[Array
   rank = jnp.zeros(n, jnp.int32).at[at].set(rank.astype(jnp.int32))
   allowed = jnp.where(n_labelled > 0, n_labelled, n)
   inside = labelled & (rank < allowed)
-  place = jnp.where(inside, rank, n)
+  place = jnp.where(inside, rank, n if usable is None else jnp.where(usable, n, n + 1))
   return jax.lax.sort((place, u, jnp.arange(n)), num_keys=2)[2], inside.sum()
 
 
@@ -72,6 +74,15 @@ def draw(tables: PairTables, hyper: Hyper, key: Key, n: int) -> Draws:
                       jnp.clip(asked, n_labelled, total))
   row = row[:n]
   return Draws((row,) * len(tables.x), tables.y[row], n_labelled, aligned)
+
+
+def few(drawn: Draws, hyper: Hyper, key: Key) -> Draws:
+  """Samples of a generator, `n_train` of which are aligned and few have a label: as `draw`."""
+  usable = jnp.arange(len(drawn.y)) < hyper.n_train
+  row, n_labelled = order(key, drawn.y, usable, jnp.asarray(hyper.n_labelled), usable)
+  on_labelled = jnp.asarray(hyper.align_on) == ALIGN_ON.index('labelled')
+  aligned = jnp.where(on_labelled, n_labelled, jnp.asarray(hyper.n_train).astype(jnp.int32))
+  return Draws(tuple(of[row] for of in drawn.rows), drawn.y[row], n_labelled, aligned)
 
 
 def inputs(tables: PairTables, hyper: Hyper, rows: tuple[Array, ...]) -> tuple[PyTree, ...]:

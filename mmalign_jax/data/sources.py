@@ -100,6 +100,20 @@ def _generated(generator: Generator) -> Source:
       factors=functools.partial(factors.of_side, generator), factor_words=factors.WORDS)
 
 
+def _few(generator: Generator) -> Source:
+  """The same generator with a label for few of its samples."""
+  full = _generated(generator)
+  named = ('n_labelled', 'align_on')
+
+  def draw(tables: PyTree, hyper: Hyper, key: Key, n: int) -> Draws:
+    return pair_source.few(full.draw(tables, hyper, key, n), hyper, jax.random.fold_in(key, 1))
+
+  return dataclasses.replace(
+      full, settings=(*full.settings, *named), draw=draw, unique=None,
+      ranges={**full.ranges, **{name: pair_source.RANGES[name] for name in named}},
+      words={**full.words, **{name: pair_source.WORDS[name] for name in named}})
+
+
 def _draw_rows(tables: ArrayTables, hyper: Hyper, key: Key, n: int) -> Draws:
   """The first n of the training rows in an order of the seed's own; the source of all sides, y."""
   total = tables.y.shape[0]
@@ -165,4 +179,5 @@ SOURCES = _Sources({
         pair_source.unseen, _unknown, lambda tables: tables.n_outputs, pair_source.RANGES,
         pair_source.WORDS, sides=lambda tables: len(tables.x), present=pair_source.present,
         validation=pair_source.validation, joint=pair_source.joint),
+    'few_bits': _few(GENERATORS['bits']),
 })

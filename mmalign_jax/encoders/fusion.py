@@ -41,7 +41,7 @@ def init(key: Key, module: Fusion, widths: Sequence[int]) -> PyTree:
     key: of this head alone: what the sides start from does not depend on it.
     widths: of every side.
 
-  Example:
+  Examples:
     >>> params = init(jax.random.key(0), Fusion(Spec(fusion_width=5), 3), (4, 6))
     >>> jax.tree.map(jnp.shape, params['params']['hidden'])
     {'bias': (5,), 'kernel': (5, 10)}

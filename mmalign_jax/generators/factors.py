@@ -39,7 +39,7 @@ def of_side(generator: Generator, tables: Tables, hyper: Hyper, side: int,
   Raises:
     ValueError: another side.
 
-  Example:
+  Examples:
     >>> from mmalign_jax.types import Spec
     >>> bits = synthetic.GENERATORS['bits']
     >>> groups = of_side(bits, bits.tables(Spec()), Hyper(redundancy=5), 1)

@@ -41,7 +41,7 @@ def over_seeds_and_folds(values: np.ndarray) -> float:
   Student's t over the means of seeds and over those of folds, joined in squares; one value of
   either adds nothing.
 
-  Example:
+  Examples:
     >>> round(over_seeds_and_folds(np.array([[0.0], [1.0]])), 2)  # 12.71 * 0.5
     6.35
   """

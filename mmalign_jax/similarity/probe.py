@@ -41,7 +41,7 @@ def fit(x: Array, bits: Array, *, ridge: float = RIDGE) -> Probe:
 
   Source: Alain and Bengio (2016), Understanding intermediate layers using linear classifier probes.
 
-  Example:
+  Examples:
     >>> x = jnp.array([[0., 3.], [1., 3.], [4., 1.], [5., 1.]])
     >>> probe = fit(x, jnp.array([[0.], [0.], [1.], [1.]]))
     >>> decide(probe, x).ravel().tolist()
@@ -71,7 +71,7 @@ def decide(probe: Probe, x: Array) -> Array:
     probe: of K bits.
     x: representations of the width it was fitted to.
 
-  Example:
+  Examples:
     >>> decide(Probe(jnp.array([[1.], [0.]]), jnp.array([0.5])), jnp.eye(2)).ravel().tolist()
     [True, False]
   """
@@ -94,7 +94,7 @@ def balanced_accuracy(said: Array, p: Array) -> Array:
 
   Source: Brodersen et al. (2010), The balanced accuracy and its posterior distribution.
 
-  Example:
+  Examples:
     >>> said = jnp.array([[True], [True], [False], [False]])
     >>> balanced_accuracy(said, jnp.array([[1.], [0.5], [0.], [0.5]])).tolist()
     [0.75]

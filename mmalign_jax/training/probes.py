@@ -30,7 +30,7 @@ def retention(fitted: Sequence[Array], judged: Sequence[Array], samples: Sequenc
     fitted: layers [N, D] of the samples; judged: [M, D] of all inputs.
     samples, exact: the factors of either, in the same order.
 
-  Example:
+  Examples:
     >>> bit = jnp.array([[0.], [1.], [0.], [1.]])
     >>> group = (Factor(bit, jnp.array([True]), 'bit'), Factor(bit, jnp.array([False]), 'none'))
     >>> retention([bit, 0 * bit], [bit, 0 * bit], group, group).accuracy.tolist()
@@ -58,7 +58,7 @@ def layers(out: Outputs) -> tuple[Array, ...]:
   Args:
     out: of one side; a layer of several axes is flattened.
 
-  Example:
+  Examples:
     >>> out = Outputs((jnp.ones((2, 3, 4)),), z=jnp.ones((2, 5)), raw=None, prediction=None)
     >>> [layer.shape for layer in layers(out)]
     [(2, 12), (2, 5)]
@@ -72,7 +72,7 @@ def layer_names(n_layers: int) -> tuple[str, ...]:
   Args:
     n_layers: how many, the embedding among them.
 
-  Example:
+  Examples:
     >>> layer_names(3)
     ('hidden_1', 'hidden_2', 'z')
   """
@@ -85,7 +85,7 @@ def factor_names(source: Source, tables: PyTree, side: int) -> tuple[str, ...]:
   Args:
     source: with factors. tables: its constants. side: from 1.
 
-  Example:
+  Examples:
     >>> from mmalign_jax.data.sources import SOURCES
     >>> from mmalign_jax.types import Spec
     >>> factor_names(SOURCES['bits'], SOURCES['bits'].tables(Spec()), 1)[:2]

@@ -158,6 +158,9 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   spec, hypers = _built(settings, axes, max(settings['n_train']))
   checks.check(spec, hypers)
   tables = files.tables(loaded) if loaded else make_tables(spec)
+  if not loaded and 'n_labelled' in source.settings and 0 not in settings['n_labelled']:
+    labels = int(max(settings['n_labelled'])) * source.n_outputs(tables)
+    spec = dataclasses.replace(spec, labelled_batch=min(spec.batch_size, labels))
   traceable(spec, tables)
   record = {name: value for name, value in read.items() if name not in RUN} | (
       {'data_fingerprint': loaded.fingerprint} if loaded else {})

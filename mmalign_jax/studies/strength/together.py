@@ -89,7 +89,7 @@ def _entry(cell: xr.Dataset, at: dict[str, Any]) -> dict[str, Any]:
 def verdict(ends: list[float] | None) -> str | None:
   """'more', 'less' or 'none' by which side of 0 an interval lies on; None without one.
 
-  Example:
+  Examples:
     >>> verdict([0.01, 0.03]), verdict([-0.02, 0.01]), verdict(None)
     ('more', 'none', None)
   """

@@ -141,7 +141,7 @@ def padded(array: np.ndarray) -> np.ndarray:
   """[N, T] bool: steps of [N, T, F] that are no padding, which is 0 before the first step that is
   not, or after the last.
 
-  Example:
+  Examples:
     >>> padded(np.array([[[0], [2], [0], [3], [0]]])).tolist()
     [[False, True, True, True, False]]
   """
