@@ -97,6 +97,20 @@ def unread_of_strengths(s: Mapping[str, Any], n_sides: int) -> dict[str, str]:
   return found
 
 
+def check_strengths(s: Mapping[str, Any], n_sides: int, given: Collection[str]) -> None:
+  """Whether it is said what every encoder feels; given: names of settings that somebody chose.
+
+  Raises:
+    ValueError: strengths of some encoders, but not of all of three or more, and none in common.
+  """
+  names = [f'lam_{i + 1}' for i in range(n_sides)]
+  own = [name for name in names if s.get(name)]
+  if n_sides > 2 and own and len(own) < n_sides and 'lam' not in given:
+    rest = [name for name in names if name not in own]
+    raise ValueError(f'{" and ".join(own)} of {n_sides} sides: give {" and ".join(rest)}, or lam, '
+                     f'which the other{"s follow" if len(rest) > 1 else " follows"}')
+
+
 def unread_of_loss(s: Mapping[str, Any]) -> dict[str, str]:
   """Settings that are other losses' own."""
   own = losses.loss_of(s['loss']).settings

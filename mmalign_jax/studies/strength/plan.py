@@ -141,6 +141,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   axes = _dimensions(settings, source)
   check_cells(axes)
   n_sides = _count(settings, source)
+  reads.check_strengths(settings, n_sides, given.keys() - {*preset})
   read = refuse_unread(settings, given, defaults(), unread(settings, source, n_sides), preset)
   tuned, loaded = _tuned(settings, source), None
   if source.tables is None:

@@ -166,6 +166,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   n_sides = row.sides(settings)
   chosen = {k: v for k, v in given.items() if v or k not in _OF_SIDES}  # '' and 0 choose nothing
   read = refuse_unread(settings, chosen, defaults(), unread(settings, n_sides), preset)
+  reads.check_strengths(settings, n_sides, given.keys() - {*preset})
   own = {name: settings[name][0] for name in _single() if settings[name]}
   for name in own:
     if len(settings[name]) > 1:
