@@ -85,7 +85,7 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
 
   Args:
     components: kept of every side at most.
-    n_validation: labels a class, or in all for a regression.
+    n_validation: labels a class, or in all for a regression; 0 sets none aside.
     test_fraction: of the labelled rows, where no split is given.
     split_seed: of both splits.
 
@@ -175,6 +175,8 @@ def _set_aside(pairs: Pairs, train: np.ndarray, n_validation: int,
       raise ValueError(f'{pairs.where}: {(~held).sum()} labelled rows to train on and {held.sum()} '
                        'to choose settings by; both are needed')
     return np.random.default_rng([seed, 2]).permutation(train[~held]), train[held]
+  if not n_validation:
+    return train, train[:0]
   g = np.random.default_rng([seed, 2])
   train = g.permutation(train)
   held = np.ones(len(train), bool)

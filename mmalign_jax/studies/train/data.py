@@ -67,7 +67,7 @@ def _read_avmnist(settings: Settings, data_dir: str | None, prepared_dir: str | 
 
 _ARGUMENTS = {
     name: p.default for name, p in inspect.signature(loading.load_pairs).parameters.items()
-    if name not in ('data', 'data_dir')}
+    if name not in ('data', 'data_dir', 'n_validation')}  # nothing is tuned, all rows train
 _PAIRS = {'data': '', **_ARGUMENTS, 'n_labelled': 0, 'align_on': 'pairs'}
 
 
@@ -78,7 +78,7 @@ def _rules_of_pairs() -> dict[str, Rule]:
   return rules | {
       'task': choice(lambda: (*losses.TASKS, 'auto')), 'classes': count(0, MOST_VALUES),
       'test_fraction': number(0, 1, above=True, below=True), 'split_seed': checks.SEED,
-      'n_validation': count(1, MOST_VALUES), 'most_components': count(1, 2**16),
+      'most_components': count(1, 2**16),
       'n_labelled': count(0, MOST_VALUES), 'align_on': choice(lambda: ALIGN_ON)}
 
 
@@ -94,7 +94,7 @@ def _read_pairs(settings: Settings, data_dir: str | None, prepared_dir: str | No
   if task != 'auto':  # a row of one's own is a regression or it is not
     task = 'l1' if losses.task_of(task).regression else 'cross_entropy'
   own: dict[str, Any] = {name: settings[name] for name in _ARGUMENTS}
-  own['task'] = task
+  own |= {'task': task, 'n_validation': 0}
   return loading.load_pairs(settings['data'], data_dir=data_dir or '', **own)
 
 
