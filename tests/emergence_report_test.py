@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from mmalign_jax.studies.emergence import figures, published, report
+from mmalign_jax.studies.emergence import figures, paper, report
 
 DIMS = ('unique', 'transform_depth', 'depth', 'seed')
 NAME = 'debiased_linear_cka'
-CONFIGURATION = published.PROTOCOL | dict(untransformed_depth=[1], neighbors=10)
+CONFIGURATION = paper.PROTOCOL | dict(untransformed_depth=[1], neighbors=10)
 
 
 def study(offset=0.0, seeds=3, trend=1.0, noise=0.005, **configuration):
   """Alignment as published plus `offset`, rising with depth up to it; performance likewise."""
   random = np.random.default_rng(0)
-  transforms = list(published.MAX_ALIGNMENT)
-  most = np.array([(*published.MAX_ALIGNMENT[t], 0.01) for t in transforms]).T + offset  # [9, 5]
+  transforms = list(paper.MAX_ALIGNMENT)
+  most = np.array([(*paper.MAX_ALIGNMENT[t], 0.01) for t in transforms]).T + offset  # [9, 5]
   depth = np.arange(1, 6)
   climb = (trend * (depth - 5) / 50)[None, None, :, None]
   alignment = most[:, :, None, None] + climb + noise * random.standard_normal((9, 5, 5, seeds))
@@ -50,7 +50,7 @@ def rows(summary, quantity):
 
 def test_contract_of_the_summary(summary):
   assert {(r['unique'], r['transform_depth']) for r in summary['max_alignment']} == {
-      (u, t) for u in range(9) for t in published.MAX_ALIGNMENT}
+      (u, t) for u in range(9) for t in paper.MAX_ALIGNMENT}
   by = {(r['unique'], r['transform_depth']): r for r in summary['max_alignment']}
   assert by[0, 1]['value'] == pytest.approx(.91, abs=0.02)
   low, high = by[0, 1]['interval']
@@ -113,5 +113,5 @@ def test_writes_summary_and_the_four_figures(tmp_path):
   summary = json.loads((tmp_path / 'summary.json').read_text())
   axis = figures.unique_figure(data, summary).axes[0]
   drawn = {line.get_label(): line.get_ydata() for line in axis.get_lines()}
-  np.testing.assert_allclose(drawn['published'], published.MAX_ALIGNMENT[1])
+  np.testing.assert_allclose(drawn['published'], paper.MAX_ALIGNMENT[1])
   assert len(drawn['best over depths']) == 9

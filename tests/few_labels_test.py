@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from mmalign_jax.data import published
 from mmalign_jax.studies.strength import report, tuning
 from mmalign_jax.studies.strength.plan import defaults, from_settings
 from mmalign_jax.studies.strength.run import run_study
@@ -127,3 +128,14 @@ def test_where_all_is_labelled_pairs_say_nothing_new():
 def test_budgets_are_those_that_the_data_allow():
   assert from_settings({**TINY, 'n_labelled': ()}).axes['n_labelled'] == (3, 10, 30)
   assert defaults()['n_labelled'] == (0,)
+
+
+def test_a_data_set_of_three_views_by_name(monkeypatch):
+  row = dataclasses.replace(
+      published.DATASETS['digits'], sides={'x1': 'left', 'x2': 'right', 'x3': 'top'})
+  monkeypatch.setitem(published.DATASETS, 'three', row)
+  study = from_settings(dict(generator='pairs', data='three', task='auto', lam_3=(0.5,),
+                                  n_labelled=(3,), lam=(0.0, 1.0), n_align=64))
+  assert study.n_sides == 3 and study.axes['lam_3'] == (0.5,)
+  with pytest.raises(ValueError, match="pool='mean' has no effect: data='three'"):
+    from_settings(dict(generator='pairs', data='three', task='auto', pool='mean'))

@@ -45,13 +45,19 @@ def read_published(name: str, data_dir: str, names: Mapping[str, str],
   if row.file and not path.exists():
     raise FileNotFoundError(f'data={name!r}: no {row.file} in data_dir={data_dir!r}')
   wanted = {**row.sides, 'y': row.y, 'group': row.group} | {k: v for k, v in names.items() if v}
-  if pool not in ('', 'none') and not row.reading.pool:
+  if pool not in ('', 'none') and (row.read or not row.reading.pool):
     raise ValueError(f'pool={pool!r} has no effect: data={name!r} has no sequences')
   if row.read:
     return row.read(path, wanted)
   own = pool if row.reading.pool else ''  # 'none' says nothing of data without sequences
   reading = dataclasses.replace(row.reading, pool=own or row.reading.pool)
   return _split(views.read_raw(str(path), reading=reading, **wanted), row.test_groups)
+
+
+def count_sides(data: str, x3: str) -> int:
+  """How many sides a data set or a file is read with."""
+  own = DATASETS[data].sides if data in DATASETS else ()
+  return 3 if x3 or 'x3' in own else 2
 
 
 def _split(raw: stores.Raw, test_groups: tuple[str, ...]) -> stores.Raw:

@@ -57,7 +57,7 @@ class Reading:
 
   sep, decimal: of text tables, '' to find them. header: 'auto', 'yes' or 'no'. index: 'auto',
   'none', or columns that are no features, by name or place, with commas. missing: what becomes of
-  missing numbers. layers, pool: of arrays of three axes, see `sequences.settled`. task, classes: of
+  missing numbers. layers, pool: of arrays of three axes, see `steps.settled`. task, classes: of
   a label; classes 0 where it is not said how many.
   """
   sep: str = ''

@@ -16,7 +16,7 @@ import xarray as xr
 from mmalign_jax import similarity
 from mmalign_jax.reports import style
 from mmalign_jax.reports.text import number
-from mmalign_jax.studies.emergence import correlation, published
+from mmalign_jax.studies.emergence import correlation, paper
 from mmalign_jax.studies.emergence.correlation import PAIRS
 
 MAX_PANELS = 5  # in one row; the others are left out evenly
@@ -51,7 +51,7 @@ def _shown(values: np.ndarray, preferred: tuple = ()) -> list:
 
 
 def _published(dataset: xr.Dataset, summary: dict) -> bool:
-  return summary['measure'] == published.MEASURE and published.applies(
+  return summary['measure'] == paper.MEASURE and paper.applies(
       json.loads(dataset.attrs['configuration']))
 
 
@@ -100,7 +100,7 @@ def _draw_series(axis, values: xr.DataArray, along: str, rows: list[dict]) -> No
 
 def unique_figure(dataset: xr.Dataset, summary: dict) -> Figure:
   """Alignment against uniqueness (figure 4): a panel a transform depth."""
-  theirs = published.MAX_ALIGNMENT if _published(dataset, summary) else {}
+  theirs = paper.MAX_ALIGNMENT if _published(dataset, summary) else {}
   shown = _shown(dataset['transform_depth'].values, tuple(theirs))
   figure, axes = _panels(len(shown), _label(summary), 'task bits not shared, U')
   for axis, t in zip(axes, shown):
@@ -116,7 +116,7 @@ def unique_figure(dataset: xr.Dataset, summary: dict) -> Figure:
 
 def transform_figure(dataset: xr.Dataset, summary: dict) -> Figure:
   """Alignment against transform depth (figure 9): a panel a uniqueness."""
-  theirs = published.MAX_ALIGNMENT if _published(dataset, summary) else {}
+  theirs = paper.MAX_ALIGNMENT if _published(dataset, summary) else {}
   shown = _shown(dataset['unique'].values)
   figure, axes = _panels(len(shown), _label(summary), 'transform depth, $D_\\phi$')
   for axis, u in zip(axes, shown):
@@ -172,7 +172,7 @@ def correlation_figure(dataset: xr.Dataset, summary: dict) -> Figure:
       axis.plot(unique, [r['spearman_calibrated'][pair]['median'] for r in rows], color='black',
                 linestyle=':', linewidth=1, label='calibrated')
     if _published(dataset, summary):
-      axis.plot(range(9), published.CORRELATIONS[pair], **_THEIRS)
+      axis.plot(range(9), paper.CORRELATIONS[pair], **_THEIRS)
     axis.axhline(0, color='0.8', linewidth=0.8, zorder=0)
     axis.set_title(_TITLES[pair], fontsize=9)
   _legend(figure, axes[0])

@@ -12,7 +12,7 @@ from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import mean_interval, median, spearman, within_one
 from mmalign_jax.reports.text import bracket, number, write_json
-from mmalign_jax.studies.emergence import correlation, published
+from mmalign_jax.studies.emergence import correlation, paper
 from mmalign_jax.studies.emergence.correlation import PAIRS
 
 _WORDS = {'alignment_performance': 'alignment / performance',
@@ -155,19 +155,19 @@ def compare(dataset: xr.Dataset, found: dict, configuration: dict) -> list[dict]
   error of reading the figure; without an interval, or where one wider than DECISIVE holds it,
   nothing can be said: None.
   """
-  name = published.MEASURE
-  if name not in found or not published.applies(configuration):
+  name = paper.MEASURE
+  if name not in found or not paper.applies(configuration):
     return []
   ours, rows = found[name], []
-  shared = [t for t in published.MAX_ALIGNMENT if t in dataset['transform_depth'].values]
+  shared = [t for t in paper.MAX_ALIGNMENT if t in dataset['transform_depth'].values]
   values = {(r['unique'], r['transform_depth']): r['value'] for r in ours['max_alignment']}
   for u in (u for u in dataset['unique'].values.tolist() if u < 8 and shared):
-    theirs = np.array([published.MAX_ALIGNMENT[t][u] for t in shared])
+    theirs = np.array([paper.MAX_ALIGNMENT[t][u] for t in shared])
     own = np.array([values[u, t] for t in shared])
     spread = mean_interval(own - theirs)
     rows.append(_row('maximum alignment', u, theirs.mean(), own.mean(),
                      spread and tuple(theirs.mean() + s for s in spread)))
-  theirs = [published.SPEARMAN_UNIQUE[t] for t in shared]
+  theirs = [paper.SPEARMAN_UNIQUE[t] for t in shared]
   own = [r['value'] for r in ours['spearman_unique'] if r['transform_depth'] in shared]
   if shared:
     middle = median(np.array(own))
@@ -175,7 +175,7 @@ def compare(dataset: xr.Dataset, found: dict, configuration: dict) -> list[dict]
                      middle.value, middle.interval))
   for pair in PAIRS:
     for row in ours['correlations']:
-      rows.append(_row(_WORDS[pair], row['unique'], published.CORRELATIONS[pair][row['unique']],
+      rows.append(_row(_WORDS[pair], row['unique'], paper.CORRELATIONS[pair][row['unique']],
                        row[pair], row['spearman'][pair]['interval']))
   return rows
 
@@ -183,7 +183,7 @@ def compare(dataset: xr.Dataset, found: dict, configuration: dict) -> list[dict]
 def _row(quantity: str, unique: int | None, theirs: float, own: float, interval) -> dict:
   agrees = None
   if interval is not None and np.isfinite([own, *interval]).all():
-    error = published.READING_ERROR
+    error = paper.READING_ERROR
     inside = bool(interval[0] - error <= theirs <= interval[1] + error)
     agrees = None if inside and interval[1] - interval[0] > DECISIVE else inside
   return {'quantity': quantity, 'unique': unique, 'published': float(theirs), 'ours': float(own),

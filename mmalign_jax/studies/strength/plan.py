@@ -13,6 +13,7 @@ import numpy as np
 
 from mmalign_jax import checks, losses, named
 from mmalign_jax.data.files.reading import CHOICES
+from mmalign_jax.data.published import count_sides
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.named import OF_TRAINING
 from mmalign_jax.settings import (
@@ -92,7 +93,8 @@ def _most_sides() -> int:
 
 def _count(settings: Mapping[str, Any], source: Source) -> int:
   """How many sides the data have; those of files as many as are named."""
-  return source.sides if isinstance(source.sides, int) else 2 + bool(settings['x3'])
+  return source.sides if isinstance(source.sides, int) else count_sides(
+      settings['data'], settings['x3'])
 
 
 def _traced() -> dict[str, float | int | None]:

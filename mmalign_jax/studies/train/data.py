@@ -13,6 +13,7 @@ from mmalign_jax.data import loading
 from mmalign_jax.data.avmnist import knobs as pairing, spectra
 from mmalign_jax.data.files.reading import CHOICES
 from mmalign_jax.data.prepared import Prepared
+from mmalign_jax.data.published import count_sides
 from mmalign_jax.settings import MOST_VALUES, Rule, choice, count, like, number
 from mmalign_jax.types import ALIGN_ON
 
@@ -104,7 +105,7 @@ DATA = {
                     _check_avmnist, _read_avmnist,
                     shapes=(((28, 28, 1), (spectra.FRAMES, spectra.WIDTH)), 10)),
     'pairs': Data(_PAIRS, _rules_of_pairs(), _check_pairs, _read_pairs,
-                  sides=lambda settings: 2 + bool(settings['x3'])),
+                  sides=lambda settings: count_sides(settings['data'], settings['x3'])),
 }
 
 

@@ -26,7 +26,7 @@ from mmalign_jax.settings import (
   truth,
 )
 from mmalign_jax.studies import reads
-from mmalign_jax.studies.train import data as sources
+from mmalign_jax.studies.train import data as known
 from mmalign_jax.training.sweep import fits, grid, masked
 from mmalign_jax.types import SCHEDULES, Frames, Hyper, OwnSide, PyTree, Spec, lookup, shape_of
 
@@ -109,16 +109,16 @@ class TrainPlan:
 
 def _sides(given: tuple[OwnSide, ...], x: tuple[PyTree, ...]) -> tuple[OwnSide, ...]:
   """What each side has; an encoder for sequences or for vectors where none is named."""
-  known = (*given, *[OwnSide()] * len(x))
+  padded = (*given, *[OwnSide()] * len(x))
   fallback = [_SEQUENCES if isinstance(v, Frames) else _VECTORS for v in x]
   return tuple(OwnSide(**{name: getattr(own, name) or getattr(other, name) for name in vars(own)})
-               for own, other in zip(known, fallback))
+               for own, other in zip(padded, fallback))
 
 
 def defaults() -> dict[str, Any]:
   """Every setting with its default, those of the data among them."""
   spec, hyper = named.static(Spec(), MOST_SIDES), named.traced(Hyper())
-  data = {name: value for row in sources.DATA.values() for name, value in row.settings.items()}
+  data = {name: value for row in known.DATA.values() for name, value in row.settings.items()}
   return {**{n: spec[n] for n in _SPEC}, **{n: hyper[n] for n in _HYPER}, **_single(), **_OWN,
           **data, **RUN}
 
@@ -132,12 +132,12 @@ def rules() -> dict[str, Rule]:
   """What every setting may be."""
   lone = {name: dataclasses.replace(checks.traced_rule(name), axis=False) for name in _HYPER}
   of_spec = checks.static_rules(MOST_SIDES)
-  of_data = {name: rule for row in sources.DATA.values() for name, rule in row.rules.items()}
+  of_data = {name: rule for row in known.DATA.values() for name, rule in row.rules.items()}
   return {
       'study': text(), 'name': text(blank=False), **{name: of_spec[name] for name in _SPEC},
       **lone, **{name: checks.traced_rule(name) for name in AXES},
       **{name: dataclasses.replace(checks.traced_rule(name), least=0) for name in _single()},
-      'generator': choice(lambda: sources.DATA),
+      'generator': choice(lambda: known.DATA),
       'schedule': choice(lambda: SCHEDULES), 'drop_last': truth(), 'tensorboard': truth(),
       **{name: count(1, 2**30) for name in ('epochs', 'batch_size', 'log_every',
                                             'checkpoint_every', 'keep_last')},
@@ -158,7 +158,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   settings = checked(given, defaults(), rules())
   axes = {name: settings[name] for name in AXES}
   check_cells(axes)
-  row = lookup(sources.DATA, settings['generator'], 'generator')
+  row = lookup(known.DATA, settings['generator'], 'generator')
   row.check(settings)
   if row.shapes:
     for name in ('encoder_1', 'encoder_2'):
@@ -198,5 +198,5 @@ def unread(settings: Mapping[str, Any], n_sides: int) -> dict[str, str]:
                             for i in range(n_sides)}
   found = (reads.unread_of_sides(named_sides, n_sides) | reads.unread_of_others(settings, n_sides)
            | reads.unread_of_temperature(settings) | reads.unread_of_loss(settings)
-           | reads.unread_of_strengths(settings, n_sides) | sources.unread(settings['generator']))
+           | reads.unread_of_strengths(settings, n_sides) | known.unread(settings['generator']))
   return {name: why for name, why in found.items() if name in settings}
