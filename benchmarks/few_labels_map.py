@@ -26,7 +26,7 @@ BUDGETS = '(1, 3, 10, 30, 0)'
 RUNS = {  # name: (configuration, names of the sides in words, further settings)
     'cora': ('cora', ('words', 'citations'), {'n_labelled': BUDGETS}),
     'wikipedia': ('wikipedia', ('image', 'text'), {'n_labelled': BUDGETS}),
-    'emoji': ('emoji', ('picture', 'name'), {'n_labelled': '(1, 3, 10, 0)'}),
+    'emoji': ('emoji', ('picture', 'name'), {'n_labelled': BUDGETS}),
     'mosi': ('mosi', ('text', 'audio'), {'n_labelled': BUDGETS}),
     'utd': ('utd', ('inertial', 'skeleton'), {'n_labelled': '(1, 3, 0)'}),
     'digits': ('digits', ('left', 'right'), {'n_labelled': BUDGETS}),
