@@ -106,7 +106,7 @@ def figure(found: dict):
     panel.set_xlabel('strength, lam')
   for panel in axes[:, 0]:
     panel.set_ylabel('labels a class')
-  drawn.colorbar(image, ax=axes, label='gain over lam = 0 (points); bold: 95 % interval without 0',
+  drawn.colorbar(image, ax=axes, label='gain over lam = 0 (points)',
                  shrink=0.5)
   return drawn
 
