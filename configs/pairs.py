@@ -6,7 +6,7 @@ they are published; or data=PATH,x1=NAME,x2=NAME[,x3=NAME][,y=NAME][,group=NAME]
 
 Samples without a label are aligned and not learnt from, those without a modality do neither with
 it. Sequences stay sequences (--config.pool='mean' makes vectors of them). A side has an `mlp` for
-vectors and a `gru` for sequences, unless encoder_1, encoder_2, encoder_3 name others.
+vectors and an `audio_cnn1d` for sequences, unless encoder_1, encoder_2, encoder_3 name others.
 """
 
 from ml_collections import ConfigDict

@@ -99,7 +99,7 @@ def trained(data, tmp_path_factory):
 def test_encoders_fit_vectors_and_sequences(trained, data):
   plan, _, _ = trained
   assert isinstance(data.x[1], Frames)
-  assert [side.encoder for side in plan.bound(data).sides] == ['mlp', 'gru']
+  assert [side.encoder for side in plan.bound(data).sides] == ['mlp', 'audio_cnn1d']
   own = train_plan.from_settings(SETTINGS | dict(encoder_2='sequence_transformer'))
   assert own.bound(data).sides[1].encoder == 'sequence_transformer'
   with pytest.raises(ValueError, match="encoder 'mlp' takes no mask of frames"):

@@ -117,15 +117,15 @@ def _part(study: Study, stage: str, axes: dict[str, tuple], choices: Choices) ->
   return dataclasses.replace(
       study, name=f'{study.name}: {stage}', axes=axes, tuned={}, notes=(),
       hypers=_hypers(axes, _fixed(study), choices),
-      spec=_spec(study.spec, stage, unaligned),
+      spec=_unaligned(study.spec) if unaligned else study.spec,
       settings=study.settings | {'stage': stage, 'choices': plain})
 
 
-def _spec(spec: Spec, stage: str, unaligned: bool) -> Spec:
-  """What chooses settings reads accuracies alone: no similarity on more rows than there must be."""
+def _unaligned(spec: Spec) -> Spec:
+  """A program of its own, in which nothing is aligned; of it accuracies alone are read, so there is
+  no similarity on more rows than there must be. The other stages share the program of the grid."""
   fewest = min(spec.n_align, checks.least_pairs(spec.neighbors))
-  return dataclasses.replace(spec, loss='' if unaligned else spec.loss,
-                             n_align=spec.n_align if stage == 'final' else fewest)
+  return dataclasses.replace(spec, loss='', n_align=fewest)
 
 
 def _fixed(study: Study) -> dict[str, float]:

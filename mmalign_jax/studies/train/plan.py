@@ -45,7 +45,7 @@ _OWN = {
     'encoder_1': 'lenet', 'encoder_2': 'audio_cnn1d', 'depth_1': 2, 'depth_2': 2, 'width_1': 12,
     'width_2': 32, 'projection_width': 32, 'batch_size': 256, 'learning_rate': 3e-3,
     'weight_decay': 1e-4}
-_VECTORS, _SEQUENCES = OwnSide('mlp', 2, 64), OwnSide('gru', 1, 64)  # where nothing is said
+_VECTORS, _SEQUENCES = OwnSide('mlp', 2, 64), OwnSide('audio_cnn1d', 3, 32)  # where nothing is said
 
 
 @dataclasses.dataclass(frozen=True)
