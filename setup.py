@@ -38,5 +38,5 @@ setup(
         'cuda12': ['jax[cuda12]>=0.10,<0.13'],
         'tpu': ['jax[tpu]>=0.10,<0.13'],
     },
-    entry_points={'console_scripts': ['mmalign = mmalign_jax.cli:entry']},
+    entry_points={'console_scripts': ['mmalign = mmalign_jax.start:entry']},
 )

@@ -1,5 +1,10 @@
 """Runs a study: python launch/sweep.py --config=configs/strength.py:quick --workdir=DIR"""
 
+from mmalign_jax import start
+
+if __name__ == '__main__':
+  start.begin()
+
 import importlib
 import pathlib
 import threading

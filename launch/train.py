@@ -1,5 +1,10 @@
 """Trains: python launch/train.py --config=configs/avmnist.py:tiny --data_dir=PATH --workdir=DIR"""
 
+from mmalign_jax import start
+
+if __name__ == '__main__':
+  start.begin()
+
 import pathlib
 
 from absl import app, flags, logging

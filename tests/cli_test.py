@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from mmalign_jax import cli
+from mmalign_jax import cli, start
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -62,16 +62,31 @@ def test_an_interruption_within_the_garbage_collector_is_not_lost(number):
 
 
 def test_an_interruption_waits_for_no_thread():
-  code = ('import sys, threading, time\nfrom mmalign_jax import cli\n'
+  code = ('import sys, threading, time\nfrom mmalign_jax import cli, start\n'
           'def interrupted(argv):\n'
           '  threading.Thread(target=time.sleep, args=(60,)).start()\n'
           '  raise KeyboardInterrupt\n'
-          'cli.COMMANDS["measure"] = interrupted\nsys.argv = ["mmalign", "measure"]\ncli.entry()')
+          'cli.COMMANDS["measure"] = interrupted\nsys.argv = ["mmalign", "measure"]\nstart.entry()')
   environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
   found = subprocess.run([sys.executable, '-c', code], env=environment, text=True, timeout=40,
                          capture_output=True, check=False)
   assert (found.returncode, found.stdout) == (130, '')
-  assert found.stderr == cli.STOPPED + '\n'
+  assert found.stderr == start.STOPPED + '\n'
+
+
+@pytest.mark.parametrize('begin', [
+    'from mmalign_jax import start; start.entry()',  # as the installed command
+    'import runpy; runpy.run_path("launch/sweep.py", run_name="__main__")',
+    'import runpy; runpy.run_path("launch/train.py", run_name="__main__")'])
+def test_an_interruption_of_the_imports_is_one_line(begin):
+  code = ('import builtins, os, signal, sys\nreal = builtins.__import__\n'
+          'def loading(name, *rest):\n'
+          '  if name == "jax": os.kill(os.getpid(), signal.SIGINT)\n'
+          '  return real(name, *rest)\n'
+          f'builtins.__import__ = loading\nsys.argv = ["mmalign", "sweep"]\n{begin}')
+  found = run('-c', code)
+  assert (found.returncode, found.stdout) == (130, '')
+  assert found.stderr == start.STOPPED + '\n'
 
 
 def test_a_reader_that_leaves_early_is_no_error():

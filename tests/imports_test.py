@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'mmalign_jax'
 LAYERS = [  # a module may import only from layers above its own, or from its own
-    {'types', 'grouped', 'precision'}, {'named', 'settings'},
+    {'types', 'grouped', 'precision', 'start'}, {'named', 'settings'},
     {'rng', 'losses', 'encoders', 'similarity', 'information', 'generators.synthetic'},
     {'generators', 'objective', 'data.files.formats', 'data.files.stores', 'data.files.splits',
      'data.files.pooling', 'data.files.steps', 'data.files.reading', 'data.files.delimited',

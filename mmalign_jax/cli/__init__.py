@@ -24,6 +24,7 @@ import threading
 from typing import Any, Callable, Iterator
 import warnings
 
+from mmalign_jax import start
 from mmalign_jax.cli import register
 from mmalign_jax.cli.sweep import flag_error, with_known_configs
 from mmalign_jax.data.files.formats.guard import place
@@ -34,15 +35,8 @@ __all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 
 
 SAFE = 'stopped; every finished chunk is safe, and the same command continues from there'
 MERGING = 'stopped; the folders to merge are as they were, and the same command continues'
-STOPPED = 'stopped; nothing was written, and the same command starts again'
 LONGEST = 2000     # letters of an error
-INTERRUPTED = 130  # exit status
 FIGURES = ('.png', '.pdf', '.svg')
-
-
-def entry() -> None:
-  """The process `mmalign`."""
-  leave(main())
 
 
 def leave(status: int) -> None:
@@ -72,13 +66,15 @@ def main(argv: list[str] | None = None) -> int:
   if name not in COMMANDS:
     return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
   return guard(lambda: COMMANDS[name](rest),
-               stopped={'sweep': SAFE, 'train': SAFE, 'merge': MERGING}.get(name, STOPPED))
+               stopped={'sweep': SAFE, 'train': SAFE, 'merge': MERGING}.get(name, start.STOPPED))
 
 
 def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
   """Runs `function`; wrong input or an interruption ends in one line on standard error."""
   for number in (signal.SIGTERM, signal.SIGALRM):  # the alarm is of `_once_more`
     signal.signal(number, signal.default_int_handler)
+  if signal.getsignal(signal.SIGINT) is start.stop:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
   with _one_voice():
     return _guarded(function, stopped)
 
@@ -90,7 +86,7 @@ def _guarded(function: Callable[[], object], stopped: str) -> int:
     return 0
   except KeyboardInterrupt as interruption:
     print(str(interruption) or stopped, file=sys.stderr)
-    return INTERRUPTED
+    return start.INTERRUPTED
   except BrokenPipeError:  # the reader, such as head, has seen enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -30,8 +30,8 @@ from mmalign_jax.studies import registry
 from mmalign_jax.studies.emergence import (
   dataset as emergence_data,
   figures as emergence_figures,
+  paper,
   plan as emergence_plan,
-  published,
   report as emergence_report,
 )
 from mmalign_jax.studies.strength import figures, plan, report, run as loop
@@ -212,10 +212,10 @@ def one_without_a_best(folder: pathlib.Path):
 
 def others_beside_the_paper(**settings):
   def check(folder: pathlib.Path):
-    paper = published.PROTOCOL | {'untransformed_depth': (1,)}
-    assert published.applies(json.loads(json.dumps(paper)))
-    assert published.applies(emergence_plan.from_settings({}).settings)
-    assert not published.applies(json.loads(json.dumps(paper | settings)))
+    told = paper.PROTOCOL | {'untransformed_depth': (1,)}
+    assert paper.applies(json.loads(json.dumps(told)))
+    assert paper.applies(emergence_plan.from_settings({}).settings)
+    assert not paper.applies(json.loads(json.dumps(told | settings)))
   return check
 
 
@@ -596,8 +596,8 @@ def foreign_modules(folder: pathlib.Path):
   for name in ('matplotlib', 'xarray', 'safetensors'):
     (folder / f'{name}.py').write_text(STRANGE)
   code = ('import runpy, sys, os; sys.path[0] = os.getcwd();'  # as -m does
-          'import mmalign_jax.cli as cli;'
-          'cli.entry = lambda: print(__import__("matplotlib").__file__);'
+          'import mmalign_jax.cli; from mmalign_jax import start;'
+          'start.entry = lambda: print(__import__("matplotlib").__file__);'
           'runpy.run_module("mmalign_jax.cli", run_name="__main__", alter_sys=False)')
   found = subprocess.run([sys.executable, '-c', code], cwd=folder, capture_output=True, text=True,
                          env=os.environ | {'PYTHONPATH': str(root)}, timeout=120, check=False)
