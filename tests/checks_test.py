@@ -59,7 +59,7 @@ def test_atoms_at_both_ends_are_fine():
 
 
 @pytest.mark.parametrize('field, known', [
-    ('generator', 'atoms, bits, paired'), ('encoder', 'audio_cnn1d, .*mlp'),
+    ('generator', 'atoms, bits, few_bits, paired'), ('encoder', 'audio_cnn1d, .*mlp'),
     ('encoder_1', 'audio_cnn1d, .*mlp'), ('compute_dtype', 'bfloat16, float32'),
     ('loss', 'info_nce'), ('task', 'cross_entropy, l1'), ('projection', 'linear, mlp, none'),
     ('transform', 'both, one')])

@@ -311,6 +311,7 @@ def test_mmmo_as_published():
 
 _WITNESS = '''
 import json, pathlib, sys, time
+import ml_dtypes  # of our own reading, loaded when it is needed: no deed of the file
 from mmalign_jax.data.files import stores
 str(b'a', 'raw-unicode-escape'), b'a'.decode('ascii')  # codecs are modules, which are opened once
 made = {}

@@ -50,7 +50,7 @@ def test_max_train_covers_the_axis():
     (dict(redundancy=(2.5,)), 'redundancy=2.5 must be a whole number'),
     (dict(generator='atoms', redundancy=(0.9,)), r'redundancy=0.9 is outside 0\.\.0.693'),
     (dict(generator='atoms', redundancy=(0.1,), level=(0, 1)), 'level=.*not a setting.*atoms'),
-    (dict(generator='bit'), "generator 'bit' is unknown; known: atoms, bits, paired"),
+    (dict(generator='bit'), "generator 'bit' is unknown; known: atoms, bits, few_bits, paired"),
     (dict(encoder='resnet'), "encoder 'resnet' is unknown; known: .*gru, lenet, mlp"),
     (dict(encoder_2='resnet'), "encoder_2 'resnet' is unknown; known: .*gru, lenet, mlp"),
     (dict(compute_dtype='float16'), "compute_dtype 'float16' is unknown; known: bfloat16, float32"),
