@@ -252,8 +252,7 @@ def test_single_missing_numbers(missing):
   x2[1, 0] = np.nan
   got = pairs.from_raw(raw(x1=np.ones((6, 1)), x2=x2, y=np.arange(6) % 2), missing=missing)
   assert got.present[1].sum() == (6 if missing == 'mean' else 5)
-  if missing == 'mean':
-    assert got.views[1][1, 0] == np.mean([0, 4, 6, 8, 10])
+  assert np.isnan(got.views[1][1]).tolist() == [True, missing == 'drop']
 
 
 # -- what is made of it ----------------------------------------------------------------------------
@@ -274,6 +273,48 @@ def test_parts_are_apart_and_test_rows_change_nothing():
   after = prepared.prepare(dataclasses.replace(given, views=tuple(moved)))
   np.testing.assert_array_equal(before.x[0], after.x[0])
   assert not np.allclose(before.test[0].x, after.test[0].x)
+
+
+@pytest.mark.parametrize('sequences', [False, True])
+def test_means_are_those_of_the_rows_to_train_on(sequences):
+  some, holes = made(test=np.arange(N) >= 45), [0, 3, 50]
+  views = [np.stack([view, view + 1], axis=1) if sequences else view.copy() for view in some.views]
+  holed = [view.copy() for view in views]
+  for i in holes:
+    holed[0][i, ..., 0] = np.nan
+  train, _ = prepared._split(some, 0.25, 0)
+  known = np.setdiff1d(np.union1d(prepared._set_aside(some, train, 2, 0)[0],
+                                  np.flatnonzero(~some.labelled & (np.arange(N) < 45))), holes)
+  for i in holes:  # by hand
+    views[0][i, ..., 0] = views[0][known][..., 0].mean()
+  want = prepared.prepare(dataclasses.replace(some, views=tuple(views)), n_validation=2)
+  got = prepared.prepare(dataclasses.replace(some, views=tuple(holed)), n_validation=2)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+               (want.x, want.test[0].x), (got.x, got.test[0].x))
+  holed[0][45:] += 100  # of the test rows
+  again = prepared.prepare(dataclasses.replace(some, views=tuple(holed)), n_validation=2)
+  jax.tree.map(np.testing.assert_array_equal, again.x, got.x)
+
+
+def test_slips_are_told_of():
+  y = np.arange(N) % CLASSES
+  x1 = np.stack([y, np.ones(N), np.random.default_rng(0).normal(size=N)], axis=1)
+  read = pairs.from_raw(raw(x1=x1, x2=x1[:, 2:], y=y, group=np.arange(N) // 4))
+  notes = prepared.prepare(read).notes
+  for words in ("warning: file: x1 'x1': column 0 (from 0) equals the label",
+                "file: 'x1': 1 of 3 columns constant in training, set to 0",
+                "group 'group': 11 ids in train, 4 in test"):
+    assert any(words in note for note in notes), (words, notes)
+  given = dataclasses.replace(read, test=np.arange(N) >= 30)
+  assert any('warning: 1 on both sides of the given split' in note
+             for note in prepared.prepare(given).notes)
+
+
+def test_a_class_that_is_never_in_training_is_one_line():
+  some = made(test=np.arange(N) >= 45)
+  y = np.where(~some.test & (some.y == 1), 0, some.y)
+  with pytest.raises(ValueError, match="made: y: class 'b' is in test but never in train"):
+    prepared.prepare(dataclasses.replace(some, y=y.astype(np.int32)))
 
 
 def test_groups_stay_whole():

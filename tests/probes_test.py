@@ -253,7 +253,8 @@ def test_without_probes_a_cell_has_none(study):
 
 
 def test_sources_without_factors_refuse_in_one_line():
-  why = "probes=True: generator '{}' names no factors to be read from a layer; atoms, bits, few_bits do"
+  why = ("probes=True: generator '{}' names no factors to be read from a layer; "
+         'atoms, bits, few_bits do')
   for generator in ('paired', 'pairs'):
     with pytest.raises(ValueError) as caught:
       plan.from_settings({'generator': generator, 'data': 'digits', 'probes': True})

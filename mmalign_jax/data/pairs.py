@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from mmalign_jax.data.files import gaps, labels, rows, stores, views
+from mmalign_jax.data.files import checked, gaps, labels, rows, stores
 from mmalign_jax.data.files.labels import Label
 
 NO_CLASS = -1
@@ -20,10 +20,11 @@ class Pairs:
   """N samples of S modalities.
 
   views: of every side [N, D], or sequences [N, T, F], f64; NaN in rows that lack it, and in steps
-  that are none. present: of every side [N] bool. y: [N]
-  i32 codes of `classes`, or f64 where there are none; labelled: [N] bool, y means nothing
-  elsewhere. group: [N] i64 codes, or None. test: [N] bool, a given split, or None; validation: [N]
-  bool, rows that are given to choose settings by, or None.
+  that are none; and single numbers NaN where missing='mean' is asked for, whose means are those of
+  the rows to train on (`prepared`). present: of every side [N] bool. y: [N] i32 codes of `classes`,
+  or f64 where there are none; labelled: [N] bool, y means nothing elsewhere. group: [N] i64 codes
+  of `group_name`, or None. test: [N] bool, a given split, or None; validation: [N] bool, rows that
+  are given to choose settings by, or None.
   """
   where: str
   names: tuple[str, ...]
@@ -35,6 +36,7 @@ class Pairs:
   group: np.ndarray | None = None
   test: np.ndarray | None = None
   validation: np.ndarray | None = None
+  group_name: str = ''
   notes: tuple[str, ...] = ()
 
   @property
@@ -52,7 +54,7 @@ def from_raw(raw: stores.Raw, *, missing: str = 'refuse', task: str = 'auto',
   """The arrays of a file, judged.
 
   A row without any number lacks its modality, a row without a label is not labelled; both stay. A
-  single missing number is refused, or (`missing`) its column's mean is put, or the row counts as
+  single missing number is refused, or (`missing`) stays for its column's mean, or the row counts as
   lacking the modality ('drop').
 
   Args:
@@ -62,9 +64,9 @@ def from_raw(raw: stores.Raw, *, missing: str = 'refuse', task: str = 'auto',
   Raises:
     ValueError: one line that names the side and the value.
   """
-  arrays, n_train = views.whole(raw, sequences=True)
+  arrays, n_train = checked.whole(raw, sequences=True)
   sides = stores.sides_of(arrays)
-  where = {role: f'{raw.where}: {role} {raw.names[role]!r}' for role in (*sides, 'y')}
+  where = {role: checked.called(raw, role) for role in (*sides, 'y')}
   found, present, notes = [], [], list(raw.notes)
   for role in sides:
     view, has, said = _view(arrays[role], missing, where[role])
@@ -75,15 +77,18 @@ def from_raw(raw: stores.Raw, *, missing: str = 'refuse', task: str = 'auto',
   if nothing.any():
     notes.append(f'{nothing.sum()} samples have no modality at all: they are not used')
   label, labelled, said = _label(arrays['y'], task, classes, where['y'])
+  written = labels.to_numbers(arrays['y'][labelled])
+  for role, view in zip(sides, found):
+    notes += rows.label_note(view[labelled], written, where[role]) if view.ndim == 2 else []
   place = np.arange(len(labelled))
   test = None if n_train is None else place >= n_train
   validation = None
-  if n_train is not None and (given := views.n_valid(raw)):
+  if n_train is not None and (given := checked.n_valid(raw)):
     validation = (place < n_train) & (place >= n_train - given)
   group = rows.codes(arrays['group']) if 'group' in arrays else None
   return Pairs(raw.where, tuple(raw.names[role] for role in sides), tuple(found), tuple(present),
                label.values, labelled & ~nothing, label.classes, group, test, validation,
-               tuple(dict.fromkeys([*notes, *label.notes, *said])))
+               raw.names.get('group', ''), tuple(dict.fromkeys([*notes, *label.notes, *said])))
 
 
 def _view(view: np.ndarray, missing: str,
@@ -98,10 +103,9 @@ def _view(view: np.ndarray, missing: str,
   if missing == 'drop':
     gone |= partly | zero
   elif partly.any():
-    gaps.kept({where: [view[~gone]]}, missing, dashes='')  # refuses, or knows what to put
-    view = rows.filled(view, np.zeros(len(view), bool), ~gone, where)
+    gaps.kept({where: [view[~gone]]}, missing, dashes='')  # refuses, or leaves them
     notes.append(f'{where}: {partly.sum()} rows with missing numbers given the means of the '
-                 'columns')
+                 'columns in training')
   if zero.any() and missing != 'drop':
     notes.append(f'{where}: {zero.sum()} of {len(view)} rows are 0 in every feature: if they are '
                  'missing samples, missing=drop takes them for rows without this modality')
@@ -124,12 +128,8 @@ def _sequences(view: np.ndarray, missing: str,
                      f'{n}, step {t} (from 0); missing=drop takes them for no steps, missing=mean '
                      'puts the means of the features')
   if partly.any() and missing == 'mean':
-    known = rows.filled(view[step], np.zeros(int(step.sum()), bool), np.ones(int(step.sum()), bool),
-                        where)
-    view = view.copy()
-    view[step] = known
     said.append(f'{where}: {partly.sum()} steps with missing numbers given the means of the '
-                'features')
+                'features in training')
     partly[:] = False
   step &= ~partly
   gone = np.asarray(~step.any(axis=1))

@@ -7,13 +7,13 @@ the study's budget allows.
 
 import dataclasses
 import hashlib
-import math
 from typing import Any
 
 import jax
 import numpy as np
 
-from mmalign_jax.data.files import splits
+from mmalign_jax.data.files import labels, rows, splits
+from mmalign_jax.data.files.labels import Label
 from mmalign_jax.data.pair_source import PairTables
 from mmalign_jax.data.pairs import NO_CLASS, Pairs
 from mmalign_jax.types import Frames
@@ -90,22 +90,33 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
     split_seed: of both splits.
 
   Raises:
-    ValueError: classes too small to be split, or nothing left to train on.
+    ValueError: classes too small to be split, a class to test on that is never in training, a
+      column without a number in training, or nothing left to train on.
   """
   usable = np.logical_or.reduce(pairs.present)
   train, test = _split(pairs, test_fraction, split_seed)
+  label = Label(pairs.task, pairs.y, pairs.classes, ())
+  splits.check_classes(label, train, test, f'{pairs.where}: y')
+  said = [] if pairs.group is None else [
+      splits.group_note(pairs.group_name, pairs.group[train], pairs.group[test])]
   train, chosen = _set_aside(pairs, train, n_validation, split_seed)
   alone = usable & ~pairs.labelled & ~_given(pairs)
   train = np.sort(np.concatenate([train, np.flatnonzero(alone)]))
-  center, scale = _units(pairs, train)
+  center, scale = (0.0, 1.0) if pairs.classes else labels.units(
+      pairs.y[train[pairs.labelled[train]]], f'{pairs.where}: y')
   y = pairs.y if pairs.classes else ((pairs.y - center) / scale).astype(np.float32)
   codes = None if pairs.group is None else pairs.group[test]
   fold = np.zeros(len(usable), np.int32)
   fold[test] = splits.test_folds(len(test), codes, split_seed)
   lacking = [name for has, name in zip(pairs.present, pairs.names) if not has[train].any()]
-  made = [_components(view, has, chosen if name in lacking else train, components,
-                      f'{pairs.where}: {name!r}')
-          for view, has, name in zip(pairs.views, pairs.present, pairs.names)]
+  made = []
+  for view, has, name in zip(pairs.views, pairs.present, pairs.names):
+    where, among = f'{pairs.where}: {name!r}', chosen if name in lacking else train
+    if not has[among].any():
+      raise ValueError(f'{where}: no row to train on or to choose settings by has it')
+    known = among[has[among]]
+    said += rows.constant_note(view[known], where) if view.ndim == 2 else []
+    made.append(_components(view, has, known, components, where))
   unit = np.arange(len(usable)) if pairs.group is None else pairs.group
   judged = lambda of: tuple(
       Judged(take(z, of[has[of]]), y[of[has[of]]], fold[of[has[of]]], unit[of[has[of]]])
@@ -122,7 +133,8 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
       n_folds=int(fold.max()) + 1,
       notes=(*pairs.notes, *(
           f'no training row has {name!r}: its encoder learns nothing; its components are those of '
-          'the validation rows' for name in lacking), _note(pairs, train, chosen, test, made)),
+          'the validation rows' for name in lacking), *said,
+             _note(pairs, train, chosen, test, made)),
       fingerprint=_fingerprint(fields))
 
 
@@ -136,9 +148,9 @@ def tables(data: Prepared) -> PairTables:
       len(data.classes) or 1)
 
 
-def take(view: View, rows: np.ndarray) -> View:
+def take(view: View, at: np.ndarray) -> View:
   """Rows of a view."""
-  return jax.tree.map(lambda v: v[rows], view)
+  return jax.tree.map(lambda v: v[at], view)
 
 
 # -- rows ------------------------------------------------------------------------------------------
@@ -152,14 +164,14 @@ def _given(pairs: Pairs) -> np.ndarray:
 
 def _split(pairs: Pairs, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
   """Labelled rows to train and to test on, as numbers of samples."""
-  rows = np.flatnonzero(pairs.labelled)
+  known = np.flatnonzero(pairs.labelled)
   if pairs.test is not None:
-    train, test = rows[~pairs.test[rows]], rows[pairs.test[rows]]
+    train, test = known[~pairs.test[known]], known[pairs.test[known]]
   else:
     codes = None if pairs.group is None else np.unique(
-        pairs.group[rows], return_inverse=True)[1]
-    train, test = (rows[part] for part in splits.split(
-        pairs.y[rows], pairs.classes, codes, fraction, seed))
+        pairs.group[known], return_inverse=True)[1]
+    train, test = (known[part] for part in splits.split(
+        pairs.y[known], pairs.classes, codes, fraction, seed))
   if not len(train) or not len(test):
     raise ValueError(f'{pairs.where}: {len(train)} labelled rows to train on and {len(test)} to '
                      'test on; both are needed')
@@ -196,32 +208,17 @@ def _set_aside(pairs: Pairs, train: np.ndarray, n_validation: int,
   return train[stay], train[chosen]
 
 
-def _units(pairs: Pairs, train: np.ndarray) -> tuple[float, float]:
-  """Median and mean absolute deviation of the training labels; 0 and 1 for classes."""
-  if pairs.classes:
-    return 0.0, 1.0
-  y = pairs.y[train[pairs.labelled[train]]]
-  center = float(np.median(y))
-  scale = float(np.abs(y - center).mean())
-  if not 0 < scale < math.inf:
-    raise ValueError(f'{pairs.where}: no spread in the training labels: deviation {scale} about '
-                     f'{center}')
-  return center, scale
-
-
 # -- components ------------------------------------------------------------------------------------
 
 
-def _components(view: np.ndarray, has: np.ndarray, train: np.ndarray, most: int,
+def _components(view: np.ndarray, has: np.ndarray, known: np.ndarray, most: int,
                 where: str) -> tuple[View, np.ndarray]:
-  """Principal components [N, C] of all rows by the training rows, 0 where the side is missing, and
+  """Principal components [N, C] of the rows that have the side, by the known ones; 0 elsewhere. And
   the root mean square [C] of a column of the first 1, 2, ... of them."""
-  if not has[train].any():
-    raise ValueError(f'{where}: no row to train on or to choose settings by has it')
   if view.ndim == 3:
-    return _steps(view, train[has[train]], where), np.ones(view.shape[2], np.float32)
+    return _steps(view, known, where), np.ones(view.shape[2], np.float32)
   from sklearn.decomposition import PCA  # slow to import
-  known = train[has[train]]
+  view = _filled(view, has, known, where)
   with np.errstate(over='ignore', invalid='ignore'):
     mean, std = view[known].mean(axis=0), view[known].std(axis=0)
     constant = (np.ptp(view[known], axis=0) == 0) | (std == 0)
@@ -239,12 +236,22 @@ def _components(view: np.ndarray, has: np.ndarray, train: np.ndarray, most: int,
   return made, np.sqrt(mean_square / np.arange(1, kept + 1)).astype(np.float32)
 
 
+def _filled(z: np.ndarray, has: np.ndarray, known: np.ndarray, where: str) -> np.ndarray:
+  """Rows [N, D] with the means of the known ones for single numbers that are missing."""
+  filled = z.copy()
+  filled[has] = rows.filled(z[has], np.zeros(has.sum(), bool),
+                            np.isin(np.flatnonzero(has), known), where)
+  return filled
+
+
 def _steps(view: np.ndarray, known: np.ndarray, where: str) -> Frames:
   """Sequences [N, T, F], features standardised over the steps of the training rows."""
-  step = np.asarray(~np.isnan(view).any(axis=2))
-  flat = view[known][step[known]]
-  mean, std = flat.mean(axis=0), flat.std(axis=0)
-  z = np.where(step[:, :, None], (view - mean) / np.where(std > 0, std, 1), 0)
+  step = np.asarray(~np.isnan(view).all(axis=2))
+  of_known = step & np.isin(np.arange(len(view)), known)[:, None]
+  flat = _filled(view.reshape(-1, view.shape[2]), step.ravel(), np.flatnonzero(of_known), where)
+  mean, std = flat[of_known.ravel()].mean(axis=0), flat[of_known.ravel()].std(axis=0)
+  z = np.where(step[:, :, None],
+               (flat.reshape(view.shape) - mean) / np.where(std > 0, std, 1), 0)
   if not np.isfinite(z).all():
     raise ValueError(f'{where}: values too large to standardise')
   return Frames(z.astype(np.float32), step)

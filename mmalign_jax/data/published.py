@@ -43,7 +43,8 @@ def read_published(name: str, data_dir: str, names: Mapping[str, str],
   row = DATASETS[name]
   path = pathlib.Path(data_dir) / row.file
   if row.file and not path.exists():
-    raise FileNotFoundError(f'data={name!r}: no {row.file} in data_dir={data_dir!r}')
+    raise FileNotFoundError(f'data={name!r}: no {row.file} in data_dir={data_dir!r}; it is the '
+                            'folder of the data sets as published (--data_dir)')
   wanted = {**row.sides, 'y': row.y, 'group': row.group} | {k: v for k, v in names.items() if v}
   if pool not in ('', 'none') and (row.read or not row.reading.pool):
     raise ValueError(f'pool={pool!r} has no effect: data={name!r} has no sequences')

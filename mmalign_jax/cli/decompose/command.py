@@ -13,7 +13,7 @@ import numpy as np
 from mmalign_jax.cli import printable
 from mmalign_jax.cli.decompose import report, request
 from mmalign_jax.cli.decompose.request import Request
-from mmalign_jax.data.files import features, labels, rows, samples, views
+from mmalign_jax.data.files import checked, features, labels, rows, samples, views
 from mmalign_jax.information import quantise
 from mmalign_jax.information.lattice import METHODS
 from mmalign_jax.information.samples import Label, Plan, Question, answer, binned, joined
@@ -100,7 +100,7 @@ def _read_files(asked: Request, notes: list[str]):
   notes += read.notes
   assert read.label is not None  # y is given
   where = f'--y={asked.y!r}'
-  y = views.vector(read.label, where)
+  y = checked.vector(read.label, where)
   return ({name: read.sides[f'--{name}'].layers[0] for name in asked.sides},
           _label(y, where, asked, notes), read.groups)
 
@@ -114,7 +114,7 @@ def read_data(asked: Request, notes: list[str]):
     raw = views.read_raw(asked.data, x1=names[0], x2=name, y=asked.y, group=asked.group,
                           id=asked.id, reading=asked.reading)
     notes += raw.notes
-    arrays_of, _ = views.whole(raw)
+    arrays_of, _ = checked.whole(raw)
     for role, view in (('x1', names[0]), ('x2', name), ('y', 'label'), ('group', 'group')):
       if role in arrays_of:
         _keep(found, view, arrays_of[role], role in ('x1', 'x2'), raw.where)

@@ -12,6 +12,7 @@ quantity. `task` and `classes` decide against these rules.
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -84,6 +85,19 @@ def is_classes(values: np.ndarray) -> bool:
       np.isfinite(values).all() and (values == np.round(values)).all())
   return whole and len(np.unique(values)) <= max(
       SHARE * len(values), min(len(values) / 2, 10), 1)
+
+
+def units(y: np.ndarray, where: str) -> tuple[float, float]:
+  """Median of the training labels [N] f64 of a quantity, and mean absolute deviation from it.
+
+  Raises:
+    ValueError: a deviation that is 0 or not finite.
+  """
+  center = float(np.median(y))
+  scale = float(np.abs(y - center).mean())
+  if not 0 < scale < math.inf:
+    raise ValueError(f'{where}: no spread in training: deviation {scale} about {center}')
+  return center, scale
 
 
 def _parsed(unique: np.ndarray) -> np.ndarray | None:

@@ -153,3 +153,19 @@ def repeats_note(side: str, layers: Layers, options: str) -> list[str]:
   share = repeated(layers)
   return [f'{share:.0%} of the rows of {side} repeat an earlier row exactly: are they samples that '
           f'belong together, or partners of one item? {options}'] if share > _SHARE else []
+
+
+# -- slips -----------------------------------------------------------------------------------------
+
+
+def constant_note(z: np.ndarray, where: str) -> list[str]:
+  """A remark on columns of the training rows [N, D] that hold one value."""
+  constant = np.ptp(z, axis=0) == 0
+  return [f'{where}: {constant.sum()} of {len(constant)} columns constant in training, set to 0'
+          ] if constant.any() else []
+
+
+def label_note(z: np.ndarray, y: np.ndarray, where: str) -> list[str]:
+  """A remark on columns [N, D] that are the label [N]: an easy slip with tables."""
+  same = np.flatnonzero((z == y[:, None]).all(axis=0)) if y.dtype.kind != 'U' else ()
+  return [f'warning: {where}: column {j} (from 0) equals the label' for j in same]

@@ -5,6 +5,8 @@ import warnings
 
 import numpy as np
 
+from mmalign_jax.data.files.labels import Label
+
 MAX_FOLDS = 32
 
 
@@ -87,3 +89,17 @@ def test_folds(n: int, groups: np.ndarray | None, seed: int) -> np.ndarray:
   n_units = int(unit.max()) + 1
   fold = np.random.default_rng([seed, 1]).permutation(n_units) % min(MAX_FOLDS, n_units)
   return fold[unit].astype(np.int32)
+
+
+def check_classes(label: Label, train: np.ndarray, test: np.ndarray, where: str) -> None:
+  """Every class of the test rows must occur in training."""
+  unseen = np.setdiff1d(label.values[test], label.values[train])
+  if label.classes and len(unseen):
+    raise ValueError(f'{where}: class {label.classes[unseen[0]]!r} is in test but never in train')
+
+
+def group_note(name: str, train: np.ndarray, test: np.ndarray) -> str:
+  """How many ids [n] there are to train and to test on, and whether some are in both."""
+  both = len(np.intersect1d(train, test))
+  return (f'group {name!r}: {len(np.unique(train))} ids in train, {len(np.unique(test))} in test'
+          + (f'; warning: {both} on both sides of the given split' if both else ''))

@@ -1,16 +1,16 @@
 """Paired features and a label from files, checked, split, standardised and ready for a study.
 
-`load_paired` reads two views of the same N samples and their label. Formats are in `files` and
-`tables`; here the values are judged, and whatever was assumed is said in `notes`.
+`load_paired` reads two views of the same N samples and their label. Formats are in `stores` and
+`columns`; here the values are judged, and whatever was assumed is said in `notes`.
 """
 
 import dataclasses
 import hashlib
-import math
 
 import numpy as np
 
 from mmalign_jax.data.files import (
+  checked,
   columns,
   folder_views,
   gaps,
@@ -21,7 +21,7 @@ from mmalign_jax.data.files import (
   table_views,
 )
 from mmalign_jax.data.files.formats import guard
-from mmalign_jax.data.files.labels import Label, read_label
+from mmalign_jax.data.files.labels import Label
 from mmalign_jax.data.files.reading import CHOICES, Reading
 
 TASKS = CHOICES['task']
@@ -89,13 +89,13 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
   if not 0 <= split_seed < 2**32:
     raise ValueError(f'split_seed: {split_seed!r} is not in 0..2**32-1')
   raw = read_raw(data, x1=x1, x2=x2, y=y, group=group, id=id, reading=reading)
-  arrays, n_train = whole(raw)
-  views = {role: _where(raw, role) for role in ('x1', 'x2')}
+  arrays, n_train = checked.whole(raw)
+  views = {role: checked.called(raw, role) for role in ('x1', 'x2')}
   keep, said = gaps.kept({where: [arrays[role]] for role, where in views.items()}, missing,
-                         arrays['y'], _where(raw, 'y'), '')
+                         arrays['y'], checked.called(raw, 'y'), '')
   arrays = {role: array[keep] for role, array in arrays.items()}
   n_train = None if n_train is None else int(keep[:n_train].sum())
-  label = read_label(arrays['y'], task, _where(raw, 'y'), classes)
+  label = labels.read_label(arrays['y'], task, checked.called(raw, 'y'), classes)
   codes = rows.codes(arrays['group']) if 'group' in arrays else None
   if n_train is not None and test_fraction != TEST_FRACTION:
     raise ValueError(f'test_fraction={test_fraction!r} has no effect: {raw.where} comes split')
@@ -103,15 +103,15 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
     train, test = splits.split(label.values, label.classes, codes, test_fraction, split_seed)
   else:
     train, test = np.split(np.arange(len(label.values)), [n_train])
-  _check_classes(label, train, test, _where(raw, 'y'))
+  splits.check_classes(label, train, test, checked.called(raw, 'y'))
   known = np.isin(np.arange(len(label.values)), train)
   arrays |= {role: gaps.filled([arrays[role]], missing, where, known)[0]
              for role, where in views.items()}
   notes = [*raw.notes, *said, *label.notes, _split_note(label, train, test, n_train, split_seed)]
-  if n_valid(raw):
-    notes.append(f'the {n_valid(raw)} rows of the given validation part are for training here')
+  if given := checked.n_valid(raw):
+    notes.append(f'the {given} rows of the given validation part are for training here')
   if codes is not None:
-    notes.append(_group_note(raw.names['group'], codes[train], codes[test]))
+    notes.append(splits.group_note(raw.names['group'], codes[train], codes[test]))
   fold_test = splits.test_folds(len(test), None if codes is None else codes[test], split_seed)
   return _assembled(raw, arrays, label, train, test, fold_test, notes)
 
@@ -122,9 +122,11 @@ def _assembled(raw: stores.Raw, arrays: stores.Arrays, label: Label, train: np.n
   fields, y_raw = {'fold_test': fold_test}, labels.to_numbers(arrays['y'])
   for role in ('x1', 'x2'):
     fields[f'{role}_train'], fields[f'{role}_test'] = _standardised(
-        arrays[role], train, test, _where(raw, role))
-    notes = [*notes, *_remarks(arrays[role], train, y_raw, _where(raw, role))]
-  center, scale = _units(label, train, _where(raw, 'y'))
+        arrays[role], train, test, checked.called(raw, role))
+    notes += rows.constant_note(arrays[role][train], checked.called(raw, role))
+    notes += rows.label_note(arrays[role], y_raw, checked.called(raw, role))
+  center, scale = (0.0, 1.0) if label.classes else labels.units(
+      label.values[train], checked.called(raw, 'y'))
   y = label.values if label.classes else ((label.values - center) / scale).astype(np.float32)
   fields |= {'y_train': y[train], 'y_test': y[test]}
   return PairedData(
@@ -166,122 +168,6 @@ def read_raw(data: str, *, x1: str = '', x2: str = '', y: str = '', group: str =
   return raw
 
 
-# -- checks --------------------------------------------------------------------------------------
-
-
-def _where(raw: stores.Raw, role: str, part: str = '') -> str:
-  return f'{raw.where}: {role} {raw.names[role]!r}' + (f' ({part})' if part else '')
-
-
-def whole(raw: stores.Raw, sequences: bool = False) -> tuple[stores.Arrays, int | None]:
-  """All rows, train before test, by role; and the number of training rows of a given split, those
-  of a given validation part (`n_valid`) last among them.
-
-  Missing numbers and labels are still there, ids of groups are text. sequences: views [N, T, F] are
-  no error; all become as long as the longest, NaN where they have no step.
-  """
-  parts = []
-  for part, arrays in raw.parts.items():
-    parts.append({role: _read(role, array, _where(raw, role, part), sequences)
-                  for role, array in arrays.items()})
-    for role, array in parts[-1].items():
-      if len(array) != len(parts[-1]['x1']):
-        raise ValueError(f'{_where(raw, "x1", part)} has {len(parts[-1]["x1"])} rows, '
-                         f'{role} {raw.names[role]!r} has {len(array)}')
-  for role in stores.sides_of(parts[0]):
-    widths = [part[role].shape[-1] for part in parts]
-    if len({part[role].ndim for part in parts}) > 1:
-      raise ValueError(f'{_where(raw, role)}: sequences in one of {" and ".join(raw.parts)} only')
-    if len(set(widths)) > 1:
-      (first, width), *others = zip(raw.parts, widths)
-      raise ValueError(f'{_where(raw, role)} has {width} columns in {first}' + ''.join(
-          f', {width} in {part}' for part, width in others))
-  joined = {role: _joined([part[role] for part in parts]) for role in parts[0]}
-  counts = [len(part['x1']) for part in parts]
-  return joined, sum(counts[:-1]) if len(parts) > 1 else None
-
-
-def n_valid(raw: stores.Raw) -> int:
-  """Rows of a given validation part; 0 where none is given."""
-  return len(raw.parts['valid']['x1']) if 'valid' in raw.parts else 0
-
-
-def _read(role: str, array: np.ndarray, where: str, sequences: bool) -> np.ndarray:
-  if role in ('y', 'group'):
-    return {'y': vector, 'group': rows.as_ids}[role](array, where)
-  if sequences and np.ndim(array) == 3:
-    n, t, f = array.shape
-    return matrix(array.reshape(n * t, f), where).reshape(n, t, f)
-  return matrix(array, where)
-
-
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
-  """The rows of all parts; of sequences, the shorter ones filled up with NaN."""
-  if parts[0].ndim < 3:
-    return np.concatenate(parts)
-  longest = max(part.shape[1] for part in parts)
-  return np.concatenate([np.pad(part, ((0, 0), (0, longest - part.shape[1]), (0, 0)),
-                                constant_values=np.nan) for part in parts])
-
-
-def matrix(array: np.ndarray, where: str) -> np.ndarray:
-  """A view as f64 [N, D], NaN where missing; ValueErrors begin with `where`."""
-  array = np.asarray(array)
-  if array.dtype.kind not in 'biuf':
-    raise ValueError(f'{where}: not real numbers but {array.dtype}')
-  if array.ndim not in (1, 2):
-    raise ValueError(f'{where}: shape {array.shape} is not [samples, features]; average or flatten '
-                     'sequences and images first')
-  array = array.astype(np.float64) if array.ndim == 2 else array.astype(np.float64)[:, None]
-  if not array.size:
-    raise ValueError(f'{where}: empty, shape {array.shape}')
-  bad = np.argwhere(np.isinf(array))
-  if len(bad):
-    i, j = bad[0]
-    raise ValueError(f'{where}: {len(bad)} values not finite, first {array[i, j]} at row {i}, '
-                     f'column {j} (from 0)')
-  return array
-
-
-def vector(array: np.ndarray, where: str) -> np.ndarray:
-  """Labels as numbers or text [N], some perhaps missing; ValueErrors begin with `where`."""
-  array = np.asarray(array)
-  if array.ndim == 2 and 1 in array.shape:
-    array = array.ravel()
-  if array.ndim != 1:
-    raise ValueError(f'{where}: shape {array.shape} is not one value a sample')
-  if not len(array):
-    raise ValueError(f'{where}: empty, shape {array.shape}')
-  if array.dtype.kind == 'S':
-    array = np.char.decode(array, 'utf-8', 'replace')
-  if array.dtype.kind not in 'biufU':
-    raise ValueError(f'{where}: neither numbers nor text but {array.dtype}')
-  array = np.char.strip(array) if array.dtype.kind == 'U' else array
-  return array.astype(np.int64) if array.dtype.kind == 'b' else array
-
-
-# -- labels ----------------------------------------------------------------------------------------
-
-
-def _check_classes(label: Label, train: np.ndarray, test: np.ndarray, where: str) -> None:
-  """Every class of the test rows must occur in training."""
-  unseen = np.setdiff1d(label.values[test], label.values[train])
-  if label.classes and len(unseen):
-    raise ValueError(f'{where}: class {label.classes[unseen[0]]!r} is in test but never in train')
-
-
-def _units(label: Label, train: np.ndarray, where: str) -> tuple[float, float]:
-  """Median and mean absolute deviation of the training labels; 0 and 1 for classes."""
-  if label.classes:
-    return 0.0, 1.0
-  y = label.values[train]
-  center = float(np.median(y))
-  scale = float(np.abs(y - center).mean())
-  if not (0 < scale < math.inf):
-    raise ValueError(f'{where}: no spread in training: deviation {scale} about {center}')
-  return center, scale
-
-
 # -- features and notes --------------------------------------------------------------------------
 
 
@@ -299,17 +185,6 @@ def _standardised(x: np.ndarray, train: np.ndarray, test: np.ndarray,
   return z[train], z[test]
 
 
-def _remarks(x: np.ndarray, train: np.ndarray, y: np.ndarray, where: str) -> list[str]:
-  """Notes on constant columns, and on columns that are the label: an easy slip with csv files."""
-  notes = []
-  constant = np.ptp(x[train], axis=0) == 0
-  if constant.any():
-    notes.append(f'{where}: {constant.sum()} of {len(constant)} columns constant in training, '
-                 'set to 0')
-  same = np.flatnonzero((x == y[:, None]).all(axis=0)) if y.dtype.kind != 'U' else ()
-  return notes + [f'warning: {where}: column {j} (from 0) equals the label' for j in same]
-
-
 def _split_note(label: Label, train: np.ndarray, test: np.ndarray, n_train: int | None,
                 seed: int) -> str:
   made = ('given' if n_train is not None else
@@ -317,12 +192,6 @@ def _split_note(label: Label, train: np.ndarray, test: np.ndarray, n_train: int 
   missing = len(label.classes) - len(np.unique(label.values[test])) if label.classes else 0
   return (f'split {made}: {len(train)} train, {len(test)} test'
           + (f'; {missing} classes not in test' if missing else ''))
-
-
-def _group_note(name: str, train: np.ndarray, test: np.ndarray) -> str:
-  both = len(np.intersect1d(train, test))
-  return (f'group {name!r}: {len(np.unique(train))} ids in train, {len(np.unique(test))} in test'
-          + (f'; warning: {both} on both sides of the given split' if both else ''))
 
 
 def _fingerprint(fields: dict[str, np.ndarray]) -> str:
