@@ -55,27 +55,52 @@ def _mean(values: np.ndarray) -> tuple[float, tuple[float, float]]:
   return float(values.mean()), (float(values.mean() - half), float(values.mean() + half))
 
 
-def table(summary: list[dict]) -> Table:
-  """The summary: percent, and points of gain."""
+def tables(summary: list[dict]) -> list[Table]:
+  """The summary, in percent and points of gain: one row a strength; of three and more sides one a
+  strength and encoder, and one a strength and pair."""
   sides, both = _sides(summary[0]), _similarities(summary[0])
-  rows = [[f'{r["lam"]:g}', *(text for i in sides for text in (
-      number(100 * r[f'accuracy_{i}'], '.1f', ' %'), bracket(r[f'interval_{i}'], '.1f', 100),
-      number(100 * r[f'gain_{i}'], '+.1f'), bracket(r[f'gain_interval_{i}'], '+.1f', 100))),
-           *(number(r[name], '.3f') for name in both)] for r in summary]
-  head = ['lam', *(text for i in sides for text in (f'encoder {i}', '95 %', 'gain', '95 %')),
-          *map(_short, both)]
-  return Table(head, rows)
+  accuracies = {r['lam']: [_accuracy(r, i) for i in sides] for r in summary}
+  if len(sides) < 3:
+    head = [text for i in sides for text in (f'encoder {i}', '95 %', 'gain', '95 %')]
+    return [Table(['lam', *head, *map(_short, both)], [
+        [f'{r["lam"]:g}', *itertools.chain(*accuracies[r['lam']]),
+         *(number(r[name], '.3f') for name in both)] for r in summary])]
+  of_pair: dict[str, dict[str, str]] = {}  # by pair, then by what it is called
+  for name in both:
+    stem, pair = _split(name)
+    back = pair != ''.join(sorted(pair))
+    of_pair.setdefault(''.join(sorted(pair)), {})[stem + ' back' * back] = name
+  stems = list(dict.fromkeys(itertools.chain(*of_pair.values())))
+  return [
+      Table(['lam', 'encoder', 'accuracy', '95 %', 'gain', '95 %'], [
+          [f'{lam:g}', str(i), *cells] for lam, all_sides in accuracies.items()
+          for i, cells in zip(sides, all_sides)]),
+      Table(['lam', 'sides', *stems], [
+          [f'{r["lam"]:g}', '-'.join(pair), *(
+              number(r[names[stem]], '.3f') if stem in names else '' for stem in stems)]
+          for r in summary for pair, names in of_pair.items()])]
+
+
+def _accuracy(row: dict, i: int) -> tuple[str, ...]:
+  return (number(100 * row[f'accuracy_{i}'], '.1f', ' %'),
+          bracket(row[f'interval_{i}'], '.1f', 100),
+          number(100 * row[f'gain_{i}'], '+.1f'), bracket(row[f'gain_interval_{i}'], '+.1f', 100))
 
 
 def _similarities(row: dict) -> list[str]:
   return [name for name in row if name.startswith(('cka', 'mutual_knn', 'recall'))]
 
 
+def _split(name: str) -> tuple[str, str]:
+  """What a similarity is called, and of which sides: of recall_12 'recall' and '12'."""
+  stem, *of = re.split(r'_(?=[1-9])', name, maxsplit=1)
+  return stem.replace('mutual_knn', 'mutual kNN'), ''.join(of).replace('_', '')
+
+
 def _short(name: str) -> str:
   """Of a similarity, as in a table: recall_12 is 'recall 1-2', mutual_knn_1_3 'mutual kNN 1-3'."""
-  stem, *of = re.split(r'_(?=[1-9])', name, maxsplit=1)
-  return ' '.join([stem.replace('mutual_knn', 'mutual kNN'),
-                   *('-'.join(v.replace('_', '')) for v in of)])
+  stem, of = _split(name)
+  return f'{stem} {"-".join(of)}'.rstrip()
 
 
 def remarks(summary: list[dict]) -> list[str]:
@@ -88,32 +113,38 @@ def remarks(summary: list[dict]) -> list[str]:
 
 
 def figure(dataset: xr.Dataset, summary: list[dict]) -> Figure:
-  """Accuracy of the encoders, and similarity of the sides, against strength."""
-  drawn, axes = style.grid(8, 3, ncols=2)
-  lam = [r['lam'] for r in summary]
-  for side, (color, mark, line) in zip(_sides(summary[0]), _LINES):
+  """Accuracy of the encoders, and similarity of the sides, against strength: one panel of all
+  similarities; of three and more sides one of each, a line a pair."""
+  sides, lam = _sides(summary[0]), [r['lam'] for r in summary]
+  shown = {name: _split(name) for name in _similarities(summary[0])}
+  shown = {name: (stem, pair) for name, (stem, pair) in shown.items()
+           if stem != 'recall' or pair == ''.join(sorted(pair))}
+  stems = list(dict.fromkeys(stem for stem, _ in shown.values()))
+  pairs = list(dict.fromkeys(pair for _, pair in shown.values()))
+  apart = len(sides) > 2
+  drawn, axes = style.grid(11 if apart else 8, 3, ncols=1 + len(stems) if apart else 2)
+  for side in sides:
+    color, mark, line = _look(side - 1)
     axes[0, 0].plot(lam, [r[f'accuracy_{side}'] for r in summary], line, color=color, marker=mark,
                     markersize=4, label=f'encoder {side}')
     for x, row in zip(lam, summary):
       axes[0, 0].plot([x, x], row[f'interval_{side}'], color=color, linewidth=2, alpha=0.5)
-  marks = {'cka': ('o', '-'), 'mutual_knn': ('s', '--'), 'recall': ('^', ':')}
-  for name in _similarities(summary[0]):
-    stem, *of = re.split(r'_(?=[1-9])', name, maxsplit=1)
-    if stem == 'recall' and of[0] != ''.join(sorted(of[0])):
-      continue
-    color = _LINES[_of_pair(of[0])][0] if len(_sides(summary[0])) > 2 else 'black'
-    axes[0, 1].plot(lam, [r[name] for r in summary], marks[stem][1], color=color,
-                    marker=marks[stem][0], markersize=4, label=_short(name))
-  for axis, label in zip(axes[0], ('test accuracy', 'similarity of the sides')):
+  for name, (stem, pair) in shown.items():
+    axis = axes[0, 1 + stems.index(stem)] if apart else axes[0, 1]
+    color, mark, line = _look(pairs.index(pair) if apart else stems.index(stem))
+    axis.plot(lam, [r[name] for r in summary], line, color=color if apart else 'black',
+              marker=mark, markersize=4, label='-'.join(pair) if apart else _short(name))
+  labels = ['test accuracy', *(stems if apart else ['similarity of the sides'])]
+  for axis, label in zip(axes[0], labels):
     axis.set_xlabel('strength of alignment, lam')
     axis.set_ylabel(label)
-    axis.legend(frameon=False, fontsize=8, ncols=3, loc='lower left', bbox_to_anchor=(0, 1))
+    axis.legend(frameon=False, fontsize=8, ncols=1 if apart and axis is axes[0, 0] else 3,
+                loc='lower left', bbox_to_anchor=(0, 1))
   return drawn
 
 
-def _of_pair(text: str) -> int:
-  """Place of a pair of three sides, as '13' or '1_3'."""
-  return ['12', '13', '23'].index(text.replace('_', ''))
+def _look(i: int) -> tuple[str, str, str]:
+  return _LINES[i % len(_LINES)]
 
 
 def write(dataset: xr.Dataset, folder: pathlib.Path, *, figures: bool = True) -> str:
@@ -121,7 +152,7 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, figures: bool = True) ->
   answer as text."""
   summary = summarise(dataset)
   write_json(folder / 'summary.json', summary)
-  sections = [Section('By strength', [table(summary), *map(Words, remarks(summary))])]
+  sections = [Section('By strength', [*tables(summary), *map(Words, remarks(summary))])]
   if figures:
     (folder / 'figures').mkdir(parents=True, exist_ok=True)
     for suffix in ('png', 'svg'):
