@@ -80,6 +80,8 @@ def test_an_interruption_waits_for_no_thread():
     'import runpy; runpy.run_path("launch/train.py", run_name="__main__")'])
 def test_an_interruption_of_the_imports_is_one_line(begin):
   code = ('import builtins, os, signal, sys\nreal = builtins.__import__\n'
+          # a process that a shell has put in the background ignores interruptions
+          'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
           'def loading(name, *rest):\n'
           '  if name == "jax": os.kill(os.getpid(), signal.SIGINT)\n'
           '  return real(name, *rest)\n'
