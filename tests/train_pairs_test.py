@@ -169,7 +169,7 @@ def test_three_views_of_a_file(tmp_path):
   assert found.returncode == 0, found.stderr
   dataset = xr.open_zarr(tmp_path / 'W/results.zarr').load()
   assert {'cka_1_2', 'cka_1_3', 'cka_2_3', 'recall_31', 'accuracy_3'} <= set(dataset)
-  assert 'encoder 3' in found.stdout and (tmp_path / 'W/report.html').exists()
+  assert 'sides' in found.stdout and '2-3' in found.stdout and (tmp_path / 'W/report.html').exists()
 
 
 @pytest.mark.parametrize('settings, message', [
