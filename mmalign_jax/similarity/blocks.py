@@ -47,5 +47,7 @@ def settled(function: Callable[[Array], tuple], leaves: tuple, needed: Array,
     index = jax.lax.dynamic_slice(order, (jnp.minimum(start, n - size),), (size,))
     made = function(index)
     return start + size, tuple(leaf.at[index].set(one) for leaf, one in zip(leaves, made))
-  return jax.lax.while_loop(lambda state: state[0] < number, block,
-                            (jnp.zeros_like(number), leaves))[1]
+  loop = lambda leaves: jax.lax.while_loop(
+      lambda state: state[0] < number, block, (jnp.zeros_like(number), leaves))[1]
+  # what is the same in every block is made before the loop, also where there is none
+  return jax.lax.cond(number > 0, loop, lambda leaves: leaves, leaves)

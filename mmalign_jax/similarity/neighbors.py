@@ -24,7 +24,7 @@ from mmalign_jax.similarity.preprocess import normalize, power
 from mmalign_jax.types import Array
 
 TILE = 2048
-MORE = 6  # candidates beyond k
+MORE = 4  # candidates beyond k
 FEW = 200  # samples up to which all is done in float64 at once: sooner compiled, and no slower
 
 Found = tuple[Array, Array]  # values and indices [..., k], best first
@@ -86,7 +86,7 @@ def search(z: Array, *, k: int = 10, metric: str = 'cosine',
 def _search(z: Array, k: int, metric: str, with_self: bool) -> Found:
   """lists [k, N] i32 and values [k, N] of the type of z."""
   with jax.enable_x64(True):
-    p, scale = exact.points(z, metric)
+    p, scale = jax.lax.optimization_barrier(exact.points(z, metric))
     near, lists = _nearest(p, k, metric, with_self)
     if z.dtype == jnp.float64:  # those that were clear from products in float32 have its digits
       near = jax.lax.map(lambda one: exact.nearness(p, p[one], metric), lists.T).T
@@ -165,7 +165,7 @@ def _candidates(p: Array, kept: int, metric: str, with_self: bool):
   features = p.shape[1]
   whole = _whole(p)
   mean = jnp.where(whole, 0, p.mean(axis=0, keepdims=True))
-  squares = jnp.sum(jnp.square(p - mean), axis=1)
+  squares = exact.squares(p - mean)
   norms = jnp.sqrt(squares)
   scale = power(jnp.max(norms))
   factor = 2 if metric == 'euclidean' else 1

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 
 from mmalign_jax.similarity import exact
 from mmalign_jax.similarity.blocks import row_blocks, settled
+from mmalign_jax.similarity.exact import squares
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.wide import wide
 from mmalign_jax.types import Array, Numeric
@@ -82,47 +83,57 @@ def _bounds(x: Side, y: Side) -> tuple[Array, Array]:
   whole = functools.reduce(jnp.logical_and, (jnp.all(z == jnp.round(z)) for z in (x.z, y.z)))
   mean = jnp.where(whole, 0, y.z.mean(axis=0, keepdims=True))
   a, b = x.z - mean, y.z - mean
-  terms = jnp.sum(mean * b, axis=1)  # x_i y_j is a_i b_j + mean b_j, and what all y_j have alike
-  norms = [jnp.sqrt(jnp.sum(z * z, axis=1)) for z in (a, b)]
+  terms = b @ mean[0]  # x_i y_j is a_i b_j + mean b_j, and what all y_j have alike
+  norms = [jnp.sqrt(squares(z)) for z in (a, b)]
   error = 1.1 * 2.0**-24 * ((a.shape[1] + 4) * norms[0] * jnp.max(norms[1])
                             + 4 * jnp.max(jnp.abs(terms)))
   apart = (2 * jnp.where(whole, 0, error)).astype(jnp.float32)  # of two products, at most
   a, b, terms = (z.astype(jnp.float32) for z in (a, b, terms))
   def block(rows, index):
-    near = jnp.dot(rows, b.T, precision='highest') + terms[None]
+    near = jnp.dot(b, rows.T, precision='highest') + terms[:, None]
     own, place, other = _own(near, index, x, y, 0)
-    apart_, every = apart[index][:, None], jnp.arange(near.shape[1])[None]
+    apart_, every = apart[index][None], jnp.arange(near.shape[0], dtype=jnp.int32)[:, None]
     tied = jnp.where(apart_ > 0, near >= own - apart_, (near == own) & (every < place))
     ahead = near > own + apart_
-    return tuple(jnp.sum(some & other, axis=1, dtype=jnp.int32) for some in (ahead, ahead | tied))
+    return _counts(ahead & other, (ahead | tied) & other)
   return row_blocks(block, a)
 
 
+def _counts(one: Array, two: Array) -> tuple[Array, Array]:
+  """[B] i32 each: how many of [N, B] are true. Both from one sum, where it holds two counts; along
+  the first axis, which vectorises on a CPU."""
+  if one.shape[0] >= 1 << 15:
+    return jnp.sum(one, axis=0, dtype=jnp.int32), jnp.sum(two, axis=0, dtype=jnp.int32)
+  both = jnp.sum(jnp.where(one, 1 << 16, 0) + jnp.where(two, 1, 0), axis=0, dtype=jnp.int32)
+  return both >> 16, both & 0xFFFF
+
+
 def _own(near: Array, index: Array, x: Side, y: Side, tolerance: Numeric):
-  """The nearness own [B, 1] of the best partner of the queries index [B], its place [B, 1], and
-  which candidates other [B, N] compete with it; near [B, N]."""
-  every = jnp.arange(near.shape[1])[None]
+  """The nearness own [1, B] of the best partner of the queries index [B], its place [1, B], and
+  which candidates other [N, B] compete with it; near [N, B]."""
+  every = jnp.arange(near.shape[0], dtype=jnp.int32)[:, None]
   if x.items is None or y.counted is None:
-    place = index[:, None]
-    return jnp.take_along_axis(near, place, axis=1), place, every != place
-  partner = x.items[index][:, None] == x.items[None]
+    place = index[None].astype(jnp.int32)
+    return jnp.take_along_axis(near, place, axis=0), place, every != place
+  partner = x.items[index][None] == x.items[:, None]
   theirs = jnp.where(partner, near, -jnp.inf)
-  own = theirs.max(axis=1, keepdims=True)
-  place = jnp.argmax(theirs >= own - tolerance, axis=1, keepdims=True)
-  return own, place, ~partner & y.counted[None]
+  own = theirs.max(axis=0, keepdims=True)
+  place = jnp.argmax(theirs >= own - tolerance, axis=0, keepdims=True).astype(jnp.int32)
+  return own, place, ~partner & y.counted[:, None]
 
 
 def _settled(x: Side, y: Side, before: Array, needed: Array) -> Array:
   """before [N] i32, by float64 for the queries that are `needed` [N]."""
   n, features = y.z.shape
-  every = jnp.arange(n)[None]
+  every = jnp.arange(n, dtype=jnp.int32)[:, None]
   def exactly(index):
     near, error = exact.nearness_to_all(x.z[index], y.z, 'cosine')
+    near = near.T
     tolerance = exact.slack(near, 'cosine', 1, features) + error
     own, place, other = _own(near, index, x, y, tolerance)
     tolerance = jnp.maximum(tolerance, exact.slack(own, 'cosine', 1, features))
     ahead = (near > own + tolerance) | ((near >= own - tolerance) & (every < place))
-    return (jnp.sum(ahead & other, axis=1, dtype=jnp.int32),)
+    return (jnp.sum(ahead & other, axis=0, dtype=jnp.int32),)
   return settled(exactly, (before,), needed, _ROWS)[0]
 
 
