@@ -54,12 +54,14 @@ class Outputs:
 
   layers: every hidden representation, each [B, width], last one what similarity is measured on;
   z [B, K] unit-norm embedding that is aligned, raw [B, K] the same before it is normalised;
-  prediction [B, C] logits, or [B] for regression.
+  prediction [B, C] logits, or [B] for regression. predicted [B, K]: what a predictor makes of raw,
+  where the loss has one (`losses.Loss.predicts`).
   """
   layers: tuple[Array, ...]
   z: Array
   raw: Array
   prediction: Array
+  predicted: Array | None = None
 
 
 @struct.dataclass

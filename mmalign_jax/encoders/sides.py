@@ -45,17 +45,29 @@ class Side(nn.Module):
       layers = tuple(h.T for h in encoder(x))
     z = projection(layers[-1]) if features_first(projection) else projection(layers[-1].T).T
     prediction = Dense(self.n_outputs, dtype, name='head')(layers[-1])
-    layers, z, prediction = jax.tree.map(
-        lambda v: v.astype(jnp.float32), (layers, z, prediction))
+    predicted = predictor(spec, z.shape[0])(z) if predicts(spec) else None
+    layers, z, prediction, predicted = jax.tree.map(
+        lambda v: v.astype(jnp.float32), (layers, z, prediction, predicted))
     return Outputs(
         layers=tuple(h.T for h in layers), z=unit_norm(z.T), raw=z.T,
-        prediction=prediction[0] if losses.task_of(spec.task).regression else prediction.T)
+        prediction=prediction[0] if losses.task_of(spec.task).regression else prediction.T,
+        predicted=None if predicted is None else predicted.T)
 
 
 def parts(spec: Spec) -> tuple[nn.Module, nn.Module]:
   """The encoder and the projection of one side, as the registries make them."""
   return (lookup(ENCODERS, spec.encoder, 'encoder')(spec, name='encoder'),
           lookup(PROJECTIONS, spec.projection, 'projection')(spec, name='projection'))
+
+
+def predicts(spec: Spec) -> bool:
+  """Whether the loss asks for a predictor on the embedding."""
+  return bool(spec.loss) and losses.loss_of(spec.loss).predicts
+
+
+def predictor(spec: Spec, width: int) -> Projection:
+  """Two layers of the width of the embedding."""
+  return Projection(width, True, spec.compute_dtype, name='predictor')
 
 
 def features_first(module: nn.Module) -> bool:
@@ -127,8 +139,8 @@ def _flattened(tree: PyTree) -> dict[tuple[str, ...], Any]:
 
 def _initials(side: Side) -> dict[str | None, Callable | None]:
   """{part of a side: how its parameters start from noise, None as its own initialisers say}."""
-  return {'head': fan_in, **{
-      module.name: getattr(module, 'initial', None) for module in parts(side.spec)}}
+  own = (*parts(side.spec), *([predictor(side.spec, 1)] if predicts(side.spec) else []))
+  return {'head': fan_in, **{module.name: getattr(module, 'initial', None) for module in own}}
 
 
 def _check_collections(side: Side, collections: set[str]) -> None:

@@ -86,3 +86,73 @@ def sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
   if valid is not None:
     signed = jnp.where(gather(valid, axis_name)[None], signed, ABSENT)
   return where_valid(valid, jnp.sum(jax.nn.softplus(signed), axis=1))
+
+
+def decoupled_info_nce(z1: Array, z2: Array, *, temperature: Numeric,
+                       axis_name: str | None = None, valid: Array | None = None) -> Array:
+  """Decoupled contrastive learning (Yeh et al. 2022): `info_nce` whose denominator lacks the true
+  partner, so that a pair that is close already has the gradient of one that is not.
+
+  Args:
+    z1, z2, temperature, axis_name, valid: as in `info_nce`; two real samples at least, else 0.
+
+  Returns:
+    [B] nats, of any sign.
+
+  Examples:
+    >>> z1 = np.eye(2, dtype=np.float32)
+    >>> decoupled_info_nce(z1, z1, temperature=0.5).tolist()
+    [-2.0, -2.0]
+  """
+  own, rows, columns, count = _without_partner(z1, z2, temperature, axis_name, valid)
+  values = 0.5 * (jax.nn.logsumexp(rows, axis=1) + jax.nn.logsumexp(columns, axis=0)) - own
+  return where_valid(valid, jnp.where(count > 0, values, 0))
+
+
+def debiased_info_nce(z1: Array, z2: Array, *, temperature: Numeric, positives: float = 0.1,
+                      axis_name: str | None = None, valid: Array | None = None) -> Array:
+  """Debiased contrastive learning (Chuang et al. 2020): a share of the negatives are of the
+  sample's own class, and their part is taken out of the denominator.
+
+  -log(e / (e + M max((mean - positives e) / (1 - positives), exp(-1 / t)))), e = exp(z1_i . z2_i /
+  t), mean that of exp(logit) over the M other samples; both directions, halved.
+
+  Args:
+    z1, z2, temperature, axis_name, valid: as in `info_nce`; two real samples at least, else 0.
+    positives: [] in 0..1, the share.
+
+  Returns:
+    [B] nats, at least 0.
+
+  Examples:
+    >>> z1 = np.eye(2, dtype=np.float32)
+    >>> [round(float(v), 3) for v in debiased_info_nce(z1, z1, temperature=0.5, positives=0.0)]
+    [0.127, 0.127]
+  """
+  own, rows, columns, count = _without_partner(z1, z2, temperature, axis_name, valid)
+  count_ = jnp.maximum(count, 1).astype(own.dtype)
+  def direction(logits, axis):
+    # relative to the partner's: exp(own) is taken out of everything, and overflows nowhere
+    mean = jnp.sum(jnp.exp(jnp.minimum(logits - jnp.expand_dims(own, axis), 60.0)), axis) / count_
+    floor = jnp.exp(jnp.minimum(-1 / temperature - own, 60.0))
+    return jnp.log1p(count_ * jnp.maximum((mean - positives) / (1 - positives), floor))
+  values = 0.5 * (direction(rows, 1) + direction(columns, 0))
+  return where_valid(valid, jnp.where(count > 0, values, 0))
+
+
+def _without_partner(z1: Array, z2: Array, temperature: Numeric, axis_name: str | None,
+                     valid: Array | None) -> tuple[Array, Array, Array, Array]:
+  """Logits of true partners [B], those of the rows [B, N] and columns [N, B] of this device, ABSENT
+  for partners and filling, and how many others are real [B]."""
+  chex.assert_rank([z1, z2], 2)
+  chex.assert_equal_shape([z1, z2])
+  scaled = z2 / temperature
+  rows = jnp.dot(z1, gather(scaled, axis_name).T, precision='highest')
+  columns = jnp.dot(gather(z1, axis_name), scaled.T, precision='highest')
+  n = rows.shape[1]
+  other = own_columns(len(z1), axis_name)[:, None] != jnp.arange(n)[None]
+  if valid is not None:
+    other &= gather(valid, axis_name)[None]
+  count = jnp.sum(other, axis=1)
+  return (jnp.sum(z1.T * scaled.T, axis=0), jnp.where(other, rows, ABSENT),
+          jnp.where(other.T, columns, ABSENT), count)

@@ -16,8 +16,10 @@ class Loss:
   """A row of LOSSES. A plain function (z1, z2, **options) stands for `Loss(function, True)`.
 
   of_pairs: function(z1, z2, **options) of two embeddings [B, K], for every pair of sides, with
-  those of OPTIONS that its signature names. Otherwise function(outputs, batch, **options), of the
-  `Outputs` of all sides and the `Batch`, with temperature and axis_name if it names them.
+  those of OPTIONS that its signature names; of: 'z' unit-norm embeddings, 'raw' the same before
+  they are normalised, 'outputs' the whole `Outputs` of both. Otherwise function(outputs, batch,
+  **options), of the `Outputs` of all sides and the `Batch`, with temperature and axis_name if it
+  names them. predicts: whether every side has a predictor, two layers on raw.
 
   Every other keyword-only argument whose default is a float is a setting of the loss: traced, so
   that it can be an axis of a grid, and called loss_NAME. ranges: {NAME: Range}. name: of the row.
@@ -30,6 +32,8 @@ class Loss:
   of_pairs: bool = False
   ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
   name: str = ''
+  of: str = 'z'
+  predicts: bool = False
 
   @property
   def options(self) -> tuple[str, ...]:
@@ -59,8 +63,8 @@ class Loss:
     """
     own = {name: value for name, value in own.items() if name in self.settings}
     if self.of_pairs:
-      taken, (one, two) = self.taken(valid=batch.valid, **options), outputs
-      return self.function(one.z, two.z, **taken, **own)
+      read = outputs if self.of == 'outputs' else [getattr(out, self.of) for out in outputs]
+      return self.function(*read, **self.taken(valid=batch.valid, **options), **own)
     return self.function(tuple(outputs), batch, **self.taken(**options), **own)
 
   def taken(self, **options: Any) -> dict[str, Any]:

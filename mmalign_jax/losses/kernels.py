@@ -1,0 +1,80 @@
+"""Objectives of dependence between kernels of two sides: CKA and HSIC, without their bias.
+
+Both take [B, K] of two sides and give one value [] for the batch; with axis_name that of the
+samples of all devices.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from mmalign_jax.losses.moments import every
+from mmalign_jax.types import Array
+
+
+def cka(a: Array, b: Array, *, axis_name: str | None = None, valid: Array | None = None) -> Array:
+  """1 - linear CKA without its bias (Kornblith et al. 2019; Song et al. 2012), as
+  `similarity.debiased_linear_cka`.
+
+  Args:
+    a, b: [B, K] embeddings of the same samples, not normalised; 4 at least, else 1.
+    axis_name, valid: as in `contrastive.info_nce`.
+
+  Returns:
+    [], 0 for equal sides, about 1 for independent ones.
+
+  Examples:
+    >>> z = np.random.default_rng(0).normal(size=(8, 3)).astype(np.float32)
+    >>> abs(round(float(cka(z, 2 * z)), 3))
+    0.0
+  """
+  a, b, real, n = every(a, b, axis_name, valid)
+  grams = []
+  for z in (a, b):
+    z = real * (z - jnp.sum(real * z, axis=0) / n)
+    grams.append(_dot(z, z.T))
+  across, one, two = (unbiased_hsic(*both, real, n) for both in (
+      grams, grams[:1] * 2, grams[1:] * 2))
+  some = (one > 0) & (two > 0)
+  return 1 - jnp.where(some, across * jax.lax.rsqrt(jnp.where(some, one * two, 1)), 0)
+
+
+def hsic(a: Array, b: Array, *, bandwidth: float = 1.0, axis_name: str | None = None,
+         valid: Array | None = None) -> Array:
+  """-HSIC without its bias (Gretton et al. 2005; Song et al. 2012) of Gaussian kernels
+  exp(-|z_i - z_j|^2 / (2 bandwidth^2)).
+
+  Args:
+    a, b: [B, K] unit-norm embeddings of the same samples; 4 at least, else 0.
+    bandwidth: [] positive, in units of the embeddings.
+    axis_name, valid: as in `contrastive.info_nce`.
+
+  Returns:
+    [], about 0 for independent sides, negative for dependent ones.
+
+  Examples:
+    >>> z = np.eye(4, dtype=np.float32)
+    >>> abs(round(float(hsic(z, z)), 3))  # every other sample is equally far: nothing to tell
+    0.0
+  """
+  a, b, real, n = every(a, b, axis_name, valid)
+  grams = []
+  for z in (a, b):
+    squares = jnp.sum(jnp.square(z), axis=1)
+    distance = squares[:, None] + squares[None] - 2 * _dot(z, z.T)
+    grams.append(jnp.exp(-jnp.maximum(distance, 0) / (2 * bandwidth**2)))
+  return -unbiased_hsic(*grams, real, n)
+
+
+def unbiased_hsic(one: Array, two: Array, real: Array, n: Array) -> Array:
+  """HSIC [] of kernels [N, N] by its unbiased estimator, of n real samples [N, 1]; 0 if n < 4."""
+  other = real * real.T * (1 - jnp.eye(len(one), dtype=one.dtype))
+  one, two = one * other, two * other
+  of_one, of_two = jnp.sum(one, axis=1), jnp.sum(two, axis=1)
+  total = (jnp.sum(one * two)
+           + jnp.sum(of_one) * jnp.sum(of_two) / jnp.maximum((n - 1) * (n - 2), 1)
+           - 2 * jnp.sum(of_one * of_two) / jnp.maximum(n - 2, 1))
+  return jnp.where(n >= 4, total / jnp.maximum(n * (n - 3), 1), 0)
+
+
+def _dot(a: Array, b: Array) -> Array:
+  return jnp.dot(a, b, precision='highest')
