@@ -7,7 +7,8 @@ from mmalign_jax.types import Hyper, Numeric, OwnSide, Spec
 
 # Settings of `Hyper` that every study of strength reads, beside those in `own`; the others are for
 # generators.
-OF_TRAINING = ('lam', 'schedule', 'temperature', 'learning_rate', 'weight_decay', 'n_train', 'seed')
+OF_TRAINING = ('lam', 'schedule', 'guard', 'lam_mode', 'temperature', 'learning_rate',
+               'weight_decay', 'n_train', 'seed')
 _OF_SIDE = dict(vars(OwnSide()))
 _OWN_NAME = re.compile(r'lam(_[1-9][0-9]?){1,2}|loss_[a-z]\w*')
 

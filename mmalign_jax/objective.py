@@ -98,7 +98,19 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, 
   task loss of that side, and of the alignment with it, and of nothing else. With spec.fusion the
   task loss of the head on all sides is added, of the samples that have all; where it is 'frozen'
   its gradient reaches the head alone.
+
+  `Hyper.guard` and `Hyper.lam_mode` are not of this loss, but of its gradient: `training.apart`.
   """
+  metrics = parts(params, hyper, batch, progress, spec=spec, n_outputs=n_outputs,
+                  axis_name=axis_name, pairs=pairs)[2]
+  return metrics.loss, metrics
+
+
+def parts(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, spec: Spec,
+          n_outputs: int, axis_name: str | None = None,
+          pairs: Batch | None = None) -> tuple[Array, Array, Metrics]:
+  """The task losses [] of all sides and of the head on them, the alignment [] whose gradient is
+  what its strengths make of it, and the metrics; see `objective`."""
   of_sides = lambda x: [outputs(module, params[f'side_{i}'], v) for i, (module, v) in enumerate(
       zip(modules(spec, n_outputs, len(x)), x), start=1)]
   outs = of_sides(batch.x)
@@ -113,12 +125,12 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, 
   # The strengths act on the gradient of `align`, so the value is added without scaling it again.
   loss = sum(tasks) + weighted + align - jax.lax.stop_gradient(align)
   if spec.fusion == 'none':
-    return loss, Metrics(loss, tasks, align)
+    return sum(tasks, jnp.float32(0)), align, Metrics(loss, tasks, align)
   z = [out.z if spec.fusion == 'trained' else jax.lax.stop_gradient(out.z) for out in outs]
   together = _mean(
       task(fused(params, z, spec=spec, n_outputs=n_outputs), batch.y),
       valid=real(batch, *range(1, len(outs) + 1)), axis_name=axis_name)
-  return loss + together, Metrics(loss + together, tasks, align, fused=together)
+  return sum(tasks, together), align, Metrics(loss + together, tasks, align, fused=together)
 
 
 def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: Array,

@@ -21,7 +21,9 @@ PyTree = Any
 Key = jax.Array
 SCHEDULES = ('constant', 'warmup', 'cosine')  # Hyper.schedule is the index
 ALIGN_ON = ('pairs', 'labelled')               # Hyper.align_on is the index
-NAMES = {'schedule': SCHEDULES, 'align_on': ALIGN_ON}
+GUARDS = ('none', 'project')                   # Hyper.guard is the index
+LAM_MODES = ('weight', 'share', 'auto')        # Hyper.lam_mode is the index
+NAMES = {'schedule': SCHEDULES, 'align_on': ALIGN_ON, 'guard': GUARDS, 'lam_mode': LAM_MODES}
 COMPUTE_DTYPES = ('bfloat16', 'float32')
 FUSIONS = ('none', 'frozen', 'trained')
 
@@ -77,8 +79,10 @@ class Hyper:
   transform_depth: of the random network, 0..10, 0 for none. n_train: training samples. n_labelled:
   labels a class, or in all for a regression, n_pairs: samples that are aligned, components: of
   every side, train_steps: until training stops; 0 for all there are. align_on: index into ALIGN_ON
-  of which samples are aligned (`pairs`). mismatched: share of pairs whose x2 is another sample's;
-  flipped: probability that a shared bit is flipped in x2. seed: of data, initialisation and order.
+  of which samples are aligned (`pairs`). guard: index into GUARDS, lam_mode: into LAM_MODES (see
+  `training.apart`); None is the first, at half the gradients. mismatched: share of pairs whose x2
+  is another sample's; flipped: probability that a shared bit is flipped in x2. seed: of data,
+  initialisation and order.
   """
   lam: Numeric = 0.0
   schedule: Numeric = 0
@@ -99,6 +103,8 @@ class Hyper:
   align_on: Numeric = 0
   components: Numeric = 0
   train_steps: Numeric = 0
+  guard: Numeric | None = None
+  lam_mode: Numeric | None = None
   seed: Numeric = 0
   own: dict[str, Numeric] = dataclasses.field(default_factory=dict)
 

@@ -30,7 +30,7 @@ def cka(a: Array, b: Array, *, axis_name: str | None = None, valid: Array | None
   a, b, real, n = every(a, b, axis_name, valid)
   grams = []
   for z in (a, b):
-    z = real * (z - jnp.sum(real * z, axis=0) / n)
+    z = real * (z - jnp.sum(real * z, axis=0, keepdims=True) / n)
     grams.append(_dot(z, z.T))
   across, one, two = (unbiased_hsic(*both, real, n) for both in (
       grams, grams[:1] * 2, grams[1:] * 2))

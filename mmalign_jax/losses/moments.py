@@ -40,7 +40,7 @@ def vicreg(a: Array, b: Array, *, invariance: float = 25.0, variance: float = 25
   apart = jnp.sum(real * jnp.square(a - b)) / (n * a.shape[1])
   spread = covariances = jnp.zeros(())
   for z in (a, b):
-    centred = real * (z - jnp.sum(real * z, axis=0) / n)
+    centred = real * (z - jnp.sum(real * z, axis=0, keepdims=True) / n)
     c = _product(centred, centred) / jnp.maximum(n - 1, 1)
     squares = jnp.diag(c)
     spread += jnp.mean(jax.nn.relu(1 - jnp.sqrt(squares + EPS))) / 2
@@ -127,7 +127,7 @@ def correlation(a: Array, b: Array, *, shrinkage: float = 0.1, axis_name: str | 
     0.0
   """
   a, b, real, n = every(a, b, axis_name, valid)
-  a, b = (real * (z - jnp.sum(real * z, axis=0) / n) for z in (a, b))
+  a, b = (real * (z - jnp.sum(real * z, axis=0, keepdims=True) / n) for z in (a, b))
   across = _product(a, b) / n
   inverses = []
   for z in (a, b):
@@ -155,8 +155,8 @@ def every(a: Array, b: Array, axis_name: str | None,
 
 def standardised(z: Array, real: Array, n: Array) -> Array:
   """z [N, K] with mean 0 and variance 1 over the real samples, 0 elsewhere and where constant."""
-  centred = real * (z - jnp.sum(real * z, axis=0) / n)
-  square = jnp.sum(jnp.square(centred), axis=0) / n
+  centred = real * (z - jnp.sum(real * z, axis=0, keepdims=True) / n)
+  square = jnp.sum(jnp.square(centred), axis=0, keepdims=True) / n
   return jnp.where(square > 0, centred * jax.lax.rsqrt(jnp.where(square > 0, square, 1) + 1e-12), 0)
 
 

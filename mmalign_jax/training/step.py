@@ -9,6 +9,7 @@ import optax
 
 from mmalign_jax import objective
 from mmalign_jax.objective import Metrics
+from mmalign_jax.training import apart
 from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec, TrainState
 
 
@@ -74,7 +75,9 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
   for given in (batch,) if pairs is None else (batch, pairs):
     chex.assert_equal_shape_prefix(jax.tree.leaves(given), 1)
   progress = state.step.astype(jnp.float32) / spec.steps
-  grads, metrics = jax.grad(objective.objective, has_aux=True)(
+  together = hyper.guard is None and hyper.lam_mode is None
+  gradient = jax.grad(objective.objective, has_aux=True) if together else apart.gradient
+  grads, metrics = gradient(
       state.params, hyper, batch, progress, spec=spec, n_outputs=n_outputs, axis_name=axis_name,
       pairs=pairs)
   if axis_name is not None:

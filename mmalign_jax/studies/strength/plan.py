@@ -38,6 +38,7 @@ _ALWAYS = ('redundancy', 'n_labelled', 'lam', 'seed')  # dimensions even with on
 RUN = {'chunk': 0, 'workers': 0, 'memory_gb': 1.0, 'resamples': 2000,  # 0: chosen by the machine
        'data_dir': ''}
 _DERIVED = ('max_train', 'labelled_batch')
+_ABSENT = ('guard', 'lam_mode')  # unless asked for: they take a second gradient
 TUNED = {'tune_learning_rate': (), 'tune_weight_decay': (), 'tune_train_steps': (),
          'tune_components': (), 'tune_seeds': 5}
 _KIND = 'strength'
@@ -81,7 +82,7 @@ def defaults() -> dict[str, Any]:
   traced = {name: () if value is None else (value,) for name, value in _traced().items()}
   static = {name: value for name, value in named.static_fields(_most_sides()).items()
             if name not in _DERIVED}
-  of_names = {name: (known[0],) for name, known in NAMES.items()}
+  of_names = {name: (known[0],) for name, known in NAMES.items() if traced[name]}
   return {'study': _KIND, 'name': 'study', **static, **traced, **of_names, **TUNED,
           **files.DEFAULTS, **RUN}
 
@@ -106,7 +107,7 @@ def rules(source: Source | None = None) -> dict[str, Rule]:
   """What every setting may be, traced ones as the source's row says."""
   own = {} if source is None else checks.own_ranges(source)
   traced = {name: checks.traced_rule(name, own) for name in _traced()}
-  for name in (*filter(named.is_own, traced),
+  for name in (*filter(named.is_own, traced), *_ABSENT,
                *(('n_train', 'n_labelled') if source and source.tables is None else ())):
     traced[name] = dataclasses.replace(traced[name], least=0)
   static = {name: rule for name, rule in checks.static_rules(_most_sides()).items()
@@ -169,8 +170,9 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
       {'data_fingerprint': loaded.fingerprint} if loaded else {})
   if record['study'] == _KIND:
     del record['study']  # what a record without it is of
-  if record['fusion'] == 'none':
-    del record['fusion']  # as above: a record of before is the same
+  for name, value in (('fusion', 'none'), *((name, ()) for name in _ABSENT)):
+    if record.get(name) == value:
+      del record[name]  # as above: a record of before is the same
   return Study(settings['name'], spec, axes, hypers, tables, record,
                {name: settings[name] for name in RUN},
                (files.notes(settings, loaded) if loaded else ()) + _judged(spec, hypers, tables),

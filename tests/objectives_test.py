@@ -1,0 +1,278 @@
+"""Objectives of alignment: hand values, float64 NumPy from the definitions, gradients, devices."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import special
+
+from mmalign_jax import losses
+from mmalign_jax.similarity import debiased_linear_cka
+from mmalign_jax.types import Batch, Outputs
+
+B, K, T = 12, 4, 0.3
+unit = lambda z: z / np.linalg.norm(z, axis=1, keepdims=True)
+
+
+def sides(seed: int = 0, rows: int = B) -> list[np.ndarray]:
+  """raw [B, K] of both sides and what their predictors say of it, f64; related."""
+  g = np.random.default_rng(seed)
+  a = g.normal(size=(rows, K))
+  b = a @ g.normal(size=(K, K)) + 0.5 * g.normal(size=(rows, K))
+  return [a, b, g.normal(size=(rows, K)), g.normal(size=(rows, K))]
+
+
+def outputs(a, b, pa, pb) -> list[Outputs]:
+  of = lambda z, p: Outputs(layers=(z,), z=z / jnp.linalg.norm(z, axis=1, keepdims=True), raw=z,
+                            prediction=z, predicted=p)
+  return [of(a, pa), of(b, pb)]
+
+
+# -- from the definitions, in float64 --------------------------------------------------------------
+
+
+def cov(a, b, ddof=0):
+  return (a - a.mean(0)).T @ (b - b.mean(0)) / (len(a) - ddof)
+
+
+def decoupled_64(a, b, pa, pb):
+  s = unit(a) @ unit(b).T / T
+  out = []
+  for i in range(len(s)):
+    rest = [j for j in range(len(s)) if j != i]
+    out.append(-s[i, i] + (special.logsumexp(s[i, rest]) + special.logsumexp(s[rest, i])) / 2)
+  return np.array(out)
+
+
+def debiased_64(a, b, pa, pb, tau=0.1):
+  e = np.exp(unit(a) @ unit(b).T / T)
+  m = len(e) - 1
+  def one(e):
+    out = []
+    for i in range(len(e)):
+      rest = np.delete(e[i], i)
+      g = max((rest.mean() - tau * e[i, i]) / (1 - tau), np.exp(-1 / T))
+      out.append(-np.log(e[i, i] / (e[i, i] + m * g)))
+    return np.array(out)
+  return (one(e) + one(e.T)) / 2
+
+
+def prediction_64(a, b, pa, pb):
+  cos = lambda p, z: (unit(p) * unit(z)).sum(1)
+  return 1 - (cos(pa, b) + cos(pb, a)) / 2
+
+
+def vicreg_64(a, b, pa, pb):
+  total = 25 * np.mean((a - b)**2)
+  for z in (a, b):
+    c = cov(z, z, 1)
+    total += 25 * np.mean(np.maximum(0, 1 - np.sqrt(np.diag(c) + 1e-4))) / 2
+    total += (c**2).sum() / K - (np.diag(c)**2).sum() / K
+  return total
+
+
+def barlow_64(a, b, pa, pb):
+  c = np.corrcoef(a.T, b.T)[:K, K:]
+  off = ~np.eye(K, dtype=bool)
+  return ((1 - np.diag(c))**2).sum() + 0.005 * (c[off]**2).sum()
+
+
+def soft_cca_64(a, b, pa, pb):
+  a, b = ((z - z.mean(0)) / z.std(0) for z in (a, b))
+  off = ~np.eye(K, dtype=bool)
+  return ((a - b)**2).sum(1).mean() / (2 * K) + 0.1 * sum(
+      np.abs(np.corrcoef(z.T))[off].mean() for z in (a, b))
+
+
+def correlation_64(a, b, pa, pb, shrink=0.1):
+  ca, cb = ((1 - shrink) * cov(z, z) + shrink * np.trace(cov(z, z)) / K * np.eye(K) for z in (a, b))
+  root = lambda c: (lambda w, v: v / np.sqrt(w) @ v.T)(*np.linalg.eigh(c))
+  return 1 - (np.linalg.svd(root(ca) @ cov(a, b) @ root(cb))[1]**2).sum() / K
+
+
+def hsic_u(k, m):
+  """From the four-index definition (Gretton et al. 2005), over all distinct indices."""
+  n = len(k)
+  k, m = k - np.diag(np.diag(k)), m - np.diag(np.diag(m))
+  total = 0.0
+  for i in range(n):
+    for j in range(n):
+      for q in range(n):
+        if len({i, j, q}) == 3:
+          total += -2 * k[i, j] * m[i, q] / (n * (n - 1) * (n - 2))
+  total += (k * m).sum() / (n * (n - 1))
+  four = sum(k[i, j] * m[q, r] for i in range(n) for j in range(n) for q in range(n)
+             for r in range(n) if len({i, j, q, r}) == 4)
+  return total + four / (n * (n - 1) * (n - 2) * (n - 3))
+
+
+def cka_64(a, b, pa, pb):
+  k, m = a @ a.T, b @ b.T
+  return 1 - hsic_u(k, m) / np.sqrt(hsic_u(k, k) * hsic_u(m, m))
+
+
+def hsic_64(a, b, pa, pb):
+  kernel = lambda z: np.exp(-((unit(z)[:, None] - unit(z)[None])**2).sum(2) / 2)
+  return -hsic_u(kernel(a), kernel(b))
+
+
+def gap_aware_64(a, b, pa, pb):
+  a, b = unit(a), unit(b)
+  c = (a + b) / 2
+  d = ((c[:, None] - c[None])**2).sum(2)
+  rest = ~np.eye(len(c), dtype=bool)
+  return ((a - b)**2).sum(1) + np.array(
+      [np.log(np.mean(np.exp(-2 * d[i][rest[i]]))) for i in range(len(c))])
+
+
+def shared_own_64(a, b, pa, pb):
+  s = unit(a[:, :K // 2]) @ unit(b[:, :K // 2]).T / T
+  nce = -np.diag(s) + (special.logsumexp(s, 1) + special.logsumexp(s, 0)) / 2
+  return nce + sum((np.corrcoef(z.T)[:K // 2, K // 2:]**2).mean() for z in (a, b))
+
+
+BY_HAND = {
+    'decoupled_info_nce': decoupled_64, 'debiased_info_nce': debiased_64,
+    'cosine': lambda a, b, pa, pb: 1 - (unit(a) * unit(b)).sum(1),
+    'squared_distance': lambda a, b, pa, pb: ((a - b)**2).mean(1), 'prediction': prediction_64,
+    'vicreg': vicreg_64, 'barlow_twins': barlow_64, 'soft_cca': soft_cca_64,
+    'correlation': correlation_64, 'cka': cka_64, 'hsic': hsic_64, 'gap_aware': gap_aware_64,
+    'shared_own': shared_own_64}
+every = pytest.mark.parametrize('name', BY_HAND)
+
+
+def loss(name: str, views, valid=None, axis_name=None):
+  """[B] or [], as `objective.alignment` calls it."""
+  batch = Batch((), jnp.zeros(len(views[0])), valid)
+  return losses.loss_of(name)(outputs(*views), batch, temperature=T, axis_name=axis_name, own={})
+
+
+def total(name: str, views, valid=None, axis_name=None):
+  """The mean over real samples, as the objective takes it of one device."""
+  value = loss(name, views, valid, axis_name)
+  if not value.ndim or valid is None:
+    return jnp.mean(value)
+  share = jnp.mean(valid.astype(value.dtype))
+  share = share if axis_name is None else jax.lax.pmean(share, axis_name)
+  return jnp.mean(jnp.where(valid, value, 0)) / share
+
+
+@functools.lru_cache
+def compiled(name: str):
+  return jax.jit(jax.value_and_grad(functools.partial(total, name)))
+
+
+def single(views):
+  return [jnp.asarray(z, jnp.float32) for z in views]
+
+
+@every
+def test_is_its_definition_in_float64(name):
+  views = sides()
+  np.testing.assert_allclose(loss(name, single(views)), BY_HAND[name](*views), rtol=2e-4,
+                             atol=2e-5)
+
+
+@every
+def test_gradient_is_that_of_differences_in_float64(name):
+  views = sides(1)
+  got = compiled(name)(single(views))[1]
+  eps = 1e-5
+  for i, view in enumerate(views):
+    if name == 'prediction' and i < 2:  # a constant as a target, and no predictor here reads it
+      np.testing.assert_array_equal(got[i], 0)
+      continue
+    for index in [(0, 0), (3, 1), (7, 2), (B - 1, K - 1)]:
+      step = np.zeros(view.shape)
+      step[index] = eps
+      up, down = (np.mean(BY_HAND[name](*(v + s * step * (i == j) for j, v in enumerate(views))))
+                  for s in (1, -1))
+      np.testing.assert_allclose(got[i][index], (up - down) / (2 * eps), rtol=2e-3, atol=2e-4)
+
+
+@every
+def test_order_of_the_samples_does_not_matter(name):
+  views, order = sides(2), np.random.default_rng(0).permutation(B)
+  value, grads = compiled(name)(single(views))
+  again, moved = compiled(name)(single([z[order] for z in views]))
+  np.testing.assert_allclose(again, value, rtol=1e-4, atol=1e-5)
+  for one, other in zip(grads, moved):
+    np.testing.assert_allclose(other, one[order], rtol=1e-3, atol=1e-5)
+
+
+@every
+def test_filling_is_as_if_it_was_not_there(name):
+  views = sides(3)
+  real = np.arange(B) % 3 != 1
+  both = jax.value_and_grad(lambda v: total(name, v, jnp.asarray(real)))
+  value, grads = both(single(views))
+  for z in views:
+    z[~real] = 7.0
+  changed, of_changed = both(single(views))
+  np.testing.assert_allclose(changed, value, rtol=1e-4, atol=1e-5)
+  want, wanted = compiled(name)(single([z[real] for z in views]))
+  np.testing.assert_allclose(value, want, rtol=1e-4, atol=1e-5)
+  for one, other, alone in zip(grads, of_changed, wanted):
+    np.testing.assert_allclose(one[real], alone, rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(one)[~real], 0)
+    np.testing.assert_array_equal(np.asarray(other)[~real], 0)
+
+
+@every
+@pytest.mark.parametrize('ragged', [False, True])
+def test_devices_have_the_gradient_of_the_whole_batch(name, ragged):
+  """As of pmap: an axis of two devices, whose mean gradient is that of all samples."""
+  views = single(sides(4))
+  valid = jnp.arange(B) < 9 if ragged else None
+  split = lambda z: z.reshape(2, B // 2, *z.shape[1:])
+  # parameters that all share: a matrix on every view
+  maps = [jnp.eye(K) + 0.1 * i for i in range(4)]
+  def mean(maps, views, valid, axis_name=None):
+    return total(name, [z @ m for z, m in zip(views, maps)], valid, axis_name)
+  whole = jax.grad(mean)(maps, views, valid)
+  parts = jax.vmap(lambda v, ok: jax.grad(functools.partial(mean, axis_name='data'))(maps, v, ok),
+                   in_axes=(0, None if valid is None else 0), axis_name='data')(
+                       [split(z) for z in views], None if valid is None else split(valid))
+  for one, other in zip(whole, parts):
+    np.testing.assert_allclose(other.mean(0), one, rtol=2e-3, atol=2e-5)
+
+
+@every
+@pytest.mark.parametrize('what', ['equal', 'constant', 'one sample', 'two samples'])
+def test_is_finite_where_little_is_there(name, what):
+  a, _, pa, pb = sides()
+  views = {'equal': [a, a, a, a], 'constant': [np.ones((B, K))] * 4,
+           'one sample': [z[:1] for z in (a, 2 * a, pa, pb)],
+           'two samples': [z[:2] for z in (a, 2 * a, pa, pb)]}[what]
+  value, grads = jax.value_and_grad(lambda v: total(name, v))(single(views))
+  assert np.isfinite(value) and all(np.isfinite(g).all() for g in grads)
+
+
+def test_cka_is_that_of_the_measure():
+  views = single(sides(5))
+  np.testing.assert_allclose(1 - loss('cka', views), debiased_linear_cka(*views[:2]), atol=1e-5)
+
+
+@pytest.mark.parametrize('name, maps', [
+    ('cka', lambda z: 3 * z[:, ::-1] + 1), ('barlow_twins', lambda z: 3 * z + 1),
+    ('soft_cca', lambda z: 3 * z + 1)])
+def test_what_does_not_matter(name, maps):
+  a, b, *rest = sides(6)
+  np.testing.assert_allclose(loss(name, single([a, maps(b), *rest])),
+                             loss(name, single([a, b, *rest])), rtol=1e-3, atol=1e-5)
+
+
+def test_correlation_without_shrinkage_ignores_linear_maps():
+  a, b, *_ = sides(7, 60)
+  m = np.random.default_rng(0).normal(size=(K, K)) + 2 * np.eye(K)
+  of = lambda b: losses.correlation(*single([a, b]), shrinkage=1e-3)
+  np.testing.assert_allclose(of(b @ m), of(b), atol=2e-2)
+  found = np.linalg.svd(np.linalg.qr(a - a.mean(0))[0].T @ np.linalg.qr(b - b.mean(0))[0])[1]
+  np.testing.assert_allclose(of(b), 1 - np.mean(found**2), atol=1e-2)
+
+
+def test_a_pair_of_few_features_cannot_be_split():
+  with pytest.raises(ValueError, match='shared_own splits an embedding in two'):
+    losses.shared_own(jnp.ones((4, 1)), jnp.ones((4, 1)), temperature=1.0)
