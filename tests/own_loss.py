@@ -1,6 +1,6 @@
 """A loss with two weights of its own, both axes of a grid, from outside the package; run by
 
-  mmalign --register=own_loss.py sweep --config=strength:tiny --config.loss=vicreg \\
+  mmalign --register=own_loss.py sweep --config=strength:tiny --config.loss=own_vicreg \\
     --config.loss_variance='(0, 25)' --workdir=DIR
 """
 
@@ -28,4 +28,4 @@ def vicreg(outputs, batch, *, axis_name=None, variance: float = 25.0, covariance
   return 25 * apart + variance * spread + covariance * off
 
 
-losses.LOSSES['vicreg'] = losses.Loss(vicreg)
+losses.LOSSES['own_vicreg'] = losses.Loss(vicreg)

@@ -77,7 +77,7 @@ def test_a_third_modality_of_ones_own(tmp_path):
 def test_a_loss_with_two_weights_of_ones_own(tmp_path):
   rows = ROOT / 'tests' / 'own_loss.py'
   sweep = ('sweep', '--config=strength:tiny', f'--workdir={tmp_path}', '--nofigures')
-  command(*sweep, '--config.loss=vicreg', '--config.loss_variance=(0, 25)', '--config.seed=(0,)',
+  command(*sweep, '--config.loss=own_vicreg', '--config.loss_variance=(0, 25)', '--config.seed=(0,)',
           '--config.loss_covariance=(2,)', '--config.resamples=20', rows=rows)
   dataset = xr.open_zarr(tmp_path / 'results.zarr').load()
   assert dict(dataset.sizes) == {
@@ -86,8 +86,8 @@ def test_a_loss_with_two_weights_of_ones_own(tmp_path):
   assert moved.sel(lam=0) == 0 and moved.sel(lam=1) > 0
   settings = json.loads((tmp_path / 'config.json').read_text())
   assert settings['loss_covariance'] == [2.0] and 'temperature' not in settings
-  assert "loss_bias=(1,) has no effect: loss 'vicreg' has no such setting, but variance" in (
-      command(*sweep, '--config.loss=vicreg', '--config.loss_bias=(1,)', rows=rows, status=2))
+  assert "loss_bias=(1,) has no effect: loss 'own_vicreg' has no such setting, but variance" in (
+      command(*sweep, '--config.loss=own_vicreg', '--config.loss_bias=(1,)', rows=rows, status=2))
 
 
 def test_a_shard_of_it_is_merged(swept, tmp_path):
