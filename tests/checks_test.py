@@ -61,7 +61,8 @@ def test_atoms_at_both_ends_are_fine():
 @pytest.mark.parametrize('field, known', [
     ('generator', 'atoms, bits, few_bits, paired'), ('encoder', 'audio_cnn1d, .*mlp'),
     ('encoder_1', 'audio_cnn1d, .*mlp'), ('compute_dtype', 'bfloat16, float32'),
-    ('loss', 'barlow_twins, .*info_nce'), ('task', 'cross_entropy, l1'), ('projection', 'linear, mlp, none'),
+    ('loss', 'barlow_twins, .*info_nce'), ('task', 'cross_entropy, l1'),
+    ('projection', 'linear, mlp, none'),
     ('transform', 'both, one')])
 def test_an_unknown_name_lists_the_known_ones(field, known):
   spec = named.spec(**{field: 'nonsense'})

@@ -3,11 +3,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from objectives_test import BY_HAND
 import pytest
 from scipy import special
 
 from mmalign_jax import losses
-from objectives_test import BY_HAND
 
 B, K = 8, 5
 

@@ -77,8 +77,8 @@ def test_a_third_modality_of_ones_own(tmp_path):
 def test_a_loss_with_two_weights_of_ones_own(tmp_path):
   rows = ROOT / 'tests' / 'own_loss.py'
   sweep = ('sweep', '--config=strength:tiny', f'--workdir={tmp_path}', '--nofigures')
-  command(*sweep, '--config.loss=own_vicreg', '--config.loss_variance=(0, 25)', '--config.seed=(0,)',
-          '--config.loss_covariance=(2,)', '--config.resamples=20', rows=rows)
+  command(*sweep, '--config.loss=own_vicreg', '--config.loss_variance=(0, 25)',
+          '--config.seed=(0,)', '--config.loss_covariance=(2,)', '--config.resamples=20', rows=rows)
   dataset = xr.open_zarr(tmp_path / 'results.zarr').load()
   assert dict(dataset.sizes) == {
       'redundancy': 2, 'lam': 2, 'seed': 1, 'loss_variance': 2, 'encoder': 2}
