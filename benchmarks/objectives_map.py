@@ -40,8 +40,9 @@ def table(found: dict[str, list[dict]]) -> str:
     for row in rows:
       low, high = (100 * v for v in row['gain_interval'])
       lines.append(
-          f'| {loss} | {row["redundancy"]:g} | {row["encoder"]} | {100 * row["accuracy_at_lowest"]:.1f} | '
-          f'{row["best_lam"]:g} | {100 * row["gain"]:+.1f} [{low:+.1f}, {high:+.1f}] | '
+          f'| {loss} | {row["redundancy"]:g} | {row["encoder"]} | '
+          f'{100 * row["accuracy_at_lowest"]:.1f} | {row["best_lam"]:g} | '
+          f'{100 * row["gain"]:+.1f} [{low:+.1f}, {high:+.1f}] | '
           f'{100 * row["accuracy_at_highest"]:.1f} |')
   return '\n'.join(lines) + '\n'
 
