@@ -55,7 +55,7 @@ def test_max_train_covers_the_axis():
     (dict(encoder_2='resnet'), "encoder_2 'resnet' is unknown; known: .*gru, lenet, mlp"),
     (dict(compute_dtype='float16'), "compute_dtype 'float16' is unknown; known: bfloat16, float32"),
     (dict(width_1=-1), 'width_1=-1 must be at least 0'),
-    (dict(loss='clip'), "loss 'clip' is unknown; known: info_nce"),
+    (dict(loss='clip'), "loss 'clip' is unknown; known: barlow_twins"),
     (dict(projection='conv'), "projection 'conv' is unknown; known: linear, mlp, none"),
     (dict(task='mse'), "task 'mse' is unknown; known: cross_entropy, l1"),
     (dict(transform='two'), "transform 'two' is unknown; known: both, one"),

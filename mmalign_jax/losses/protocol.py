@@ -63,8 +63,9 @@ class Loss:
     """
     own = {name: value for name, value in own.items() if name in self.settings}
     if self.of_pairs:
+      taken = self.taken(valid=batch.valid, **options)
       read = outputs if self.of == 'outputs' else [getattr(out, self.of) for out in outputs]
-      return self.function(*read, **self.taken(valid=batch.valid, **options), **own)
+      return self.function(*read, **taken, **own)
     return self.function(tuple(outputs), batch, **self.taken(**options), **own)
 
   def taken(self, **options: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmalign_jax import checks
+from mmalign_jax import checks, named
 from mmalign_jax.reports.statistics import over_seeds_and_folds
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS
 from mmalign_jax.studies.strength.plan import Study, number_of
@@ -130,10 +130,8 @@ def _unaligned(spec: Spec) -> Spec:
 
 def _fixed(study: Study) -> dict[str, float]:
   """Settings that no stage varies, of the first cell."""
-  hypers = study.hypers
-  names = [name for name, value in vars(hypers).items() if name != 'own']
-  return {name: np.asarray(getattr(hypers, name)).ravel()[0].item() for name in names} | {
-      name: np.asarray(value).ravel()[0].item() for name, value in hypers.own.items()}
+  return {name: np.asarray(value).ravel()[0].item()
+          for name, value in named.traced(study.hypers).items() if value is not None}
 
 
 def _hypers(axes: Mapping[str, tuple], fixed: Mapping[str, float], choices: Choices):
