@@ -32,8 +32,8 @@ def cka(a: Array, b: Array, *, axis_name: str | None = None, valid: Array | None
   for z in (a, b):
     z = real * (z - jnp.sum(real * z, axis=0, keepdims=True) / n)
     grams.append(_dot(z, z.T))
-  across, one, two = (unbiased_hsic(*both, real, n) for both in (
-      grams, grams[:1] * 2, grams[1:] * 2))
+  k, m = grams
+  across, one, two = (unbiased_hsic(k_, m_, real, n) for k_, m_ in ((k, m), (k, k), (m, m)))
   some = (one > 0) & (two > 0)
   return 1 - jnp.where(some, across * jax.lax.rsqrt(jnp.where(some, one * two, 1)), 0)
 
@@ -62,7 +62,7 @@ def hsic(a: Array, b: Array, *, bandwidth: float = 1.0, axis_name: str | None = 
     squares = jnp.sum(jnp.square(z), axis=1)
     distance = squares[:, None] + squares[None] - 2 * _dot(z, z.T)
     grams.append(jnp.exp(-jnp.maximum(distance, 0) / (2 * bandwidth**2)))
-  return -unbiased_hsic(*grams, real, n)
+  return -unbiased_hsic(grams[0], grams[1], real, n)
 
 
 def unbiased_hsic(one: Array, two: Array, real: Array, n: Array) -> Array:

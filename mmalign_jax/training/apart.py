@@ -54,11 +54,11 @@ def _felt(align: Any, task: Any, length: Numeric, hyper: Hyper) -> Any:
   guard = _is(hyper.guard, GUARDS, 'project')
   share, auto = (_is(hyper.lam_mode, LAM_MODES, name) for name in ('share', 'auto'))
   a, t = align['params']['encoder'], task['params']['encoder']
-  square = optax.tree.vdot(t, t)
-  along = _ratio(jnp.minimum(optax.tree.vdot(a, t), 0), square)  # 0 where they agree
+  square = _dot(t, t)
+  along = _ratio(jnp.minimum(_dot(a, t), 0), square)  # 0 where they agree
   a = jax.tree.map(lambda a, t: a - jnp.where(guard, along, 0) * t, a, t)
-  own, of_task = optax.tree.norm(a), jnp.sqrt(square)
-  cosine = jnp.maximum(_ratio(optax.tree.vdot(a, t), own * of_task), 0)
+  own, of_task = jnp.sqrt(_dot(a, a)), jnp.sqrt(square)
+  cosine = jnp.maximum(_ratio(_dot(a, t), own * of_task), 0)
   scale = jnp.where(share | auto, _ratio(length * of_task, own) * jnp.where(auto, cosine, 1), 1)
   felt = {**align['params'], 'encoder': a}
   return {**align, 'params': jax.tree.map(lambda leaf: scale * leaf, felt)}
@@ -67,6 +67,10 @@ def _felt(align: Any, task: Any, length: Numeric, hyper: Hyper) -> Any:
 def _is(value: Numeric | None, known: tuple[str, ...], name: str) -> Array:
   index = 0 if value is None else value
   return jnp.asarray(index).astype(jnp.int32) == known.index(name)
+
+
+def _dot(a: PyTree, b: PyTree) -> Array:
+  return jnp.asarray(optax.tree.vdot(a, b))
 
 
 def _ratio(a: Array, b: Array) -> Array:

@@ -1,5 +1,6 @@
 """One step of training: the same pure function under jit, vmap and scan."""
 
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -76,7 +77,8 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
     chex.assert_equal_shape_prefix(jax.tree.leaves(given), 1)
   progress = state.step.astype(jnp.float32) / spec.steps
   together = hyper.guard is None and hyper.lam_mode is None
-  gradient = jax.grad(objective.objective, has_aux=True) if together else apart.gradient
+  gradient: Callable[..., tuple[PyTree, Any]] = (
+      jax.grad(objective.objective, has_aux=True) if together else apart.gradient)
   grads, metrics = gradient(
       state.params, hyper, batch, progress, spec=spec, n_outputs=n_outputs, axis_name=axis_name,
       pairs=pairs)

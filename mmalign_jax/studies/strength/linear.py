@@ -16,7 +16,8 @@ import numpy as np
 
 from mmalign_jax import rng
 from mmalign_jax.data import pair_source
-from mmalign_jax.data.prepared import Prepared
+from mmalign_jax.data.prepared import Prepared, View
+from mmalign_jax.types import Frames
 
 METHODS = ('pca', 'cca', 'pls')
 COMPONENTS = (10, 30, 0)                 # 0: all
@@ -59,7 +60,7 @@ def budget(data: Prepared, n_labelled: int, seed: int) -> np.ndarray:
   y = data.y if data.classes else np.zeros(len(data.y), np.int32)
   row, count = pair_source.order(
       rng.stream(np.uint32(seed), 'data'), np.where(data.labelled, y, 0), data.labelled,
-      np.float32(n_labelled))
+      np.asarray(n_labelled, np.float32))
   return np.asarray(jax.device_get(row))[:int(count)]
 
 
@@ -70,6 +71,12 @@ def canonical(x: np.ndarray, other: np.ndarray, whiten: bool) -> tuple[np.ndarra
   u, strength, _ = np.linalg.svd(roots[0].T @ (x.T @ other / len(x)) @ roots[1],
                                  full_matrices=False)
   return roots[0] @ u, strength
+
+
+def vectors(view: View) -> np.ndarray:
+  """[N, C] f64."""
+  assert not isinstance(view, Frames)  # as `references` makes sure
+  return np.asarray(view, np.float64)
 
 
 def _root(z: np.ndarray) -> np.ndarray:
@@ -84,8 +91,8 @@ def _side(data: Prepared, side: int, method: str, known: np.ndarray) -> Judged:
   validation, test = data.validation[side], data.test[side]
   best, found = (-1.0, 0.0), None
   for components, directions, w in _maps(data, side, method):
-    features = [np.asarray(x, np.float64)[:, :len(w)] @ w
-                for x in (data.x[side][known], validation.x, test.x)]
+    features = [vectors(x)[:, :len(w)] @ w
+                for x in (vectors(data.x[side])[known], validation.x, test.x)]
     for ridge, (chosen, judged) in zip(RIDGES, _ridge(features, data.y[known], data)):
       correct = _correct(chosen, validation.y, data)
       target = _target(validation.y, data)
@@ -102,7 +109,7 @@ def _side(data: Prepared, side: int, method: str, known: np.ndarray) -> Judged:
 def _maps(data: Prepared, side: int, method: str) -> Iterator[tuple[int, int, np.ndarray]]:
   """Candidates: components kept, directions, and the map [components, features]."""
   both = data.present[0] & data.present[1]
-  x, other = (np.asarray(data.x[s][both], np.float64) for s in (side, 1 - side))
+  x, other = (vectors(data.x[s])[both] for s in (side, 1 - side))
   for kept in dict.fromkeys(min(k or x.shape[1], x.shape[1]) for k in COMPONENTS):
     if method == 'pca':
       yield kept, kept, np.eye(kept)
