@@ -1,10 +1,13 @@
 """The batch that a contrastive loss is of: spread over devices, filled up at its end."""
 
+import functools
+
 from jax import lax
 import jax.numpy as jnp
 
 from mmalign_jax.types import Array
 
+dot = functools.partial(jnp.dot, precision='highest')  # float32 on accelerators, too
 ABSENT = -1e30  # a logit that is not there; finite, since a device may have no other
 
 

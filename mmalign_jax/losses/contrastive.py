@@ -7,7 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.losses.batch import ABSENT, gather, own_columns, where_valid
+from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_valid
 from mmalign_jax.types import Array, Numeric
 
 
@@ -39,9 +39,9 @@ def info_nce(z1: Array, z2: Array, *, temperature: Numeric,
   chex.assert_rank([z1, z2], 2)
   chex.assert_equal_shape([z1, z2])
   scaled = z2 / temperature  # K values a row, where dividing the logits would touch B
-  logits = jnp.dot(z1, gather(scaled, axis_name).T, precision='highest')
-  others = logits if axis_name is None else jnp.dot(
-      gather(z1, axis_name), scaled.T, precision='highest')  # [N, B]
+  logits = dot(z1, gather(scaled, axis_name).T)
+  others = logits if axis_name is None else dot(
+      gather(z1, axis_name), scaled.T)  # [N, B]
   if valid is not None:
     real = gather(valid, axis_name)
     logits = jnp.where(real[None], logits, ABSENT)
@@ -80,7 +80,7 @@ def sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
   chex.assert_rank([z1, z2], 2)
   chex.assert_equal_shape([z1, z2])
   others = gather(z2 / temperature, axis_name)
-  logits = jnp.dot(z1, others.T, precision='highest') + bias
+  logits = dot(z1, others.T) + bias
   partner = own_columns(len(z1), axis_name)[:, None] == jnp.arange(len(others))[None]
   signed = jnp.where(partner, -logits, logits)
   if valid is not None:
@@ -147,8 +147,8 @@ def _without_partner(z1: Array, z2: Array, temperature: Numeric, axis_name: str 
   chex.assert_rank([z1, z2], 2)
   chex.assert_equal_shape([z1, z2])
   scaled = z2 / temperature
-  rows = jnp.dot(z1, gather(scaled, axis_name).T, precision='highest')
-  columns = jnp.dot(gather(z1, axis_name), scaled.T, precision='highest')
+  rows = dot(z1, gather(scaled, axis_name).T)
+  columns = dot(gather(z1, axis_name), scaled.T)
   n = rows.shape[1]
   other = own_columns(len(z1), axis_name)[:, None] != jnp.arange(n)[None]
   if valid is not None:

@@ -7,6 +7,7 @@ samples of all devices.
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax.losses.batch import dot
 from mmalign_jax.losses.moments import every
 from mmalign_jax.types import Array
 
@@ -31,7 +32,7 @@ def cka(a: Array, b: Array, *, axis_name: str | None = None, valid: Array | None
   grams = []
   for z in (a, b):
     z = real * (z - jnp.sum(real * z, axis=0, keepdims=True) / n)
-    grams.append(_dot(z, z.T))
+    grams.append(dot(z, z.T))
   k, m = grams
   across, one, two = (unbiased_hsic(k_, m_, real, n) for k_, m_ in ((k, m), (k, k), (m, m)))
   some = (one > 0) & (two > 0)
@@ -60,7 +61,7 @@ def hsic(a: Array, b: Array, *, bandwidth: float = 1.0, axis_name: str | None = 
   grams = []
   for z in (a, b):
     squares = jnp.sum(jnp.square(z), axis=1)
-    distance = squares[:, None] + squares[None] - 2 * _dot(z, z.T)
+    distance = squares[:, None] + squares[None] - 2 * dot(z, z.T)
     grams.append(jnp.exp(-jnp.maximum(distance, 0) / (2 * bandwidth**2)))
   return -unbiased_hsic(grams[0], grams[1], real, n)
 
@@ -74,7 +75,3 @@ def unbiased_hsic(one: Array, two: Array, real: Array, n: Array) -> Array:
            + jnp.sum(of_one) * jnp.sum(of_two) / jnp.maximum((n - 1) * (n - 2), 1)
            - 2 * jnp.sum(of_one * of_two) / jnp.maximum(n - 2, 1))
   return jnp.where(n >= 4, total / jnp.maximum(n * (n - 3), 1), 0)
-
-
-def _dot(a: Array, b: Array) -> Array:
-  return jnp.dot(a, b, precision='highest')

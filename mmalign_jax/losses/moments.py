@@ -8,7 +8,7 @@ the samples of all devices, which every device computes.
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.losses.batch import gather
+from mmalign_jax.losses.batch import dot, gather
 from mmalign_jax.types import Array
 
 EPS = 1e-4  # of a variance, where its root is taken (Bardes et al. 2022)
@@ -41,7 +41,7 @@ def vicreg(a: Array, b: Array, *, invariance: float = 25.0, variance: float = 25
   spread = covariances = jnp.zeros(())
   for z in (a, b):
     centred = real * (z - jnp.sum(real * z, axis=0, keepdims=True) / n)
-    c = _product(centred, centred) / jnp.maximum(n - 1, 1)
+    c = dot(centred.T, centred) / jnp.maximum(n - 1, 1)
     squares = jnp.diag(c)
     spread += jnp.mean(jax.nn.relu(1 - jnp.sqrt(squares + EPS))) / 2
     covariances += (jnp.sum(jnp.square(c)) - jnp.sum(jnp.square(squares))) / len(c)
@@ -67,7 +67,7 @@ def barlow_twins(a: Array, b: Array, *, off_diagonal: float = 0.005, axis_name: 
     (0.0, 2.01)
   """
   a, b, real, n = every(a, b, axis_name, valid)
-  c = _product(*(standardised(z, real, n) for z in (a, b))) / n
+  c = dot(standardised(a, real, n).T, standardised(b, real, n)) / n
   own = jnp.diag(c)
   return jnp.sum(jnp.square(1 - own)) + off_diagonal * (
       jnp.sum(jnp.square(c)) - jnp.sum(jnp.square(own)))
@@ -99,7 +99,7 @@ def soft_cca(a: Array, b: Array, *, decorrelation: float = 0.1, axis_name: str |
   width = a.shape[1]
   mixed = jnp.zeros(())
   for z in (a, b):
-    c = jnp.abs(_product(z, z) / n)
+    c = jnp.abs(dot(z.T, z) / n)
     mixed += (jnp.sum(c) - jnp.sum(jnp.diag(c))) / max(width * (width - 1), 1)
   return jnp.sum(jnp.square(a - b)) / (2 * n * width) + decorrelation * mixed
 
@@ -128,15 +128,15 @@ def correlation(a: Array, b: Array, *, shrinkage: float = 0.1, axis_name: str | 
   """
   a, b, real, n = every(a, b, axis_name, valid)
   a, b = (real * (z - jnp.sum(real * z, axis=0, keepdims=True) / n) for z in (a, b))
-  across = _product(a, b) / n
+  across = dot(a.T, b) / n
   inverses = []
   for z in (a, b):
-    c = _product(z, z) / n
+    c = dot(z.T, z) / n
     middle = jnp.trace(c) / len(c)
     middle = jnp.where(middle > 0, middle, 1)
     c = (1 - shrinkage) * c + shrinkage * middle * jnp.eye(len(c))
     inverses.append(inverse(c))
-  squares = jnp.sum(_dot(inverses[0], across) * _dot(across, inverses[1]))
+  squares = jnp.sum(dot(inverses[0], across) * dot(across, inverses[1]))
   return 1 - squares / a.shape[1]
 
 
@@ -160,15 +160,6 @@ def standardised(z: Array, real: Array, n: Array) -> Array:
   return jnp.where(square > 0, centred * jax.lax.rsqrt(jnp.where(square > 0, square, 1) + 1e-12), 0)
 
 
-def _product(a: Array, b: Array) -> Array:
-  """a^T b [K, K]."""
-  return _dot(a.T, b)
-
-
-def _dot(a: Array, b: Array) -> Array:
-  return jnp.dot(a, b, precision='highest')
-
-
 _ITERATIONS = 24  # halve the distance of every eigenvalue from 1 until it is small, then square it
 
 
@@ -176,13 +167,13 @@ _ITERATIONS = 24  # halve the distance of every eigenvalue from 1 until it is sm
 def inverse(a: Array) -> Array:
   """a^-1 of a positive definite a [K, K], to float32 where its condition number is up to 10^5: the
   iteration x <- x (2 - a x) of Schulz (1933)."""
-  step = lambda _, x: _dot(x, 2 * jnp.eye(len(a), dtype=a.dtype) - _dot(a, x))
+  step = lambda _, x: dot(x, 2 * jnp.eye(len(a), dtype=a.dtype) - dot(a, x))
   return jax.lax.fori_loop(0, _ITERATIONS, step, jnp.eye(len(a), dtype=a.dtype) / jnp.trace(a))
 
 
 @inverse.defjvp
 def _inverse_jvp(primals, tangents):
   x = inverse(*primals)
-  return x, -_dot(_dot(x, tangents[0]), x)
+  return x, -dot(dot(x, tangents[0]), x)
 
 

@@ -5,7 +5,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.losses.batch import ABSENT, gather, own_columns, where_valid
+from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_valid
 from mmalign_jax.losses.contrastive import info_nce
 from mmalign_jax.losses.moments import every, standardised
 from mmalign_jax.types import Array, Numeric, Outputs
@@ -105,7 +105,7 @@ def gap_aware(z1: Array, z2: Array, *, uniformity: float = 1.0, sharpness: float
   c = 0.5 * (z1 + z2)
   all_c = gather(c, axis_name)
   squares, all_squares = (jnp.sum(jnp.square(v), axis=1) for v in (c, all_c))
-  distance = squares[:, None] + all_squares[None] - 2 * jnp.dot(c, all_c.T, precision='highest')
+  distance = squares[:, None] + all_squares[None] - 2 * dot(c, all_c.T)
   itself = own_columns(len(c), axis_name)[:, None] == jnp.arange(len(all_c))[None]
   real = jnp.ones(len(all_c), bool) if valid is None else gather(valid, axis_name)
   others = real[None] & ~itself
@@ -149,5 +149,5 @@ def shared_own(a: Array, b: Array, *, temperature: Numeric, orthogonality: float
   mixed = jnp.zeros(())
   for z in (all_a, all_b):
     z = standardised(z, real, n)
-    mixed += jnp.mean(jnp.square(jnp.dot(z[:, :half].T, z[:, half:], precision='highest') / n))
+    mixed += jnp.mean(jnp.square(dot(z[:, :half].T, z[:, half:]) / n))
   return where_valid(valid, values + orthogonality * mixed)

@@ -13,7 +13,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
-from mmalign_jax.losses.batch import ABSENT, gather, own_columns, where_valid
+from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_valid
 from mmalign_jax.types import Array, Numeric
 
 BLOCK_SIZE = 256
@@ -136,9 +136,6 @@ def _varying(x: Numeric, like: Array) -> Array:
   return jnp.where(like[0, 0] == 0, x, x)
 
 
-_dot = functools.partial(jnp.dot, precision='highest')
-
-
 def _gradients(stripe_gradient, a: Array, b: Array, of_rows: tuple,
                block_size: int) -> tuple[Array, Array, Array]:
   """Gradients to a [M, K], to b [N, K], and to a constant [] added to all of the logits a b^T.
@@ -148,8 +145,8 @@ def _gradients(stripe_gradient, a: Array, b: Array, of_rows: tuple,
   def step(carry, stripe):
     to_b, to_all = carry
     rows, *rest = stripe
-    to_logits = stripe_gradient(_dot(rows, b.T), *rest)
-    return (to_b + _dot(to_logits.T, rows), to_all + jnp.sum(to_logits)), _dot(to_logits, b)
+    to_logits = stripe_gradient(dot(rows, b.T), *rest)
+    return (to_b + dot(to_logits.T, rows), to_all + jnp.sum(to_logits)), dot(to_logits, b)
 
   stripes = tuple(_stripes(x, block_size) for x in (a, *of_rows))
   start = _varying(jnp.zeros(b.shape), a), _varying(0, a)
@@ -206,7 +203,7 @@ def _exp_sums_plain(a: Array, b: Array, real_a: Array, real_b: Array | None,
   """
   def step(columns, stripe):
     rows, real = stripe
-    logits = _present(_dot(rows, b.T), None, real_b)
+    logits = _present(dot(rows, b.T), None, real_b)
     return _add(columns, _sum_exp(_present(logits, real, None), 0)), _sum_exp(logits, 1)
 
   stripes = _stripes(a, block_size), _stripes(real_a, block_size)
@@ -259,7 +256,7 @@ def _pair_sums(a: Array, b: Array, bias: Array, own: Array,
   """
   def step(nothing, stripe):
     rows, own = stripe
-    logits = _against(_dot(rows, b.T) + bias, own)
+    logits = _against(dot(rows, b.T) + bias, own)
     return nothing, jnp.sum(jax.nn.softplus(_present(logits, None, real_b)), axis=1)
 
   _, sums = lax.scan(step, None, (_stripes(a, block_size), _stripes(own, block_size)))

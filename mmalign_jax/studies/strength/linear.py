@@ -81,12 +81,13 @@ def vectors(view: View) -> np.ndarray:
 
 def _root(z: np.ndarray) -> np.ndarray:
   """W [C, C], z W of about identity covariance."""
-  values, vectors = np.linalg.eigh(z.T @ z / len(z))
-  return vectors / np.sqrt(values + _SHRUNK * values[-1])[None]
+  values, axes = np.linalg.eigh(z.T @ z / len(z))
+  return axes / np.sqrt(values + _SHRUNK * values[-1])[None]
 
 
 def _side(data: Prepared, side: int, method: str, known: np.ndarray) -> Judged:
-  """The candidate with the highest accuracy on validation rows; of equals, of the lowest error."""
+  """Of all maps and ridges, fitted to the rows known [L]: the one with the highest accuracy on
+  validation rows; of equals, of the lowest error."""
   known = known[data.present[side][known]]
   validation, test = data.validation[side], data.test[side]
   best, found = (-1.0, 0.0), None
