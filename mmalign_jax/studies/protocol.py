@@ -40,18 +40,18 @@ class Study(Protocol):
     ...
 
   def run(self, plan: Any, workdir: str | os.PathLike, /, *_: Any,
-          **options: Any) -> 'xr.Dataset | None':
+          **options: Any) -> 'xr.Dataset | Mapping[str, xr.Dataset] | None':
     """Does what `workdir` does not hold yet and writes workdir/results.zarr.
 
     Args:
       options: shard=(1, 1) and progress=True, of every study; where data lie, if it asks.
 
     Returns:
-      the data set, or None where other shards have work to do.
+      the data set, or several by name, or None where other shards have work to do.
     """
     ...
 
-  def answer(self, plan: Any, dataset: 'xr.Dataset', folder: pathlib.Path, *,
+  def answer(self, plan: Any, dataset: Any, folder: pathlib.Path, *,
              figures: bool) -> str:
     """Writes summary.json and, if asked, figures/ and report.html, into `folder`; the answer as
     text."""

@@ -8,12 +8,14 @@ from typing import Any
 from mmalign_jax.runs import shards
 from mmalign_jax.runs.damage import note
 from mmalign_jax.studies.emergence import study as emergence
+from mmalign_jax.studies.objectives import study as objectives
 from mmalign_jax.studies.protocol import Plan, Sharded, Study
 from mmalign_jax.studies.strength import study as strength
 from mmalign_jax.studies.train import study as train
 from mmalign_jax.types import lookup
 
-STUDIES: dict[str, Study] = {'strength': strength, 'emergence': emergence, 'train': train}
+STUDIES: dict[str, Study] = {
+    'strength': strength, 'emergence': emergence, 'train': train, 'objectives': objectives}
 
 
 def study_of(settings: Mapping[str, Any], launcher: str = '') -> Study:

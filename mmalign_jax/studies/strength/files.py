@@ -14,7 +14,9 @@ from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.data.sources import ArrayTables
 from mmalign_jax.types import PyTree
 
+Loaded = views.PairedData | Prepared
 _LOADERS = {'paired': views.load_paired, 'pairs': loading.load_pairs}
+GENERATORS = tuple(_LOADERS)  # whose data are files
 BUDGETS = (3, 10, 30)  # labels a class, where nothing is said
 
 
@@ -38,7 +40,7 @@ def unread(generator: str) -> dict[str, str]:
           for name in DEFAULTS if name not in own}
 
 
-def load(settings: Mapping[str, Any]) -> views.PairedData | Prepared:
+def load(settings: Mapping[str, Any]) -> Loaded:
   """The data that the settings name."""
   if not settings['data']:
     raise ValueError("data='' names no file: give data=PATH (or data=digits)")
@@ -48,7 +50,7 @@ def load(settings: Mapping[str, Any]) -> views.PairedData | Prepared:
   return loader(task=task, **{name: settings[name] for name in _defaults_of(loader)})
 
 
-def decided(settings: Mapping[str, Any], loaded: views.PairedData | Prepared) -> dict[str, Any]:
+def decided(settings: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:
   """Settings that the data decide: the task, how many samples, as many test pairs as there are."""
   found = _of_pairs(settings, loaded) if isinstance(loaded, Prepared) else _of_paired(
       settings, loaded)
@@ -104,7 +106,7 @@ def per_class(loaded: Prepared) -> tuple[np.ndarray, list[str]]:
           [f' of class {name!r}' for name in loaded.classes])
 
 
-def notes(settings: Mapping[str, Any], loaded: views.PairedData | Prepared) -> tuple[str, ...]:
+def notes(settings: Mapping[str, Any], loaded: Loaded) -> tuple[str, ...]:
   """What was assumed of the data, and what of the settings comes to nothing with them."""
   said = loaded.notes
   if isinstance(loaded, Prepared) and settings['n_labelled'] == (0,) and loaded.labelled.all() and (
@@ -114,7 +116,7 @@ def notes(settings: Mapping[str, Any], loaded: views.PairedData | Prepared) -> t
   return said
 
 
-def tables(loaded: views.PairedData | Prepared) -> PyTree:
+def tables(loaded: Loaded) -> PyTree:
   """The constants of a sweep."""
   if isinstance(loaded, Prepared):
     return prepared.tables(loaded)

@@ -96,6 +96,13 @@ def cross_fit(accuracy: np.ndarray, seeds: np.ndarray, folds: np.ndarray):
   return tuple(np.concatenate(values) for values in zip(*made))
 
 
+def cross_fitted(accuracy: np.ndarray) -> np.ndarray:
+  """Gain [S, F] of every seed and fold at the strength that the others choose, of accuracy
+  [L, S, F], lowest strength first."""
+  n_seeds, n_folds = accuracy.shape[1:]
+  return _judged(accuracy, np.ones((1, n_seeds)), np.ones((1, n_folds)))[0][0]
+
+
 def _judged(accuracy: np.ndarray, w: np.ndarray, v: np.ndarray):
   """Gain and drop [b, S, F] of every seed and fold at the strength that the others choose, under
   counts w [b, S] and v [b, F], and the index of the strength that all choose [b]."""

@@ -125,12 +125,14 @@ def rules(source: Source | None = None) -> dict[str, Rule]:
           **RULES_OF_RUN}
 
 
-def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> Study:
+def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = (),
+                  loaded: files.Loaded | None = None) -> Study:
   """Builds a study, reading its data where they come from a file.
 
   Args:
     given: by name.
     preset: names in it that nobody chose for this study (see `settings.refuse_unread`).
+    loaded: the data that the settings name (`files.load`), where they have been read already.
 
   Raises:
     ValueError: an unknown setting (lists the known ones), a value out of range or without effect,
@@ -146,12 +148,12 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   n_sides = _count(settings, source)
   reads.check_strengths(settings, n_sides, given.keys() - {*preset})
   read = refuse_unread(settings, given, defaults(), unread(settings, source, n_sides), preset)
-  tuned, loaded = _tuned(settings, source), None
+  tuned = _tuned(settings, source)
   if source.tables is None:
     most = max((*settings['n_train'], settings['batch_size']))
     checks.check(*_built(  # all but n_train, before anything is read
         settings | {'n_train': (most,)}, {k: v for k, v in axes.items() if k != 'n_train'}, most))
-    loaded = files.load(settings)
+    loaded = loaded or files.load(settings)
     settings |= files.decided(settings, loaded)
     read |= {name: settings[name] for name in ('task', 'n_align', *(
         name for name in ('n_train', 'n_labelled') if name in source.settings))}

@@ -102,6 +102,14 @@ def gains(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> list[dict[str
   return found
 
 
+def part(study: Study, axes: dict[str, tuple], choices: Choices | None = None,
+         **changes: Any) -> Study:
+  """The same over other axes, with settings chosen for a budget where there are; changes: fields
+  of `Study`."""
+  return dataclasses.replace(study, axes=axes, tuned={}, **changes,
+                             hypers=_hypers(axes, _fixed(study), choices or {}))
+
+
 # -- parts of a study ------------------------------------------------------------------------------
 
 
@@ -114,9 +122,8 @@ def _part(study: Study, stage: str, axes: dict[str, tuple], choices: Choices) ->
   """The trainings of one stage, a study of their own."""
   unaligned = all(choice['lam'] == 0 for choice in choices.values())
   plain = {str(b): dict(choice) for b, choice in choices.items()}
-  return dataclasses.replace(
-      study, name=f'{study.name}: {stage}', axes=axes, tuned={}, notes=(),
-      hypers=_hypers(axes, _fixed(study), choices),
+  return part(
+      study, axes, choices, name=f'{study.name}: {stage}', notes=(),
       spec=_unaligned(study.spec) if unaligned else study.spec,
       settings=study.settings | {'stage': stage, 'choices': plain})
 

@@ -180,9 +180,18 @@ def _in_annotated(form: str):
     specs = valid.FORMATS[form].write(folder, arrays)
     with h5py.File(folder / f'd.{form}', 'r+') as file:
       for _ in range(r.choice((1, 1, 2))):
-        _wrong(file if form == 'h5ad' or r.random() < 0.2 else file['mod/a'], arrays, r, evil)
+        _wrong(file if form == 'h5ad' or r.random() < 0.2 else _first_of(file), arrays, r, evil)
     return specs
   return write
+
+
+def _first_of(file: h5py.File):
+  """The first modality, or the whole where the change before took it away."""
+  try:
+    found = file['mod/a']
+  except (KeyError, OSError):  # a link to nowhere
+    return file
+  return found if isinstance(found, h5py.Group) else file
 
 
 def _wrong(at, arrays: Arrays, r: random.Random, evil: Harm) -> None:

@@ -1,0 +1,274 @@
+"""What the comparison answers: the best of each objective, who wins where, and what each erases."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+from scipy import special
+import xarray as xr
+
+from mmalign_jax.reports import document
+from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
+from mmalign_jax.reports.statistics import LEVEL, over_seeds_and_folds
+from mmalign_jax.reports.text import bracket, write_json
+from mmalign_jax.studies.objectives import beside
+from mmalign_jax.studies.objectives.run import SET
+from mmalign_jax.studies.strength import report as strength
+from mmalign_jax.studies.strength.curves import Curve, curves
+from mmalign_jax.studies.strength.optimum import cross_fitted, optimum
+
+OBJECTIVE = 'objective'
+_READING = (
+    'gain: test accuracy at the best strength minus that at strength 0, in points; every seed (and '
+    'part of the test set) is judged at the strength that the others choose. The first interval is '
+    'of 95 % for one objective; the second holds for all objectives at once (Bonferroni, by '
+    'Student\'s t). best of all: objective and strength together are what the other seeds choose, '
+    'so that its interval pays for choosing among objectives. CKA: debiased, of unseen pairs, at '
+    'the best strength. Settings, where they are tuned, are those that are best at strength 0.')
+_BESIDE = (
+    'PCA, CCA, PLS: a ridge on principal components, or on canonical directions, or on directions '
+    'of largest covariance, of all pairs; same labels, splits and validation rows. Gains of the '
+    'last two are over the first.')
+_ERASED = (
+    'change of the balanced accuracy (points, 95 % t interval over seeds) with which a linear '
+    'probe of the last hidden layer reads the bits of a factor, at the highest strength against '
+    '0.')
+PICTURES = {
+    'gain': 'Gain of every objective, in points, by setting and encoder; a star where the interval '
+            'for all objectives at once excludes 0.',
+    'similarity': 'Accuracy against debiased CKA of unseen pairs, a line per objective through its '
+                  'strengths.',
+    'erased': 'Change of what a probe reads of each factor, in points, at the highest strength.',
+    'linear': 'Gain of every objective against that of a linear method on the same splits, in '
+              'points.'}
+
+
+def summarise(found: Mapping[str, xr.Dataset], *, resamples: int) -> list[dict[str, Any]]:
+  """An entry for every set, setting, objective and encoder, as of a study of strength, and: `set`,
+  `cka` at the best strength, `gain_interval_of_all` for all objectives at once, `linear`."""
+  entries = []
+  for label, dataset in found.items():
+    for entry in strength.summarise(dataset, resamples=resamples):
+      point = {name: entry[name] for name in settings(dataset)} | {OBJECTIVE: entry[OBJECTIVE]}
+      entry['gain_interval_of_all'] = of_all(
+          entry['gain'], entry['gain_interval'], entry['seeds'], dataset.sizes[OBJECTIVE])
+      entry['cka'] = _cka(dataset, point, entry)
+      entry['linear'] = beside.gains(dataset, entry, entry['encoder'])
+      entries.append(({SET: label} if label else {}) | entry)
+  return entries
+
+
+def settings(dataset: xr.Dataset) -> list[str]:
+  """Dimensions that are neither objective, strength, seed nor encoder."""
+  return [name for name in map(str, dataset['accuracy_1'].dims)
+          if name not in (OBJECTIVE, 'lam', 'seed')]
+
+
+def of_all(gain: float | None, ends: Sequence[float] | None, n_seeds: int,
+           n_objectives: int) -> list[float] | None:
+  """A 95 % interval widened to hold for all objectives at once."""
+  if gain is None or ends is None:
+    return None
+  tail = (1 - LEVEL) / 2
+  wider = float(np.divide(*special.stdtrit(n_seeds - 1, [1 - tail / n_objectives, 1 - tail])))
+  return [gain + wider * (end - gain) for end in ends]
+
+
+def _cka(dataset: xr.Dataset, point: Mapping[str, Any], entry: Mapping[str, Any]) -> float | None:
+  if entry['best_lam'] is None or 'cka' not in dataset:
+    return None
+  value = float(dataset['cka'].sel(point).sel(lam=entry['best_lam']).mean())
+  return value if np.isfinite(value) else None
+
+
+def winners(found: Mapping[str, xr.Dataset], *, resamples: int) -> list[dict[str, Any]]:
+  """Of every set, setting and encoder: the objective and strength of the highest accuracy, and what
+  choosing both gains, cross-fitted; beside every linear method, where there are any."""
+  entries = []
+  for label, dataset in found.items():
+    for setting, group in _groups(dataset):
+      names, accuracy = _candidates(group)
+      best = optimum(np.arange(len(accuracy), dtype=float), accuracy, n_boot=resamples)
+      if best.best_lam is None:
+        continue
+      objective, lam = names[int(best.best_lam)]
+      entry = ({SET: label} if label else {}) | setting | {
+          'encoder': group[0].encoder, 'objective': objective, 'best_lam': lam,
+          'accuracy_at_lowest': float(accuracy[0].mean()), 'gain': best.gain,
+          'gain_interval': best.gain_interval}
+      entry['over'] = _over(accuracy, beside.accuracies(dataset, setting, group[0].encoder))
+      entries.append(entry)
+  return entries
+
+
+def _groups(dataset: xr.Dataset) -> Iterator[tuple[dict[str, Any], list[Curve]]]:
+  """Curves of all objectives, by setting and encoder."""
+  groups: dict[tuple, list[Curve]] = {}
+  for curve in curves(dataset):
+    rest = {name: value for name, value in curve.setting.items() if name != OBJECTIVE}
+    groups.setdefault((*rest.items(), curve.encoder), []).append(curve)
+  for key, group in groups.items():
+    yield dict(key[:-1]), group
+
+
+def _candidates(group: Sequence[Curve]) -> tuple[list[tuple[str, float]], np.ndarray]:
+  """(objective, strength) and accuracy [1 + ..., S, F] of all, strength 0 first and once."""
+  names = [('-', 0.0)] + [(str(curve.setting[OBJECTIVE]), float(lam))
+                          for curve in group for lam in curve.lam[1:]]
+  return names, np.concatenate([group[0].accuracy[:1], *(curve.accuracy[1:] for curve in group)])
+
+
+def _over(accuracy: np.ndarray, linear: Mapping[str, np.ndarray]) -> dict[str, dict[str, Any]]:
+  """What the cross-fitted winner has more than a linear method on the same seeds and folds."""
+  found = {}
+  if not np.isfinite(accuracy).all() or accuracy.shape[1] < 2:
+    return found
+  mine = accuracy[0] + cross_fitted(accuracy)
+  for method, values in linear.items():
+    if values.shape == mine.shape:
+      more = mine - values
+      half = over_seeds_and_folds(more)
+      found[method] = {'gain': float(more.mean()),
+                       'gain_interval': [float(more.mean() - half), float(more.mean() + half)]}
+  return found
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def best_table(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
+  """The best of each objective."""
+  linear = any(entry['linear'] for entry in entries)
+  head = [*names, 'encoder', 'objective', 'at 0', 'best lam', 'gain', '95 %', 'all at once', 'CKA',
+          *(['CCA', 'PLS'] if linear else [])]
+  rows = [[*_points_of(entry, names), str(entry['encoder']), entry[OBJECTIVE],
+           _percent(entry['accuracy_at_lowest']), _plain(entry['best_lam']),
+           _points(entry['gain']), bracket(entry['gain_interval'], '+.1f', 100),
+           bracket(entry['gain_interval_of_all'], '+.1f', 100),
+           '-' if entry['cka'] is None else f'{entry["cka"]:.2f}',
+           *((_points(entry['linear'].get(method, {}).get('gain')) for method in beside.MAPS)
+             if linear else ())] for entry in entries]
+  return Table(head, rows, (*range(len(names)), len(names) + 1))
+
+
+def winner_table(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
+  """Who wins where."""
+  linear = any(entry['over'] for entry in entries)
+  head = [*names, 'encoder', 'at 0', 'best of all', 'lam', 'gain', '95 %',
+          *([f'over {method.upper()}' for method in beside.linear.METHODS] if linear else [])]
+  rows = [[*_points_of(entry, names), str(entry['encoder']), _percent(entry['accuracy_at_lowest']),
+           entry['objective'], _plain(entry['best_lam']), _points(entry['gain']),
+           bracket(entry['gain_interval'], '+.1f', 100),
+           *((_with_interval(entry['over'].get(method)) for method in beside.linear.METHODS)
+             if linear else ())] for entry in entries]
+  return Table(head, rows, (*range(len(names)), len(names) + 2))
+
+
+def erased_table(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
+  """Change of every factor in the last hidden layer, by objective."""
+  factors = list(dict.fromkeys(row['factor'] for entry in entries for row in last(entry)))
+  rows = []
+  for entry in entries:
+    found = {row['factor']: row for row in last(entry)}
+    rows.append([*_points_of(entry, names), str(entry['encoder']), entry[OBJECTIVE],
+                 *(_change(found.get(factor)) for factor in factors)])
+  return Table([*names, 'encoder', 'objective', *factors], rows,
+               (*range(len(names)), len(names) + 1))
+
+
+def last(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+  """Rows of the last hidden layer; none without probes."""
+  rows = entry.get('retention', [])
+  layers = [row['layer'] for row in rows if row['layer'] != 'z']
+  return [row for row in rows if row['layer'] == layers[-1]] if layers else []
+
+
+def prediction_table(found: Sequence[beside.Prediction]) -> Table:
+  """Linear gains against learnt ones."""
+  rows = [[one.objective, one.method.upper(), str(len(one.x)),
+           *(cell for kind in ('pearson', 'spearman') for cell in (
+               f'{one.correlation[kind]:+.2f}', bracket(one.interval[kind]))),
+           f'{100 * one.same_sign:.0f} %'] for one in found]
+  return Table(['objective', 'linear', 'points', 'Pearson', '95 %', 'Spearman', '95 %',
+                'same sign'], rows, (0, 1))
+
+
+def _change(row: Mapping[str, Any] | None) -> str:
+  if row is None or row['change'][-1] is None:
+    return '-'
+  half = row['change_half_width'][-1]
+  return f'{100 * row["change"][-1]:+.1f}' + ('' if half is None else f' ± {100 * half:.1f}')
+
+
+def _with_interval(of: Mapping[str, Any] | None) -> str:
+  return '-' if of is None else (
+      f'{100 * of["gain"]:+.1f} {bracket(of["gain_interval"], "+.1f", 100)}')
+
+
+def _points_of(entry: Mapping[str, Any], names: Sequence[str]) -> list[str]:
+  return [_plain(entry.get(name)) for name in names]
+
+
+def _plain(value: Any) -> str:
+  return '-' if value is None else f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+def _percent(value: float | None) -> str:
+  return '-' if value is None else f'{100 * value:.1f} %'
+
+
+def _points(value: float | None) -> str:
+  return '-' if value is None else f'{100 * value:+.1f}'
+
+
+# -- the whole -------------------------------------------------------------------------------------
+
+
+def write(found: Mapping[str, xr.Dataset], folder: pathlib.Path, *, resamples: int,
+          figures: bool) -> str:
+  """Writes summary.json, winners.json and, with figures, figures/ and report.html into `folder`;
+  the answer as text."""
+  entries = summarise(found, resamples=resamples)
+  best = winners(found, resamples=resamples)
+  write_json(folder / 'summary.json', entries)
+  write_json(folder / 'winners.json', best)
+  told = beside.predictions(entries)
+  pictures = []
+  if figures:
+    from mmalign_jax.studies.objectives.figures import draw_all  # Matplotlib is slow to import
+    pictures = draw_all(found, entries, told, folder / 'figures')
+  made = as_document(found, entries, best, told, pictures)
+  if figures:
+    document.write(folder / 'report.html', made)
+  return document.text(made)
+
+
+def as_document(found: Mapping[str, xr.Dataset], entries: list[dict[str, Any]],
+                best: list[dict[str, Any]], told: Sequence[beside.Prediction],
+                pictures: Sequence[pathlib.Path]) -> Document:
+  """The report."""
+  names = shown(found)
+  first = next(iter(found.values()))
+  diverged = sum(int(dataset['diverged'].sum()) for dataset in found.values())
+  erased = [entry for entry in entries if last(entry)]
+  return Document(f'Which objective, how strongly: {first.attrs["name"]}', [
+      Section('Who wins where', [winner_table(best, names)]),
+      Section('The best of each objective', [best_table(entries, names), Words(_READING), *(
+          [Words(f'{diverged} trainings diverged')] if diverged else [])]),
+      *([Section('What each erases', [erased_table(erased, names), Words(_ERASED)])]
+        if erased else []),
+      *([Section('Does a linear method tell?', [prediction_table(told), Words(_BESIDE)])]
+        if told else []),
+      *([Section('Pictures', [Picture(path, PICTURES[path.stem]) for path in pictures])]
+        if pictures else []),
+      document.settings(json.loads(first.attrs.get('configuration', '{}'))),
+      document.settings(json.loads(first.attrs.get('versions', '{}')), 'Versions')])
+
+
+def shown(found: Mapping[str, xr.Dataset]) -> list[str]:
+  """Names of what varies: the set, and dimensions of more than one value in any of them."""
+  names = dict.fromkeys(name for dataset in found.values() for name in settings(dataset)
+                        if dataset.sizes[name] > 1)
+  return [*([SET] if len(found) > 1 else []), *names]

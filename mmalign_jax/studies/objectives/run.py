@@ -1,0 +1,124 @@
+"""Runs every objective in a folder of its own; what is finished stays, and the same call goes on.
+
+DIR/[SET/]unaligned holds strength 0, which all share; DIR/[SET/]tuning the choice of settings for
+it, where they are tuned: every objective is judged with the settings that are best without it.
+"""
+
+import json
+import os
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from mmalign_jax.reports.text import write_json
+from mmalign_jax.runs import folder
+from mmalign_jax.runs.dataset import write_dataset
+from mmalign_jax.studies.objectives import beside
+from mmalign_jax.studies.objectives.plan import Case, Plan
+from mmalign_jax.studies.strength import run as strength, tuning
+
+if TYPE_CHECKING:  # slow to import
+  import xarray as xr
+
+SET = 'set'  # attribute of a data set: what its case is called
+
+
+def run(plan: Plan, workdir: str | os.PathLike, *, shard: tuple[int, int] = (1, 1),
+        progress: bool = True) -> 'dict[str, xr.Dataset] | None':
+  """Trains what `workdir` does not hold yet and writes results.zarr, of every set in its folder.
+
+  Args:
+    plan: what to run. workdir, shard, progress: as of `strength.run.run_study`; shards share one
+      folder.
+
+  Returns:
+    {set: data set with the dimension `objective`}, or None where cells of other shards are missing.
+
+  Raises:
+    ValueError: a folder holds another configuration, or is in use. OSError: one line that says what
+      is safe.
+  """
+  found = {}
+  for label, case in plan.cases.items():
+    place = pathlib.Path(workdir) / label.replace(' ', '_')
+    made = _case(case, place, shard, progress)
+    if made is not None:
+      found[label] = made.assign_attrs({SET: label, 'name': plan.name})
+      write_dataset(found[label], place / 'results.zarr')
+  return found if len(found) == len(plan.cases) else None
+
+
+def _case(case: Case, place: pathlib.Path, shard: tuple[int, int],
+          progress: bool) -> 'xr.Dataset | None':
+  """All objectives on one data set."""
+  own = '' if shard[1] == 1 else f'_{shard[0]}_of_{shard[1]}'
+  choices: tuning.Choices = {}
+  if case.unaligned.tuned:
+    stage = tuning.baseline(case.unaligned)
+    dataset = strength.run_study(stage, place / f'tuning{own}', progress=progress)
+    assert dataset is not None  # of one shard it is whole
+    choices = tuning.choose(dataset, case.unaligned)
+  made = [strength.run_study(_chosen(study, choices), place / name, shard=shard, progress=progress)
+          for name, study in {'unaligned': case.unaligned, **case.parts}.items()]
+  whole = [one for one in made if one is not None]
+  if len(whole) < len(made):
+    return None
+  references = _references(case, place)
+  joined = _joined(whole[0], dict(zip(case.parts, whole[1:])))
+  return joined.assign_attrs({
+      'tuning': json.dumps(_rows(choices)), beside.LINEAR: json.dumps(references)})
+
+
+def _chosen(study: Any, choices: tuning.Choices) -> Any:
+  if not choices:
+    return study
+  plain = {str(budget): dict(choice) for budget, choice in choices.items()}
+  with_them = {budget: {k: v for k, v in choice.items() if k != 'validation'}
+               for budget, choice in choices.items()}
+  return tuning.part(study, study.axes, with_them,
+                     settings=study.settings | {'choices': plain})
+
+
+def _rows(choices: tuning.Choices) -> list[dict[str, float]]:
+  return [{tuning.BUDGET: budget, **choice} for budget, choice in choices.items()]
+
+
+def _joined(zero: 'xr.Dataset', others: 'dict[str, xr.Dataset]') -> 'xr.Dataset':
+  """Strength 0 before the strengths of every objective, with the dimension `objective`."""
+  import xarray as xr
+  made = []
+  for one in others.values():
+    whole = xr.concat([_like(zero, one), one], 'lam', data_vars='all', coords='minimal',
+                      compat='override', combine_attrs='override', join='override')
+    made.append(whole.assign_attrs(one.attrs))
+  joined = xr.concat(made, 'objective', data_vars='all', coords='minimal', compat='override',
+                     combine_attrs='override', join='override')
+  names = ('objective', list(others), {'long_name': 'objective', 'units': '1'})
+  first = next(iter(others.values()))
+  joined = joined.assign_coords(objective=names).transpose(
+      'objective', *map(str, first['accuracy_1'].dims), ...)
+  for name in first.dims:
+    joined[name].attrs |= first[name].attrs
+  return joined
+
+
+def _like(zero: 'xr.Dataset', one: 'xr.Dataset') -> 'xr.Dataset':
+  """Strength 0 over the dimensions of the others: guard and lam_mode say nothing there."""
+  more = {name: one[name] for name in one.dims if name not in zero.dims}
+  return zero.expand_dims({name: value.values for name, value in more.items()}) if more else zero
+
+
+def _references(case: Case, place: pathlib.Path) -> list[dict[str, Any]]:
+  """What linear algebra gives on the same splits, kept beside the rest."""
+  path = place / 'linear.json'
+  if case.loaded is None or not beside.possible(case.loaded):
+    return []
+  axes = case.unaligned.axes
+  asked = {'n_labelled': list(axes[tuning.BUDGET]), 'seed': list(axes['seed']),
+           'data': case.unaligned.settings['data_fingerprint']}
+  if path.exists():
+    held = folder.read_json(path)
+    if held['of'] == asked:
+      return held['references']
+  found = beside.references(case.loaded, axes[tuning.BUDGET], axes['seed'])
+  write_json(path, {'of': asked, 'references': found})
+  return found

@@ -1,0 +1,244 @@
+"""A comparison of objectives: equal to the studies of strength that it is made of, and honest about
+choosing among them."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+import xarray as xr
+
+from mmalign_jax.data import loading
+from mmalign_jax.reports.statistics import over_seeds_and_folds
+from mmalign_jax.studies.objectives import beside, report, run
+from mmalign_jax.studies.objectives.plan import defaults, from_settings, known
+from mmalign_jax.studies.registry import STUDIES
+from mmalign_jax.studies.strength import linear, plan as strength_plan, report as strength_report
+from mmalign_jax.studies.strength.optimum import optimum
+from mmalign_jax.studies.strength.run import run_study
+
+BITS = dict(redundancy=(0, 8), lam=(0.0, 0.5, 1.0), seed=(0, 1, 2, 3, 4), steps=4, depth=1, width=6,
+            batch_size=16, n_train=(32,), n_align=32, neighbors=3, resamples=50)
+DIGITS = dict(
+    generator='pairs', task='auto', sets=('digits', 'digits:right,left'), n_labelled=(3,),
+    lam=(0.0, 1.0), seed=(0, 1, 2, 3, 4), steps=4, depth=1, width=6, projection_width=4,
+    batch_size=32, n_align=64, resamples=50, tune_learning_rate=(5e-3, 1e-2), tune_seeds=2)
+TWO = ('cosine', 'info_nce')
+
+
+@pytest.fixture(scope='module')
+def bits(tmp_path_factory):
+  """(data set of two objectives, its folder)."""
+  folder = tmp_path_factory.mktemp('bits')
+  return run.run(from_settings(BITS | {'objectives': TWO}), folder, progress=False)[''], folder
+
+
+@pytest.fixture(scope='module')
+def digits(tmp_path_factory):
+  """({set: data set}, folder, plan)."""
+  folder = tmp_path_factory.mktemp('digits')
+  plan = from_settings(DIGITS | {'objectives': TWO})
+  return run.run(plan, folder, progress=False), folder, plan
+
+
+def test_it_is_the_study_of_strength_of_every_objective(bits, tmp_path):
+  found, _ = bits
+  assert found.sizes['objective'] == 2 and found['lam'].values.tolist() == [0.0, 0.5, 1.0]
+  for loss in TWO:
+    alone = run_study(strength_plan.from_settings(BITS | {'loss': loss}), tmp_path / loss,
+                      progress=False)
+    mine = found.sel(objective=loss)
+    for name in ('accuracy', 'cka', 'mutual_knn', 'ceiling', 'diverged'):
+      np.testing.assert_allclose(mine[name].transpose(*alone[name].dims), alone[name], atol=1e-6)
+    own = [{k: v for k, v in row.items() if k != 'objective'}
+           for row in strength_report.summarise(found, resamples=50) if row['objective'] == loss]
+    for row, other in zip(own, strength_report.summarise(alone, resamples=50), strict=True):
+      assert list(row) == list(other)
+      for name, value in other.items():
+        assert row[name] == (value if isinstance(value, str) else pytest.approx(value, abs=1e-5))
+
+
+def test_the_answer_names_a_winner_in_every_setting(bits, tmp_path):
+  found, _ = bits
+  said = report.write({'': found}, tmp_path, resamples=50, figures=True)
+  assert 'best of all' in said and 'info_nce' in said
+  entries, best = (json.loads((tmp_path / f'{name}.json').read_text())
+                   for name in ('summary', 'winners'))
+  assert len(entries) == 2 * 2 * 2 and len(best) == 2 * 2
+  assert {p.name for p in (tmp_path / 'figures').glob('*.png')} == {'gain.png', 'similarity.png'}
+  assert (tmp_path / 'report.html').stat().st_size > 10_000
+  for row in entries:
+    low, high = row['gain_interval_of_all']
+    assert low <= row['gain_interval'][0] and high >= row['gain_interval'][1]
+    assert row['cka'] == pytest.approx(float(found['cka'].sel(
+        objective=row['objective'], redundancy=row['redundancy'], lam=row['best_lam']).mean()))
+
+
+def test_finished_parts_are_kept_and_shards_come_to_the_same(bits, tmp_path, monkeypatch):
+  found, folder = bits
+  plan = from_settings(BITS | {'objectives': TWO})
+  assert run.run(plan, tmp_path, shard=(1, 2), progress=False) is None
+  halves = run.run(plan, tmp_path, shard=(2, 2), progress=False)['']
+  np.testing.assert_allclose(halves['accuracy'], found['accuracy'], atol=1e-6)
+
+  def refuse(*_, **__):
+    raise AssertionError('trained again')
+  monkeypatch.setattr('mmalign_jax.studies.strength.run.run_chunks', refuse)
+  again = run.run(plan, folder, progress=False)['']
+  np.testing.assert_array_equal(again['accuracy'], found['accuracy'])
+
+
+def test_one_more_objective_trains_only_itself(bits, monkeypatch):
+  found, folder = bits
+  trained = []
+  original = run.strength.run_chunks
+
+  def watched(spec, *args, **options):
+    trained.append(spec.loss)
+    return original(spec, *args, **options)
+  monkeypatch.setattr('mmalign_jax.studies.strength.run.run_chunks', watched)
+  more = run.run(from_settings(BITS | {'objectives': (*TWO, 'squared_distance')}), folder,
+                 progress=False)['']
+  assert trained == ['squared_distance'] and more.sizes['objective'] == 3
+  np.testing.assert_array_equal(more['accuracy'].sel(objective='cosine'),
+                                found['accuracy'].sel(objective='cosine'))
+
+
+def made(accuracy: np.ndarray, names=('a', 'b')) -> xr.Dataset:
+  """accuracy [O, L, S] of one encoder as a data set."""
+  dims = ('objective', 'lam', 'seed')
+  return xr.Dataset(
+      {'accuracy_1': (dims, accuracy), 'ceiling_1': (dims, np.ones_like(accuracy)),
+       'diverged': (dims, np.zeros(accuracy.shape, bool)),
+       'cka_1_2': (dims, np.zeros_like(accuracy))},
+      {'objective': list(names), 'lam': [0.0, 1.0, 2.0][:accuracy.shape[1]],
+       'seed': list(range(accuracy.shape[2]))}, {'name': 'made'})
+
+
+def test_a_winner_is_judged_on_seeds_that_did_not_choose_it():
+  g = np.random.default_rng(0)
+  gains = []
+  for _ in range(30):  # nothing is to gain, among 20 candidates
+    accuracy = g.normal(0.5, 0.02, (10, 3, 6))
+    accuracy[:, 0] = accuracy[:1, 0]
+    best, = report.winners({'': made(accuracy, [f'o{i}' for i in range(10)])}, resamples=50)
+    gains.append(best['gain'])
+  assert np.mean(gains) < 2 * np.std(gains) / np.sqrt(30)
+  accuracy = np.full((2, 3, 6), 0.5) + g.normal(0, 1e-4, (2, 3, 6))
+  accuracy[1, 2] += 0.1
+  accuracy[:, 0] = 0.5
+  best, = report.winners({'': made(accuracy)}, resamples=50)
+  assert (best['objective'], best['best_lam']) == ('b', 2.0)
+  assert best['gain'] == pytest.approx(0.1, abs=1e-3) and best['gain_interval'][0] > 0.09
+  flat = np.concatenate([accuracy[0, :1], accuracy[0, 1:], accuracy[1, 1:]])[:, :, None]
+  assert best['gain'] == pytest.approx(optimum(np.arange(5.0), flat, n_boot=50).gain)
+
+
+def test_intervals_of_all_are_bonferroni_of_student():
+  ends = report.of_all(1.0, [0.0, 3.0], 10, 13)
+  ratio = stats.t.ppf(1 - 0.025 / 13, 9) / stats.t.ppf(0.975, 9)
+  np.testing.assert_allclose(ends, [1 - ratio, 1 + 2 * ratio])
+  np.testing.assert_allclose(report.of_all(1.0, [0.0, 3.0], 10, 1), [0.0, 3.0])
+  assert report.of_all(1.0, None, 3, 2) is None
+
+
+def test_pairs_stand_beside_linear_references(digits):
+  found, folder, plan = digits
+  assert set(found) == {'digits', 'digits right left'}
+  for label, sides in (('digits', ('left', 'right')), ('digits right left', ('right', 'left'))):
+    data = loading.load_pairs('digits', x1=sides[0], x2=sides[1])
+    for seed in (0, 4):
+      expected = linear.references(data, 3, seed)
+      for method, encoder in (('pca', 1), ('cca', 2), ('pls', 1)):
+        np.testing.assert_allclose(
+            beside.accuracies(found[label], {'n_labelled': 3}, encoder)[method][seed],
+            expected[method][encoder - 1].accuracy)
+  entries = report.summarise(found, resamples=50)
+  assert len(entries) == 2 * 2 * 2 and {row['set'] for row in entries} == set(found)
+  for row in entries:
+    pca, cca = (row['linear'][method]['accuracy'] for method in ('pca', 'cca'))
+    assert row['linear']['cca']['gain'] == pytest.approx(cca - pca)
+  for best in report.winners(found, resamples=50):
+    values = beside.accuracies(found[best['set']], {'n_labelled': 3}, best['encoder'])['cca']
+    low, high = best['over']['cca']['gain_interval']
+    assert low < best['over']['cca']['gain'] < high and values.shape[0] == 5
+  said = report.write(found, folder, resamples=50, figures=True)
+  assert 'over CCA' in said and 'Pearson' in said
+  assert (folder / 'figures' / 'linear.png').exists()
+  assert (folder / 'digits_right_left' / 'results.zarr').is_dir()
+  choices = json.loads(found['digits'].attrs['tuning'])
+  assert [row['n_labelled'] for row in choices] == [3]
+  chosen = {study.hypers.learning_rate.ravel()[0] for study in [plan.cases['digits'].unaligned]}
+  assert chosen and choices[0]['learning_rate'] in (5e-3, 1e-2)
+
+
+def test_how_well_a_linear_method_tells():
+  entries = [{'objective': 'a', 'set': f's{i // 2}', 'gain': 0.02 * x, 'linear': {
+      'cca': {'gain': 0.01 * x}, 'pls': {'gain': 0.01 * (x if i % 2 else -x)}}}
+             for i, x in enumerate(np.linspace(-2, 3, 12))]
+  cca, pls = beside.predictions(entries)
+  assert (cca.objective, cca.method) == ('a', 'cca') and len(cca.x) == 12
+  assert cca.correlation['pearson'] == pytest.approx(1) and cca.same_sign == 1
+  np.testing.assert_allclose(cca.interval['pearson'], [1, 1])
+  expected = stats.pearsonr(pls.x, pls.y)[0]
+  assert pls.correlation['pearson'] == pytest.approx(expected)
+  assert pls.correlation['spearman'] == pytest.approx(stats.spearmanr(pls.x, pls.y)[0])
+  assert pls.interval['pearson'][0] < expected < pls.interval['pearson'][1]
+  few = [{**entry, 'set': 'one'} for entry in entries]
+  assert beside.predictions(few)[0].interval == {'spearman': None, 'pearson': None}
+
+
+def test_over_is_paired_over_seeds_and_folds():
+  g = np.random.default_rng(1)
+  accuracy = g.uniform(0.4, 0.6, (4, 5, 3))
+  linear_ones = g.uniform(0.4, 0.6, (5, 3))
+  found = report._over(accuracy, {'cca': linear_ones})['cca']
+  picked = np.empty((5, 3))
+  for s in range(5):
+    for f in range(3):
+      rest = np.delete(np.delete(accuracy, s, 1), f, 2).sum((1, 2))
+      picked[s, f] = accuracy[rest.argmax(), s, f]
+  more = picked - linear_ones
+  assert found['gain'] == pytest.approx(more.mean())
+  assert found['gain_interval'][1] - found['gain'] == pytest.approx(over_seeds_and_folds(more))
+  assert report._over(accuracy, {'cca': linear_ones[:4]}) == {}
+
+
+@pytest.mark.parametrize('given, words', [
+    ({'objectives': ('info', )}, "objective 'info' is unknown"),
+    ({'objectives': TWO, 'sets': ('digits',), 'data': 'cora'}, "data='cora' has no effect: sets="),
+    ({'sets': ('digits:left',)}, "sets='digits:left': give NAME, or NAME:x1,x2"),
+    ({'sets': ('sora',)}, "set 'sora' is unknown; known: cora"),
+    ({'lam': (0.5, 1.0)}, 'must hold 0'),
+    ({'lam': (0.0,)}, 'must hold 0'),
+    ({'lam_1': (0.0, 1.0)}, 'objectives are compared at one strength, lam'),
+    ({'objectives': ('info_nce',), 'loss_variance': (2.0,)}, 'loss_variance=(2.0,) has no effect'),
+    ({'objectives': ('cosine',), 'temperature': (0.5,)}, 'temperature=(0.5,) has no effect'),
+    ({'loss': 'info_nce'}, "setting 'loss' is unknown"),
+    ({'generator': 'bit'}, "generator 'bit' is unknown"),
+    ({'steps': 0}, 'steps=0'),
+])
+def test_what_cannot_be_compared_is_said_in_one_line(given, words):
+  with pytest.raises(ValueError, match='(?s)^[^\n]*$') as error:
+    from_settings(BITS | given)
+  assert words in str(error.value)
+
+
+def test_a_budget_that_one_of_several_sets_lacks_is_left_out(capsys):
+  plan = from_settings(DIGITS | {'objectives': ('cosine',), 'n_labelled': (3, 100_000)})
+  assert plan.cases['digits'].unaligned.axes['n_labelled'] == (3,)
+  assert 'no budget of 100000' in capsys.readouterr().err
+  with pytest.raises(ValueError, match="nose"):
+    from_settings(DIGITS | {'sets': ('digits:left,nose',)})
+  with pytest.raises(ValueError, match='n_labelled=100000'):
+    from_settings(DIGITS | {'sets': ('digits',), 'n_labelled': (3, 100_000)})
+
+
+def test_a_row_of_the_registry_with_every_setting():
+  assert STUDIES['objectives'].defaults() == defaults() and 'loss' not in defaults()
+  assert 'info_nce' in known() and not any(name.startswith('streaming') for name in known())
+  own = from_settings(BITS | {'objectives': ('vicreg', 'cosine'), 'loss_variance': (2.0,)})
+  assert own.cases[''].parts['vicreg'].settings['loss_variance'] == (2.0,)
+  assert 'loss_variance' not in own.cases[''].parts['cosine'].settings
+  assert dataclasses.asdict(own.cases[''].unaligned.spec)['loss'] == ''
