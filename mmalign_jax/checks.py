@@ -24,6 +24,7 @@ STATIC: dict[str, Rule] = {
     'loss': choice(lambda: losses.LOSSES), 'transform': choice(lambda: ('one', 'both')),
     'compute_dtype': choice(lambda: COMPUTE_DTYPES), 'fusion': choice(lambda: FUSIONS),
     'fusion_width': whole(0, _MOST['width'], guard=True), 'learnable_temperature': settings.truth(),
+    'learnable_bias': settings.truth(),
     'probes': settings.truth(),
     'min_temperature': settings.number(0, above=True, single=True),
     'max_temperature': settings.number(0, above=True, single=True),
@@ -97,6 +98,8 @@ def check_own(spec: Spec, own: Iterable[str]) -> None:
   row = losses.loss_of(spec.loss)
   for name in losses.own_settings(dict.fromkeys(own)):
     lookup(row.settings, name, f'setting of loss {spec.loss!r}')
+  if spec.learnable_bias and 'bias' not in row.settings:
+    raise ValueError(f'learnable_bias=True has no effect: loss {spec.loss!r} has no bias')
 
 
 def check_probes(name: str, source: sources.Source) -> None:

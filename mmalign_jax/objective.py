@@ -1,6 +1,6 @@
 """sum of task_i + lam * align: the only place where the strength of alignment enters."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
 import itertools
@@ -12,9 +12,10 @@ import jax.numpy as jnp
 
 from mmalign_jax import losses
 from mmalign_jax.encoders import fusion, sides
+from mmalign_jax.losses import augment
 from mmalign_jax.types import Array, Batch, Hyper, Key, Numeric, Outputs, PyTree, Shape, Spec
 
-LOG_TEMPERATURE = 'log_temperature'  # its name among the parameters
+LOG_TEMPERATURE, BIAS = 'log_temperature', 'loss_bias'  # their names among the parameters
 FUSION = 'fusion'  # that of the head on all embeddings
 
 
@@ -37,12 +38,15 @@ def modules(spec: Spec, n_outputs: int, n_sides: int = 2) -> tuple[sides.Side, .
 
 
 def init(key: Key, hyper: Hyper, *shapes: Shape, spec: Spec, n_outputs: int) -> PyTree:
-  """Parameters of all sides, of the temperature where it is learnt, and of the head on all sides
-  where there is one; shapes: of one sample of every side."""
+  """Parameters of all sides, of temperature and bias where they are learnt, and of the head on all
+  sides where there is one; shapes: of one sample of every side."""
   of_sides = modules(spec, n_outputs, len(shapes))
   params = sides.init(key, of_sides, *shapes)
   if spec.learnable_temperature:
     params[LOG_TEMPERATURE] = jnp.log(jnp.asarray(hyper.temperature, jnp.float32))
+  if spec.learnable_bias and spec.loss:
+    start = hyper.own.get(BIAS, losses.loss_of(spec.loss).settings['bias'])
+    params[BIAS] = jnp.asarray(start, jnp.float32)
   if spec.fusion != 'none':
     widths = [jax.eval_shape(module.init_with_output, key, sides.example(shape))[0].z.shape[1]
               for module, shape in zip(of_sides, shapes)]
@@ -83,15 +87,16 @@ def strength(hyper: Hyper, side: int, other: int | None = None) -> Numeric:
 
 
 def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, spec: Spec,
-              n_outputs: int, axis_name: str | None = None,
-              pairs: Batch | None = None) -> tuple[Array, Metrics]:
+              n_outputs: int, axis_name: str | None = None, pairs: Batch | None = None,
+              key: Key | None = None) -> tuple[Array, Metrics]:
   """The loss [] of a batch and its parts.
 
   With one strength this is sum_i task_i + lam * align, where align is the mean over pairs of sides
   of a loss of two embeddings, or a loss of all sides at once. With strengths of their own encoder
   i, with its projection, feels lam_i * align, as in lam_1 * align(z1, stop_gradient(z2)) + lam_2 *
   align(stop_gradient(z1), z2), and a learnt temperature, which belongs to both, feels their mean.
-  With axis_name the batch is one device's part, and negatives are those of all devices. The means
+  key: of what is random in a loss, as augmented copies are. With axis_name the batch is one
+  device's part, and negatives are those of all devices. The means
   are over the real samples of the batch; with axis_name, a device whose part has fewer of them
   weighs less, so that the mean over devices is that over the real samples of all. With `pairs` the
   labels of the batch are learnt and those are aligned. A sample without a side is left out of the
@@ -102,13 +107,13 @@ def objective(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, 
   `Hyper.guard` and `Hyper.lam_mode` are not of this loss, but of its gradient: `training.apart`.
   """
   metrics = parts(params, hyper, batch, progress, spec=spec, n_outputs=n_outputs,
-                  axis_name=axis_name, pairs=pairs)[2]
+                  axis_name=axis_name, pairs=pairs, key=key)[2]
   return metrics.loss, metrics
 
 
 def parts(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, spec: Spec,
-          n_outputs: int, axis_name: str | None = None,
-          pairs: Batch | None = None) -> tuple[Array, Array, Metrics]:
+          n_outputs: int, axis_name: str | None = None, pairs: Batch | None = None,
+          key: Key | None = None) -> tuple[Array, Array, Metrics]:
   """The task losses [] of all sides and of the head on them, the alignment [] whose gradient is
   what its strengths make of it, and the metrics; see `objective`."""
   of_sides = lambda x: [outputs(module, params[f'side_{i}'], v) for i, (module, v) in enumerate(
@@ -118,10 +123,12 @@ def parts(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, spec
   tasks = tuple(
       _mean(task(out.prediction, batch.y), valid=real(batch, i), axis_name=axis_name)
       for i, out in enumerate(outs, start=1))
+  aligned, seen = (batch, outs) if pairs is None else (pairs, of_sides(pairs.x))
+  if spec.loss and losses.loss_of(spec.loss).augments:
+    seen = _with_copies(seen, of_sides, aligned, hyper, key, spec=spec, axis_name=axis_name)
   align, weighted = alignment(
-      outs if pairs is None else of_sides(pairs.x), hyper, batch if pairs is None else pairs,
-      schedule(hyper, progress), temperature(params, hyper, spec=spec), spec=spec,
-      axis_name=axis_name)
+      seen, hyper, aligned, schedule(hyper, progress), temperature(params, hyper, spec=spec),
+      spec=spec, axis_name=axis_name, bias=params.get(BIAS))
   # The strengths act on the gradient of `align`, so the value is added without scaling it again.
   loss = sum(tasks) + weighted + align - jax.lax.stop_gradient(align)
   if spec.fusion == 'none':
@@ -133,8 +140,21 @@ def parts(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, spec
   return sum(tasks, together), align, Metrics(loss + together, tasks, align, fused=together)
 
 
+def _with_copies(outs: Sequence[Outputs], of_sides: Callable, batch: Batch, hyper: Hyper,
+                 key: Key | None, *, spec: Spec, axis_name: str | None) -> list[Outputs]:
+  """Outputs with those of two augmented copies of the batch."""
+  own = losses.loss_of(spec.loss).settings | losses.own_settings(hyper.own)
+  key = jax.random.key(0) if key is None else key
+  noisy = [of_sides([
+      augment.copy(x, jax.random.fold_in(key, 2 * side + which), noise=own['noise'],
+                   masked=own['masked'], axis_name=axis_name) for side, x in enumerate(batch.x)])
+           for which in (0, 1)]
+  return [dataclasses.replace(out, noisy=(a.raw, b.raw)) for out, a, b in zip(outs, *noisy)]
+
+
 def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: Array,
-              temperature: Array, *, spec: Spec, axis_name: str | None) -> tuple[Array, Array]:
+              temperature: Array, *, spec: Spec, axis_name: str | None,
+              bias: Array | None = None) -> tuple[Array, Array]:
   """The alignment loss [] of all sides, whose gradient its strengths have scaled, and its value []
   times the strengths, without a gradient.
 
@@ -157,6 +177,8 @@ def alignment(outs: Sequence[Outputs], hyper: Hyper, batch: Batch, factor: Array
             for i in group]
     felt_mean = _average(felt)
     own = dataclasses.replace(batch, valid=real(batch, *group))
+    if bias is not None:
+      settings[BIAS.removeprefix('loss_')] = scale_gradient(bias, felt_mean)
     values = row(
         [scale_gradient(outs[i - 1], lam) for i, lam in zip(group, felt)], own,
         temperature=scale_gradient(temperature, felt_mean), axis_name=axis_name, own=settings)

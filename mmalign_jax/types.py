@@ -57,13 +57,15 @@ class Outputs:
   layers: every hidden representation, each [B, width], last one what similarity is measured on;
   z [B, K] unit-norm embedding that is aligned, raw [B, K] the same before it is normalised;
   prediction [B, C] logits, or [B] for regression. predicted [B, K]: what a predictor makes of raw,
-  where the loss has one (`losses.Loss.predicts`).
+  where the loss has one (`losses.Loss.predicts`); noisy: raw of two augmented copies of x, where it
+  asks for them (`Loss.augments`).
   """
   layers: tuple[Array, ...]
   z: Array
   raw: Array
   prediction: Array
   predicted: Array | None = None
+  noisy: tuple[Array, Array] | None = None
 
 
 @struct.dataclass
@@ -134,10 +136,11 @@ class OwnSide:
 class Spec:
   """Static settings: hashable, one compile each.
 
-  generator, encoder, loss, task, projection name registry entries. width and depth: of hidden
-  layers (channels at first, for convolutions) and how many layers or blocks. sides: what single
-  sides have of their own, those that are not there nothing. compute_dtype: of products and
-  activations; parameters and outputs are float32. projection_width: K, the width of the embeddings
+  generator, encoder, loss, task, projection name registry entries. learnable_temperature,
+  learnable_bias: whether the loss's are parameters, which start at the traced settings. width and
+  depth: of hidden layers (channels at first, for convolutions) and how many layers or blocks.
+  sides: what single sides have of their own, those that are not there nothing. compute_dtype: of
+  products and activations; parameters and outputs are float32. projection_width: K, the width of the embeddings
   that are aligned. max_train bounds Hyper.n_train. labelled_batch: samples of a batch of the
   task loss, where it has its own; 0 for batch_size. transform: which side the random transform acts
   on ('one' is side 2, or 'both'). n_align: test pairs on which similarity is measured, with
@@ -157,6 +160,7 @@ class Spec:
   learnable_temperature: bool = False
   min_temperature: float = 0.01
   max_temperature: float = 1.0
+  learnable_bias: bool = False
   batch_size: int = 256
   steps: int = 600
   clip_norm: float = 8.0

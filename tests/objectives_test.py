@@ -1,5 +1,6 @@
 """Objectives of alignment: hand values, float64 NumPy from the definitions, gradients, devices."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 from scipy import special
 
-from mmalign_jax import losses
+from mmalign_jax import losses, named, objective
+from mmalign_jax.losses import augment
 from mmalign_jax.similarity import debiased_linear_cka
-from mmalign_jax.types import Batch, Outputs
+from mmalign_jax.training.step import init_state, train_step
+from mmalign_jax.training.sweep import grid, run_sweep
+from mmalign_jax.types import Batch, Frames, Outputs, Spec
 
 B, K, T = 12, 4, 0.3
 unit = lambda z: z / np.linalg.norm(z, axis=1, keepdims=True)
@@ -26,7 +30,7 @@ def sides(seed: int = 0, rows: int = B) -> list[np.ndarray]:
 
 def outputs(a, b, pa, pb) -> list[Outputs]:
   of = lambda z, p: Outputs(layers=(z,), z=z / jnp.linalg.norm(z, axis=1, keepdims=True), raw=z,
-                            prediction=z, predicted=p)
+                            prediction=z, predicted=p, noisy=(p, 0.5 * z + p))
   return [of(a, pa), of(b, pb)]
 
 
@@ -133,7 +137,36 @@ def shared_own_64(a, b, pa, pb):
   return nce + sum((np.corrcoef(z.T)[:K // 2, K // 2:]**2).mean() for z in (a, b))
 
 
+def nce_64(a, b):
+  s = unit(a) @ unit(b).T / T
+  return -np.diag(s) + (special.logsumexp(s, 1) + special.logsumexp(s, 0)) / 2
+
+
+def factorised_64(a, b, pa, pb):
+  h = K // 2
+  shared = nce_64(a[:, :h], b[:, :h])
+  own = sum(nce_64(p[:, h:], (0.5 * z + p)[:, h:]) / 2 for z, p in ((a, pa), (b, pb)))
+  s = unit(a[:, h:]) @ unit(b[:, h:]).T / T
+  return shared + own + np.diag(s) - (s.mean(0) + s.mean(1)) / 2
+
+
+def comm_64(a, b, pa, pb):
+  one = unit(pa) + unit(pb)
+  two = unit(0.5 * a + pa) + unit(0.5 * b + pb)
+  return nce_64(one, two) + sum((nce_64(z, one) + nce_64(z, two)) / 2 for z in (a, b))
+
+
+def multiset_64(a, b, pa, pb):
+  shrink, roots = 0.1, []
+  for z in (a, b):
+    c = (1 - shrink) * cov(z, z) + shrink * np.trace(cov(z, z)) / K * np.eye(K)
+    roots.append(np.linalg.inv(np.linalg.cholesky(c)))
+  rho = np.linalg.svd(roots[0] @ cov(a, b) @ roots[1].T)[1]
+  return 1 - rho.mean()
+
+
 BY_HAND = {
+    'factorised': factorised_64, 'comm': comm_64, 'multiset_correlation': multiset_64,
     'decoupled_info_nce': decoupled_64, 'debiased_info_nce': debiased_64,
     'cosine': lambda a, b, pa, pb: 1 - (unit(a) * unit(b)).sum(1),
     'squared_distance': lambda a, b, pa, pb: ((a - b)**2).mean(1), 'prediction': prediction_64,
@@ -276,3 +309,73 @@ def test_correlation_without_shrinkage_ignores_linear_maps():
 def test_a_pair_of_few_features_cannot_be_split():
   with pytest.raises(ValueError, match='shared_own splits an embedding in two'):
     losses.shared_own(jnp.ones((4, 1)), jnp.ones((4, 1)), temperature=1.0)
+
+
+def test_multiset_correlation_of_three_sides_is_that_of_the_eigenvalues():
+  g = np.random.default_rng(3)
+  shared = g.normal(size=(40, K))
+  views = [shared @ g.normal(size=(K, w)) + g.normal(size=(40, w)) for w in (4, 3, 5)]
+  blocks = []
+  for z in views:
+    c = 0.9 * cov(z, z) + 0.1 * np.trace(cov(z, z)) / z.shape[1] * np.eye(z.shape[1])
+    blocks.append((z - z.mean(0)) @ np.linalg.inv(np.linalg.cholesky(c)).T / np.sqrt(40))
+  joined = np.concatenate(blocks, axis=1)
+  m, at = joined.T @ joined, 0
+  for z in views:
+    m[at:at + z.shape[1], at:at + z.shape[1]] = np.eye(z.shape[1])
+    at += z.shape[1]
+  outs = [Outputs((z,), z, z, z) for z in single(views)]
+  found = losses.multiset_correlation(outs, Batch((), jnp.zeros(40)))
+  np.testing.assert_allclose(found, 3 - np.linalg.eigvalsh(m)[-3:].mean(), rtol=1e-4)
+  same = [Outputs((z,), z, z, z) for z in single([views[0]] * 3)]
+  assert losses.multiset_correlation(same, Batch((), jnp.zeros(40)), shrinkage=1e-3) < 0.02
+
+
+def test_copies_are_of_the_sample_however_the_batch_is_spread():
+  x, key = jnp.ones((6, 5)), jax.random.key(1)
+  of = functools.partial(augment.copy, noise=0.5, masked=0.4)
+  whole = of(x, key)
+  parts = jax.vmap(lambda z: of(z, key, axis_name='data'), axis_name='data')(x.reshape(2, 3, 5))
+  np.testing.assert_array_equal(parts.reshape(6, 5), whole)
+  many = np.asarray(of(jnp.ones((4000, 5)), key))
+  assert (many == 0).mean() == pytest.approx(0.4, abs=0.02)
+  assert many[many != 0].std() == pytest.approx(0.5, abs=0.02)
+  np.testing.assert_array_equal(augment.copy(x, key, noise=0.0, masked=0.0), x)
+  frames = Frames(jnp.ones((2, 3, 4)), jnp.ones((2, 3), bool))
+  np.testing.assert_array_equal(of(frames, key).mask, frames.mask)
+  with pytest.raises(ValueError, match='inputs of int32 have no noisy copies'):
+    of(jnp.ones((2, 3), jnp.int32), key)
+
+
+@pytest.mark.parametrize('name', ['factorised', 'comm', 'multiset_correlation'])
+def test_new_rows_train_and_leave_everything_at_strength_0(name):
+  settings = dict(steps=6, batch_size=16, max_train=32, n_align=16, depth=1, width=6, neighbors=3)
+  hypers = grid({'lam': (0.0, 1.0)}, n_train=32)
+  found = run_sweep(Spec(loss=name, **settings), hypers)
+  without = run_sweep(Spec(loss='info_nce', **settings), hypers)
+  assert np.isfinite(found.sides[0].accuracy).all()
+  for one, other in zip(found.sides, without.sides):
+    np.testing.assert_allclose(one.accuracy[0], other.accuracy[0], atol=1e-6)
+    assert one.task_loss[1] != one.task_loss[0]
+
+
+def test_a_bias_is_learnt_from_where_it_starts():
+  spec = Spec(loss='sigmoid', learnable_bias=True, depth=1, width=4, steps=10)
+  hyper = named.hyper(lam=1.0, loss_bias=-3.0, learning_rate=0.1, weight_decay=10.0)
+  state = init_state(jax.random.key(0), hyper, 3, 5, spec=spec, n_outputs=2)
+  assert state.params['loss_bias'] == -3
+  g = np.random.default_rng(0)
+  batch = Batch((g.normal(size=(8, 3)), g.normal(size=(8, 5))), jnp.zeros(8, jnp.int32))
+  slope = lambda lam: jax.grad(lambda p: objective.objective(
+      p, dataclasses.replace(hyper, lam=lam), batch, 0.0, spec=spec, n_outputs=2)[0])(
+          state.params)['loss_bias']
+  up, down = (objective.objective(
+      {**state.params, 'loss_bias': jnp.float32(-3 + e)}, hyper, batch, 0.0, spec=spec,
+      n_outputs=2)[1].align for e in (1e-2, -1e-2))
+  np.testing.assert_allclose(slope(1.0), (up - down) / 2e-2, rtol=1e-3)
+  np.testing.assert_allclose(slope(0.25), slope(1.0) / 4, rtol=1e-5)
+  after, _ = train_step(state, hyper, batch, spec=spec, n_outputs=2)
+  moved = after.params['loss_bias'] + 3  # one step of Adam; nothing decays
+  np.testing.assert_allclose(abs(moved), 0.1, rtol=1e-3)
+  with pytest.raises(ValueError, match="learnable_bias=True.*'info_nce' has no bias"):
+    run_sweep(dataclasses.replace(spec, loss='info_nce'), grid({'lam': (0.0,)}))

@@ -21,18 +21,20 @@ from mmalign_jax.losses.pairs import (
 from mmalign_jax.losses.protocol import OPTIONS, Loss, own_settings
 from mmalign_jax.losses.streaming import streaming_info_nce, streaming_sigmoid
 from mmalign_jax.losses.task import TASKS, Task, cross_entropy, expected, l1, task_of
+from mmalign_jax.losses.together import comm, factorised, multiset_correlation
 from mmalign_jax.types import Range, lookup
 
 __all__ = [
-    'LOSSES', 'OPTIONS', 'TASKS', 'Loss', 'Task', 'barlow_twins', 'cka', 'correlation', 'cosine',
-    'cross_entropy', 'debiased_info_nce', 'decoupled_info_nce', 'expected', 'gap_aware', 'hsic',
-    'info_nce', 'l1', 'loss_of', 'own_ranges', 'own_settings', 'prediction', 'shared_own',
-    'sigmoid', 'soft_cca', 'squared_distance', 'streaming_info_nce', 'streaming_sigmoid', 'task_of',
-    'vicreg']
+    'LOSSES', 'OPTIONS', 'TASKS', 'Loss', 'Task', 'barlow_twins', 'cka', 'comm', 'correlation',
+    'cosine', 'cross_entropy', 'debiased_info_nce', 'decoupled_info_nce', 'expected', 'factorised',
+    'gap_aware', 'hsic', 'info_nce', 'l1', 'loss_of', 'multiset_correlation', 'own_ranges',
+    'own_settings', 'prediction', 'shared_own', 'sigmoid', 'soft_cca', 'squared_distance',
+    'streaming_info_nce', 'streaming_sigmoid', 'task_of', 'vicreg']
 
 # A row: (z1, z2, **options) -> [B] or [], with those of OPTIONS that its signature names; or a
 # `Loss`.
 _WEIGHT, _RAW = Range(0), {'of_pairs': True, 'of': 'raw'}
+_NOISY = {'ranges': {'noise': Range(0), 'masked': Range(0, 0.99)}, 'augments': True}
 LOSSES = {
     'info_nce': info_nce, 'sigmoid': sigmoid, 'streaming_info_nce': streaming_info_nce,
     'streaming_sigmoid': streaming_sigmoid, 'decoupled_info_nce': decoupled_info_nce,
@@ -46,7 +48,9 @@ LOSSES = {
     'soft_cca': Loss(soft_cca, ranges={'decorrelation': _WEIGHT}, **_RAW),
     'cka': Loss(cka, **_RAW), 'hsic': Loss(hsic, True, {'bandwidth': Range(1e-2)}),
     'gap_aware': Loss(gap_aware, True, {'uniformity': _WEIGHT, 'sharpness': _WEIGHT}),
-    'shared_own': Loss(shared_own, ranges={'orthogonality': _WEIGHT}, **_RAW)}
+    'shared_own': Loss(shared_own, ranges={'orthogonality': _WEIGHT}, **_RAW),
+    'factorised': Loss(factorised, True, of='outputs', **_NOISY), 'comm': Loss(comm, **_NOISY),
+    'multiset_correlation': Loss(multiset_correlation, ranges={'shrinkage': Range(1e-3, 1)})}
 
 
 def loss_of(name: str) -> Loss:

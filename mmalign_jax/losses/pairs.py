@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_valid
 from mmalign_jax.losses.contrastive import info_nce
 from mmalign_jax.losses.moments import every, standardised
+from mmalign_jax.losses.together import unit
 from mmalign_jax.types import Array, Numeric, Outputs
 
 
@@ -142,7 +143,6 @@ def shared_own(a: Array, b: Array, *, temperature: Numeric, orthogonality: float
   half = a.shape[1] // 2
   if not half:
     raise ValueError('shared_own splits an embedding in two; projection_width is 1')
-  unit = lambda z: z * jax.lax.rsqrt(jnp.sum(jnp.square(z), axis=1, keepdims=True) + 1e-12)
   values = info_nce(unit(a[:, :half]), unit(b[:, :half]), temperature=temperature,
                     axis_name=axis_name, valid=valid)
   all_a, all_b, real, n = every(a, b, axis_name, valid)

@@ -19,7 +19,8 @@ class Loss:
   those of OPTIONS that its signature names; of: 'z' unit-norm embeddings, 'raw' the same before
   they are normalised, 'outputs' the whole `Outputs` of both. Otherwise function(outputs, batch,
   **options), of the `Outputs` of all sides and the `Batch`, with temperature and axis_name if it
-  names them. predicts: whether every side has a predictor, two layers on raw.
+  names them. predicts: whether every side has a predictor, two layers on raw; augments: whether
+  it asks for `Outputs.noisy`, by its settings `noise` and `masked` (`losses.augment.copy`).
 
   Every other keyword-only argument whose default is a float is a setting of the loss: traced, so
   that it can be an axis of a grid, and called loss_NAME. ranges: {NAME: Range}. name: of the row.
@@ -34,6 +35,7 @@ class Loss:
   name: str = ''
   of: str = 'z'
   predicts: bool = False
+  augments: bool = False
 
   @property
   def options(self) -> tuple[str, ...]:

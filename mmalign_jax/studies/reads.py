@@ -114,7 +114,9 @@ def check_strengths(s: Mapping[str, Any], n_sides: int, given: Collection[str]) 
 def unread_of_loss(s: Mapping[str, Any]) -> dict[str, str]:
   """Settings that are other losses' own."""
   own = losses.loss_of(s['loss']).settings
-  return {name: f'has no effect: loss {s["loss"]!r} has no such setting' + (
+  bias = {} if 'bias' in own else {
+      'learnable_bias': f'has no effect: loss {s["loss"]!r} has no bias; sigmoid has'}
+  return bias | {name: f'has no effect: loss {s["loss"]!r} has no such setting' + (
       f', but {", ".join(own)}' if own else '')
           for name in s if is_own(name) and name.startswith('loss_')
           and name.removeprefix('loss_') not in own}

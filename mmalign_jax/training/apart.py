@@ -21,12 +21,12 @@ import optax
 
 from mmalign_jax import objective
 from mmalign_jax.objective import Metrics
-from mmalign_jax.types import GUARDS, LAM_MODES, Array, Batch, Hyper, Numeric, PyTree, Spec
+from mmalign_jax.types import GUARDS, LAM_MODES, Array, Batch, Hyper, Key, Numeric, PyTree, Spec
 
 
 def gradient(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, spec: Spec,
-             n_outputs: int, axis_name: str | None = None,
-             pairs: Batch | None = None) -> tuple[PyTree, Metrics]:
+             n_outputs: int, axis_name: str | None = None, pairs: Batch | None = None,
+             key: Key | None = None) -> tuple[PyTree, Metrics]:
   """What `jax.grad(objective.objective)` gives, after guard and lam_mode; arguments as there.
 
   With axis_name it is that of the whole batch on every device.
@@ -34,7 +34,7 @@ def gradient(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, s
   def both(params):
     task, align, metrics = objective.parts(
         params, hyper, batch, progress, spec=spec, n_outputs=n_outputs, axis_name=axis_name,
-        pairs=pairs)
+        pairs=pairs, key=key)
     return (task, align), metrics
 
   (task, align), pull, metrics = jax.vjp(both, params, has_aux=True)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from mmalign_jax import objective
+from mmalign_jax import objective, rng
 from mmalign_jax.objective import Metrics
 from mmalign_jax.training import apart
 from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec, TrainState
@@ -81,7 +81,7 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
       jax.grad(objective.objective, has_aux=True) if together else apart.gradient)
   grads, metrics = gradient(
       state.params, hyper, batch, progress, spec=spec, n_outputs=n_outputs, axis_name=axis_name,
-      pairs=pairs)
+      pairs=pairs, key=jax.random.fold_in(rng.stream(hyper.seed, 'copies'), state.step))
   if axis_name is not None:
     grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
   metrics = metrics.replace(
@@ -92,11 +92,12 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
 def descend(state: TrainState, grads: PyTree, hyper: Hyper, *, spec: Spec) -> TrainState:
   """The state after an AdamW step along `grads`, at the cell's own rate and decay.
 
-  A learnt temperature does not decay, since 1 is no better than another, and stays in its bounds.
+  A learnt temperature or bias does not decay, since 0 is no better than another, and the former
+  stays in its bounds.
   """
   updates, opt_state = optimizer(spec).update(grads, state.opt_state)
   def step(path, p, u):
-    own = path[-1] == jax.tree_util.DictKey(objective.LOG_TEMPERATURE)
+    own = path[-1].key in (objective.LOG_TEMPERATURE, objective.BIAS)
     return p - hyper.learning_rate * (u + (0 if own else hyper.weight_decay) * p)
   params = jax.tree_util.tree_map_with_path(step, state.params, updates)
   return TrainState(state.step + 1, objective.within_bounds(params, spec=spec), opt_state)

@@ -129,7 +129,7 @@ def traceable(spec: Spec, tables: PyTree) -> None:
             f'factors of generator {spec.generator!r}')
   shapes = tuple(map(shape_of, samples))
   names = ('encoder', 'depth', 'width', 'sides', 'projection', 'projection_width', 'loss', 'task',
-           'compute_dtype', 'fusion', 'fusion_width')
+           'compute_dtype', 'fusion', 'fusion_width', 'learnable_bias')
   if spec.fusion != 'none':
     _joint_fits(source, tables, spec, shapes)
   fits(Spec(**{name: getattr(spec, name) for name in names}), shapes, y.dtype.name,

@@ -22,7 +22,8 @@ from mmalign_jax.types import Spec, lookup
 
 KIND = 'objectives'
 _OWN = ('objectives', 'sets')
-_OF_LOSS = ('temperature', 'learnable_temperature', 'min_temperature', 'max_temperature')
+_OF_LOSS = ('temperature', 'learnable_temperature', 'min_temperature', 'max_temperature',
+            'learnable_bias')
 _MANY = 'n_labelled'  # a budget that a data set lacks is left out, if there are several sets
 
 
@@ -139,7 +140,8 @@ def _read_by(loss: str, given: Mapping[str, Any]) -> dict[str, Any]:
   """The settings without those that are other losses' own."""
   own = losses.loss_of(loss).settings
   return {name: value for name, value in given.items()
-          if not name.startswith('loss_') or name.removeprefix('loss_') in own}
+          if (name != 'learnable_bias' or 'bias' in own)
+          and (not name.startswith('loss_') or name.removeprefix('loss_') in own)}
 
 
 def _loaded(given: Mapping[str, Any]) -> files.Loaded | None:

@@ -34,8 +34,8 @@ AXES = ('lam', 'seed')
 MOST_SIDES = 3
 _OF_SIDES = tuple(f'{name}_{i + 1}' for name in vars(OwnSide()) for i in range(MOST_SIDES))
 _SPEC = (*_OF_SIDES, 'projection', 'projection_width', 'loss', 'learnable_temperature',
-         'min_temperature', 'max_temperature', 'batch_size', 'clip_norm', 'n_align', 'neighbors',
-         'compute_dtype')
+         'learnable_bias', 'min_temperature', 'max_temperature', 'batch_size', 'clip_norm',
+         'n_align', 'neighbors', 'compute_dtype')
 _HYPER = ('temperature', 'learning_rate', 'weight_decay')
 # How to run and report, without effect on the numbers.
 RUN = {'log_every': 20, 'checkpoint_every': 200, 'keep_last': 2, 'tensorboard': True}
