@@ -26,7 +26,7 @@ setup(
         'zarr>=3.0', 'matplotlib>=3.9', 'tqdm>=4.66',
         'orbax-checkpoint>=0.11.20', 'grain>=0.2.13', 'tensorboardX>=2.6',
         # importlib_resources: tensorflow-datasets needs it and does not say so
-        'tensorflow-datasets>=4.9.10', 'array_record', 'importlib_resources',
+        'tensorflow-datasets>=4.9.10', 'array_record', 'importlib_resources', 'threadpoolctl>=3.1',
     ],
     extras_require={
         'test': ['pytest>=8', 'pytest-xdist>=3.6', 'hypothesis>=6.100', 'ruff>=0.9',

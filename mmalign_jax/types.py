@@ -140,12 +140,13 @@ class Spec:
   learnable_bias: whether the loss's are parameters, which start at the traced settings. width and
   depth: of hidden layers (channels at first, for convolutions) and how many layers or blocks.
   sides: what single sides have of their own, those that are not there nothing. compute_dtype: of
-  products and activations; parameters and outputs are float32. projection_width: K, the width of the embeddings
-  that are aligned. max_train bounds Hyper.n_train. labelled_batch: samples of a batch of the
-  task loss, where it has its own; 0 for batch_size. transform: which side the random transform acts
-  on ('one' is side 2, or 'both'). n_align: test pairs on which similarity is measured, with
-  `neighbors` neighbours. fusion: whether a head on the embeddings of all sides learns the task,
-  too ('frozen': its gradient stops at the embeddings; 'trained': it reaches the encoders), with
+  products and activations; parameters and outputs are float32. projection_width: K, the width of
+  the embeddings that are aligned. max_train bounds Hyper.n_train. labelled_batch: samples of a
+  batch of the task loss, where it has its own; 0 for batch_size. transform: which side the random
+  transform acts on ('one' is side 2, or 'both'). n_align: test pairs on which similarity is
+  measured, with `neighbors` neighbours. fusion: whether a head on the embeddings of all sides
+  learns the task, too ('frozen': its gradient stops at the embeddings; 'trained': it reaches the
+  encoders), with
   `fusion_width` hidden units; 0 for a linear head. probes: whether linear probes read the factors
   of the source from every layer.
   """
@@ -241,10 +242,12 @@ class Factor:
 
 @struct.dataclass
 class TrainState:
-  """step [] i32, params and optimiser state of all encoders and their heads."""
+  """step [] i32, params and optimiser state of all encoders and their heads. of_task: gradient of
+  the task, averaged over about an epoch, where `Hyper.guard` is given (`training.apart`)."""
   step: Array
   params: PyTree
   opt_state: PyTree
+  of_task: PyTree = None
 
 
 def lookup(registry: Mapping[str, Any], name: str, kind: str):

@@ -1,5 +1,7 @@
 """Guard, share and auto: what becomes of the alignment's gradient on every encoder."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -78,13 +80,17 @@ def test_opposite_gradients():
   """By hand: a = (-1, 2) against t = (1, 0) keeps (0, 2); with t it is as it was."""
   tree = lambda *v: {'params': {'encoder': jnp.array(v), 'projection': jnp.array([3.0])}}
   hyper = named.hyper(guard=1, lam_mode=None)
-  found = apart._felt(tree(-1.0, 2.0), tree(1.0, 0.0), 1.0, hyper)['params']
+  found = apart._felt(tree(-1.0, 2.0), tree(1.0, 0.0), 1.0, hyper, tree(1.0, 0.0))['params']
   np.testing.assert_allclose(found['encoder'], [0, 2])
   np.testing.assert_allclose(found['projection'], [3])
   np.testing.assert_allclose(
-      apart._felt(tree(1.0, 2.0), tree(1.0, 0.0), 1.0, hyper)['params']['encoder'], [1, 2])
+      apart._felt(tree(1.0, 2.0), tree(1.0, 0.0), 1.0, hyper, tree(1.0, 0.0))['params']['encoder'],
+      [1, 2])
+  np.testing.assert_allclose(  # what counts is the mean over an epoch, not the batch
+      apart._felt(tree(1.0, -2.0), tree(-1.0, 0.0), 1.0, hyper, tree(0.0, 1.0))[
+          'params']['encoder'], [1, 0])
   share = named.hyper(guard=1, lam_mode=1)
-  found = apart._felt(tree(-1.0, 2.0), tree(5.0, 0.0), 0.4, share)['params']
+  found = apart._felt(tree(-1.0, 2.0), tree(5.0, 0.0), 0.4, share, tree(5.0, 0.0))['params']
   np.testing.assert_allclose(found['encoder'], [0, 2])  # 0.4 of 5, once guarded
   np.testing.assert_allclose(found['projection'], [3])  # scaled as the encoder: by 1
 
@@ -104,6 +110,21 @@ def test_auto_is_felt_as_far_as_it_serves_the_task():
     cosine = max(align @ task / np.linalg.norm(task) / np.linalg.norm(align), 0)
     np.testing.assert_allclose(np.linalg.norm(chosen), cosine * np.linalg.norm(task), rtol=1e-2,
                                atol=1e-5)
+
+
+def test_a_guard_is_against_the_mean_over_an_epoch():
+  params, hyper, batch = setting(guard=1, lam=1.0)
+  state = step.init_state(jax.random.key(0), hyper, 5, 7, spec=SPEC, n_outputs=3)
+  first, _ = step.train_step(state, hyper, batch, spec=SPEC, n_outputs=3, n_batches=4)
+  other = dataclasses.replace(batch, y=(batch.y + 1) % 3)
+  second, _ = step.train_step(first, hyper, other, spec=SPEC, n_outputs=3, n_batches=4)
+  task = lambda at, of: jax.grad(lambda p: objective.parts(
+      p, hyper, of, at.step / SPEC.steps, spec=SPEC, n_outputs=3)[0])(at.params)
+  wanted = jax.tree.map(lambda a, b: 0.25 * (0.75 * a + b), task(state, batch), task(first, other))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6),
+               second.of_task, wanted)
+  alone = step.init_state(jax.random.key(0), named.hyper(), 5, 7, spec=SPEC, n_outputs=3)
+  assert alone.of_task is None
 
 
 def test_devices_feel_what_the_whole_batch_does():

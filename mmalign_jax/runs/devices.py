@@ -39,6 +39,13 @@ def plan() -> Plan:
   return Plan(1, per_device * len(devices), len(devices), place_runs)
 
 
+def few_threads() -> contextlib.AbstractContextManager:
+  """While it lasts, a factorisation of small matrices has one thread: those of the library fight
+  with the workers of a sweep (80 times as slow, by measurement)."""
+  from threadpoolctl import threadpool_limits  # looks at every loaded library
+  return threadpool_limits(1, 'blas') if plan().workers > 1 else contextlib.nullcontext()
+
+
 def place_runs(tree: PyTree) -> PyTree:
   """Shards the leading (run) axis of every leaf over the local devices.
 

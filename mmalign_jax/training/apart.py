@@ -1,9 +1,12 @@
 """The gradients of task and alignment taken apart, on every encoder: guarded, or of a length.
 
-With t and a the gradients of an encoder's task and of the alignment that it feels:
-guard='project': where a goes against t, <a, t> < 0, a loses its part along t (as of two tasks in Yu
-et al. 2020, but for the task, which loses nothing), so that to first order alignment never raises
-the task loss of this batch. With few labels t is that of few samples, and what it guards is them.
+With t and a the gradients of an encoder's task and of the alignment that it feels, m the mean of t
+over about an epoch, exponential:
+guard='project': where a goes against m, <a, m> < 0, a loses its part along m (as of two tasks in Yu
+et al. 2020, but for the task, which loses nothing), so that to first order alignment does not raise
+the task loss of the samples. Of one batch t is mostly noise once the task is nearly learnt, and
+what goes against the rest of it passes: hence m. With few labels m is that of few samples, and what
+it guards is them.
 lam_mode='share': a is as long as lam times t, |a| = lam |t|, so that strengths of different losses
 mean the same; where labels are few t vanishes as they are learnt, and the alignment with it.
 lam_mode='auto': |a| = lam max(0, cos(a, t)) |t| (Du et al. 2018): alignment is felt as far as it
@@ -26,10 +29,17 @@ from mmalign_jax.types import GUARDS, LAM_MODES, Array, Batch, Hyper, Key, Numer
 
 def gradient(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, spec: Spec,
              n_outputs: int, axis_name: str | None = None, pairs: Batch | None = None,
-             key: Key | None = None) -> tuple[PyTree, Metrics]:
+             key: Key | None = None, before: PyTree = None,
+             n_batches: Numeric = 1) -> tuple[PyTree, Metrics, PyTree]:
   """What `jax.grad(objective.objective)` gives, after guard and lam_mode; arguments as there.
 
-  With axis_name it is that of the whole batch on every device.
+  Args:
+    before: m after the last step, as `params`; None for none, and t stands for it.
+    n_batches: [] of an epoch, over which m is the mean.
+
+  Returns:
+    the gradient, with axis_name that of the whole batch on every device; the metrics; and m now,
+    None where there was none.
   """
   def both(params):
     task, align, metrics = objective.parts(
@@ -42,22 +52,24 @@ def gradient(params: PyTree, hyper: Hyper, batch: Batch, progress: Numeric, *, s
   (of_task,), (of_align,) = pull((one, none)), pull((none, one))
   if axis_name is not None:  # lengths and angles are those of the whole batch
     of_task, of_align = jax.lax.pmean((of_task, of_align), axis_name)
+  mean = None if before is None else jax.tree.map(
+      lambda m, t: m + (t - m) / jnp.maximum(n_batches, 1), before, of_task)
   factor = objective.schedule(hyper, progress)
   for name in filter(lambda name: name.startswith('side_'), params):
     length = factor * objective.strength(hyper, int(name.removeprefix('side_')))
-    of_align[name] = _felt(of_align[name], of_task[name], length, hyper)
-  return jax.tree.map(jnp.add, of_task, of_align), metrics
+    of_align[name] = _felt(of_align[name], of_task[name], length, hyper,
+                           (of_task if mean is None else mean)[name])
+  return jax.tree.map(jnp.add, of_task, of_align), metrics, mean
 
 
-def _felt(align: Any, task: Any, length: Numeric, hyper: Hyper) -> Any:
-  """The alignment's gradient of a side, guarded and of its length."""
+def _felt(align: Any, task: Any, length: Numeric, hyper: Hyper, mean: Any) -> Any:
+  """The alignment's gradient of a side, guarded against the mean task's, and of its length."""
   guard = _is(hyper.guard, GUARDS, 'project')
   share, auto = (_is(hyper.lam_mode, LAM_MODES, name) for name in ('share', 'auto'))
-  a, t = align['params']['encoder'], task['params']['encoder']
-  square = _dot(t, t)
-  along = _ratio(jnp.minimum(_dot(a, t), 0), square)  # 0 where they agree
-  a = jax.tree.map(lambda a, t: a - jnp.where(guard, along, 0) * t, a, t)
-  own, of_task = jnp.sqrt(_dot(a, a)), jnp.sqrt(square)
+  a, t, m = (of['params']['encoder'] for of in (align, task, mean))
+  along = _ratio(jnp.minimum(_dot(a, m), 0), _dot(m, m))  # 0 where they agree
+  a = jax.tree.map(lambda a, m: a - jnp.where(guard, along, 0) * m, a, m)
+  own, of_task = jnp.sqrt(_dot(a, a)), jnp.sqrt(_dot(t, t))
   cosine = jnp.maximum(_ratio(_dot(a, t), own * of_task), 0)
   scale = jnp.where(share | auto, _ratio(length * of_task, own) * jnp.where(auto, cosine, 1), 1)
   felt = {**align['params'], 'encoder': a}

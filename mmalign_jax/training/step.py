@@ -1,6 +1,6 @@
 """One step of training: the same pure function under jit, vmap and scan."""
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import chex
@@ -11,7 +11,7 @@ import optax
 from mmalign_jax import objective, rng
 from mmalign_jax.objective import Metrics
 from mmalign_jax.training import apart
-from mmalign_jax.types import Batch, Hyper, Key, PyTree, Shape, Spec, TrainState
+from mmalign_jax.types import Batch, Hyper, Key, Numeric, PyTree, Shape, Spec, TrainState
 
 
 def optimizer(spec: Spec) -> optax.GradientTransformation:
@@ -46,12 +46,13 @@ def init_state(key: Key, hyper: Hyper, *shapes: Shape, spec: Spec, n_outputs: in
     (['side_1', 'side_2'], 0)
   """
   params = objective.init(key, hyper, *shapes, spec=spec, n_outputs=n_outputs)
-  return TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
+  return TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params),
+                    None if hyper.guard is None else jax.tree.map(jnp.zeros_like, params))
 
 
 def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_outputs: int,
                axis_name: str | None = None,
-               pairs: Batch | None = None) -> tuple[TrainState, Metrics]:
+               pairs: Batch | None = None, n_batches: Numeric = 1) -> tuple[TrainState, Metrics]:
   """One AdamW step on one batch.
 
   Args:
@@ -61,6 +62,7 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
     spec: static settings. n_outputs: C, or 1 for regression.
     pairs: what is aligned, where that is not the batch whose labels are learnt; its y is not read.
     axis_name: of the mapped axis (pmap) over which the batch is spread, in equal parts.
+    n_batches: [] of an epoch of labels, over which a guard takes the mean of the task's gradient.
 
   Returns:
     the next state, and the metrics of this batch before the step.
@@ -77,15 +79,19 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
     chex.assert_equal_shape_prefix(jax.tree.leaves(given), 1)
   progress = state.step.astype(jnp.float32) / spec.steps
   together = hyper.guard is None and hyper.lam_mode is None
-  gradient: Callable[..., tuple[PyTree, Any]] = (
-      jax.grad(objective.objective, has_aux=True) if together else apart.gradient)
-  grads, metrics = gradient(
-      state.params, hyper, batch, progress, spec=spec, n_outputs=n_outputs, axis_name=axis_name,
-      pairs=pairs, key=jax.random.fold_in(rng.stream(hyper.seed, 'copies'), state.step))
+  options = {'spec': spec, 'n_outputs': n_outputs, 'axis_name': axis_name, 'pairs': pairs,
+             'key': jax.random.fold_in(rng.stream(hyper.seed, 'copies'), state.step)}
+  if together:
+    grads, metrics = jax.grad(objective.objective, has_aux=True)(
+        state.params, hyper, batch, progress, **options)
+  else:
+    grads, metrics, of_task = apart.gradient(
+        state.params, hyper, batch, progress, before=state.of_task, n_batches=n_batches, **options)
+    state = dataclasses.replace(state, of_task=of_task)
   if axis_name is not None:
     grads, metrics = jax.lax.pmean((grads, metrics), axis_name)
-  metrics = metrics.replace(
-      grad_norm=optax.tree.norm(grads), param_norm=optax.tree.norm(state.params))
+  metrics = dataclasses.replace(
+      metrics, grad_norm=optax.tree.norm(grads), param_norm=optax.tree.norm(state.params))
   return descend(state, grads, hyper, spec=spec), metrics
 
 
@@ -100,4 +106,5 @@ def descend(state: TrainState, grads: PyTree, hyper: Hyper, *, spec: Spec) -> Tr
     own = path[-1].key in (objective.LOG_TEMPERATURE, objective.BIAS)
     return p - hyper.learning_rate * (u + (0 if own else hyper.weight_decay) * p)
   params = jax.tree_util.tree_map_with_path(step, state.params, updates)
-  return TrainState(state.step + 1, objective.within_bounds(params, spec=spec), opt_state)
+  return dataclasses.replace(state, step=state.step + 1, opt_state=opt_state,
+                             params=objective.within_bounds(params, spec=spec))

@@ -86,9 +86,14 @@ def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
       rng.stream(hyper.seed, 'init'), hyper, *map(shape_of, probe), spec=spec,
       n_outputs=n_outputs)
 
+  n, size = (hyper.n_train, spec.batch_size) if draws.n_labelled is None else (
+      draws.n_labelled, spec.labelled_batch or spec.batch_size)
+  n_batches = jnp.maximum(jnp.asarray(n).astype(jnp.int32) // size, 1)
+
   def step(t, state):
     batch, pairs = batches_of(draws, hyper, tables, t, spec=spec, source=source)
-    return train_step(state, hyper, batch, spec=spec, n_outputs=n_outputs, pairs=pairs)[0]
+    return train_step(state, hyper, batch, spec=spec, n_outputs=n_outputs, pairs=pairs,
+                      n_batches=n_batches)[0]
 
   if 'train_steps' in source.settings:  # a chunk whose cells all stop early is done early
     asked = jnp.asarray(hyper.train_steps).astype(jnp.int32)

@@ -138,6 +138,7 @@ def _train(study: Study, wanted: np.ndarray, total: int, chunks: on_disk.Chunks,
       with lock:
         bar.update(len(index))
 
-    for _ in run_chunks(study.spec, study.hypers, study.tables, wanted, chunk=size,
-                        workers=workers, place=plan.place, done=done):
-      pass
+    with devices.few_threads():
+      for _ in run_chunks(study.spec, study.hypers, study.tables, wanted, chunk=size,
+                          workers=workers, place=plan.place, done=done):
+        pass
