@@ -11,7 +11,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'mmalign_jax'
 LAYERS = [  # a module may import only from layers above its own, or from its own
     {'types', 'grouped', 'precision', 'start'}, {'named', 'settings'},
-    {'rng', 'losses', 'encoders', 'similarity', 'information', 'generators.synthetic'},
+    {'rng', 'losses', 'encoders', 'similarity', 'information', 'diagnosis',
+     'generators.synthetic'},
     {'generators', 'objective', 'data.files.formats', 'data.files.stores', 'data.files.splits',
      'data.files.pooling', 'data.files.steps', 'data.files.reading', 'data.files.delimited',
      'data.files.parquet', 'data.files.columns', 'data.files.labels', 'data.files.rows',
@@ -27,8 +28,8 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
     {'studies.objectives'},  # many studies of strength
     {'studies.registry'}, {'cli'}]
 PURE = ['types', 'named', 'grouped', 'rng', 'encoders', 'losses', 'objective', 'similarity',
-        'information', 'information.neural', 'generators', 'data.sources', 'data.pair_source',
-        'training']
+        'information', 'information.neural', 'diagnosis', 'generators', 'data.sources',
+        'data.pair_source', 'training']
 ROOMS = ('strength', 'emergence', 'train')  # of the studies: none knows another
 FORBIDDEN = ('absl', 'ml_collections', 'logging', 'pathlib', 'os', 'xarray', 'matplotlib')
 
@@ -91,7 +92,7 @@ def test_the_package_imports_without_tensorflow_and_orbax():
 
 
 def test_commands_load_only_what_they_need():
-  code = ('import sys\nfrom mmalign_jax.cli import generator, measure\n'
+  code = ('import sys\nfrom mmalign_jax.cli import diagnose, generator, measure\n'
           'slow = ("matplotlib", "xarray", "h5py", "scipy", "sklearn")\n'
           'sys.exit(", ".join(name for name in slow if name in sys.modules) or 0)')
   found = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True,

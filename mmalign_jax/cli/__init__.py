@@ -1,10 +1,11 @@
-"""The `mmalign` command: studies, shards, tables, measures, decompositions; errors in one line.
+"""The `mmalign` command: studies, shards, measures, diagnoses, decompositions; errors in one line.
 
   mmalign sweep --config=configs/strength.py:quick --workdir=DIR
   mmalign train --config=configs/avmnist.py:tiny --data_dir=DATA --workdir=DIR
   mmalign merge DIR DIR... [--workdir=DIR]
   mmalign generator --name=bits --redundancy=4 --level=0 [--json]
   mmalign measure X.npy Y.npy [--measures=linear_cka,mutual_knn|all] [--null=200] [--json]
+  mmalign diagnose --x1=X1.npy --x2=X2.npy [--y=Y.npy] [--json]
   mmalign decompose --x1=X1.npy --x2=X2.npy --y=Y.npy [--null=200] [--json]
   mmalign decompose --table=JOINT.npy [--method=broja|imin|mmi] [--json]
 
@@ -168,4 +169,5 @@ def _command(name: str) -> Callable[[list[str]], None]:
 
 
 COMMANDS = {name: _command(name)
-            for name in ('sweep', 'train', 'merge', 'generator', 'measure', 'decompose')}
+            for name in ('sweep', 'train', 'merge', 'generator', 'measure', 'diagnose',
+                         'decompose')}

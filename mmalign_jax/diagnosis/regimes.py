@@ -25,9 +25,11 @@ from mmalign_jax.diagnosis.directions import ALPHA, Directions
 from mmalign_jax.diagnosis.spectra import Spectrum, View
 
 LEAST = 20               # samples
+LEAST_DRAWS = 59         # permutations: three objectives share 0.05
+QUARTER = 0.25           # of what the label explains of the best direction: less is a leak
 OBJECTIVES = ('align', 'predict_12', 'predict_21')
 WAYS = {'1->2': 'predict_12', '2->1': 'predict_21'}
-_OF_HALVES = 59          # permutations within each half
+_OF_HALVES = 99          # permutations within each half
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,21 +37,20 @@ class Objective:
   """What one objective sees.
 
   strengths [K]: canonical correlations; of a prediction, roots of the shares of the target's
-  variance that each direction predicts. floors, p_values [K]: chance, see `directions`. carries
-  [K] bool: counts as signal. signal: how many directions are above chance and signal; recovered: of
-  them, those among the first q, where q is the most signal that an objective has. separation: of
-  the ceil(q/2)-th signal from what could take its place, above 1 where `works`. p_value: of the
-  strongest direction. variance: of views 1 and 2, the share in the signal of this objective;
-  strong: that share beside the one of as many principal components, 1 if these are the strongest.
+  variance that each direction predicts. floors, p_values [K]: chance, see `directions`. above [K]
+  bool: above chance; signal [K] bool: and signal. recovered: of the signal, what is among the first
+  q, where q is the most signal that an objective has. separation: the ceil(q/2)-th signal over the
+  strongest that could take its place, chance or nuisance, above 1 where it `works`; 0 without so
+  much signal. variance: of views 1 and 2, the share in the signal of this objective; strong: that
+  share beside the one of as many principal components, 1 if these are the strongest.
   """
   strengths: np.ndarray
   floors: np.ndarray
   p_values: np.ndarray
-  carries: np.ndarray
-  signal: int
+  above: np.ndarray
+  signal: np.ndarray
   recovered: int
   separation: float
-  p_value: float
   works: bool
   variance: tuple[float, float]
   strong: tuple[float, float]
@@ -60,7 +61,7 @@ class Diagnosis:
   """The answer of `diagnose`.
 
   n: samples given; used: of which everything here is. views: spectra of 1 and 2. objectives: by
-  OBJECTIVES. shared: q. predicted: share of the variance of views 1 and 2 that a linear model of the
+  OBJECTIVES. shared: q. p_value: that nothing is shared, of all objectives together. predicted: share of the variance of views 1 and 2 that a linear model of the
   other explains, less chance. regimes: 'align', 'predict', 'both' or 'neither' by WAYS. agreement:
   in which share of random halves the regime is the same, None without halves. labelled: whether a
   label told signal from nuisance. permutations: P. groups: G or None.
@@ -70,6 +71,7 @@ class Diagnosis:
   views: tuple[Spectrum, Spectrum]
   objectives: dict[str, Objective]
   shared: int
+  p_value: float
   predicted: tuple[float, float]
   regimes: dict[str, str]
   agreement: dict[str, float] | None
@@ -85,11 +87,12 @@ def diagnose(x1: np.ndarray, x2: np.ndarray, *, y: np.ndarray | None = None,
 
   The rule. Each view is centred and cut to its first K principal components. An objective's
   directions are the singular directions of its matrix (see the module). A direction is *above
-  chance* where p <= 0.05 in a stepwise permutation test of the pairing. It is *signal* if it is
+  chance* where p <= 0.05 in a stepwise permutation test of the pairing, and so is the smallest
+  p-value of the three objectives together: views that share nothing are 'neither' in 95 %. It is *signal* if it is
   above chance and, where there is a label, tells of it: its scores (of both sides for alignment, of
-  the source for prediction) explain more of the label than the best of the directions does under
-  95 % of the permutations of the label, and a tenth at least of what the best one explains. q is
-  the most signal directions that one of the three objectives has. An objective *works* if q > 0 and at least q/2 of its first q directions are
+  the source for prediction) are explained by it, more than the best of the directions is under 95 %
+  of the permutations of the label, and a quarter at least as much as the best one of any objective.
+  q is the most signal directions that one of the three objectives has. An objective *works* if q > 0 and at least q/2 of its first q directions are
   signal. With q = 1 that is the condition of arXiv 2606.11190, with chance as a further nuisance.
   The regime of 1 -> 2 says which of alignment and prediction of view 2 from view 1 work.
 
@@ -101,7 +104,7 @@ def diagnose(x1: np.ndarray, x2: np.ndarray, *, y: np.ndarray | None = None,
     groups: [N] of samples that belong together, which are permuted and halved as a whole; None for
       none. Where they are of unequal size, all is of the samples that are left when they are cut
       (`grouped`).
-    permutations: of the pairing, at least 19.
+    permutations: of the pairing, at least 59.
     halves: random halves of the samples in which the verdict is taken again; 0 for none. Half of
       the samples see less, so that agreement is rather too low.
     components: K at most; by default 50, and a tenth of the samples.
@@ -126,18 +129,18 @@ def diagnose(x1: np.ndarray, x2: np.ndarray, *, y: np.ndarray | None = None,
   label = None if y is None else _label(y, n)
   rng = np.random.default_rng([seed, 0])
   kept, orders = _orders(codes, n, permutations, rng)
-  if spans.allowed(len(orders)) < 0:
-    raise ValueError(f'groups can be arranged in {len(orders) + 1} ways only; 20 are needed for a '
-                     'p-value of 0.05')
+  if len(orders) < LEAST_DRAWS:
+    raise ValueError(f'groups can be arranged in {len(orders) + 1} ways only; {LEAST_DRAWS + 1} are '
+                     'needed: five groups of like size')
   most = components or max(1, min(spectra.MOST, len(kept) // spectra.PER))
   views, known = zip(*(spectra.decomposed(z[kept], name, most)
                        for z, name in ((a, 'x1'), (b, 'x2'))))
   y_kept = None if label is None else label[kept]
-  objectives, q, predicted = _judged(*views, y_kept, orders)
+  objectives, q, predicted, p = _judged(*views, y_kept, orders)
   regimes = _regimes(objectives)
   inner = None if codes is None else np.unique(codes[kept], return_inverse=True)[1]
   return Diagnosis(
-      n, len(kept), known, objectives, q, predicted, regimes,
+      n, len(kept), known, objectives, q, p, predicted, regimes,
       _agreement(views, y_kept, inner, halves, regimes, np.random.default_rng([seed, 1])),
       y is not None, len(orders), None if codes is None else int(codes.max()) + 1)
 
@@ -146,57 +149,55 @@ def diagnose(x1: np.ndarray, x2: np.ndarray, *, y: np.ndarray | None = None,
 
 
 def _judged(one: View, two: View, y: np.ndarray | None, orders: np.ndarray):
-  """({objective: what it sees}, q, predicted shares)."""
+  """({objective: what it sees}, q, predicted shares, p of anything shared)."""
   c = one.white.T @ two.white
   null = np.stack([one.white.T @ two.white[order] for order in orders])
   couplings = {'align': (c, null), 'predict_12': (c * two.weight, null * two.weight),
                'predict_21': (c.T * one.weight, null.transpose(0, 2, 1) * one.weight)}
   seen = {name: spans.found(*pair) for name, pair in couplings.items()}
-  carries = {name: _carries(name, d, one, two, y, orders) for name, d in seen.items()}
-  q = max(int((carries[name] & _above(d)).sum()) for name, d in seen.items())
+  p = spans.joint_p(seen.values())
+  above = {name: d.above & (p <= ALPHA) for name, d in seen.items()}
+  signal = above if y is None else _telling(seen, above, one, two, y, orders)
+  q = max(int(carries.sum()) for carries in signal.values())
   predicted = tuple(_beyond_chance(*couplings[name]) for name in ('predict_21', 'predict_12'))
-  return ({name: _objective(name, d, carries[name], q, one, two) for name, d in seen.items()}, q,
-          predicted)
+  return ({name: _objective(name, d, above[name], signal[name], q, one, two, y is not None)
+           for name, d in seen.items()}, q, predicted, p)
 
 
-def _above(d: Directions) -> np.ndarray:
-  return d.p_values <= ALPHA
-
-
-def _carries(name: str, d: Directions, one: View, two: View, y: np.ndarray | None,
-             orders: np.ndarray) -> np.ndarray:
-  """[K] bool; with a label only directions above chance are asked."""
-  if y is None:
-    return np.ones(len(d.strengths), bool)
-  source, other = (two, one) if name == 'predict_21' else (one, two)
-  s = d.count
-  scores = [(source.white @ d.left[:, :s]).T]
-  if name == 'align':
-    r = d.strengths[:s, None]
-    rest = (other.white @ d.right[:, :s]).T - r * scores[0]
-    scores.append(np.where(r**2 < 1 - 1e-9, rest / np.sqrt(np.maximum(1 - r**2, 1e-9)), 0))
-  made = np.zeros(len(d.strengths), bool)
-  made[:s] = spans.told(np.stack(scores, axis=1), spans.label_columns(y), orders)
+def _telling(seen: dict[str, Directions], above: dict[str, np.ndarray], one: View, two: View,
+             y: np.ndarray, orders: np.ndarray) -> dict[str, np.ndarray]:
+  """[K] bool of every objective: directions above chance that tell of the label."""
+  basis, sure, share = spans.label_basis(y), {}, {}
+  for name, d in seen.items():
+    source, other = (two, one) if name == 'predict_21' else (one, two)
+    scores = [source.white @ d.left, *([other.white @ d.right] if name == 'align' else [])]
+    sure[name], share[name] = spans.told(np.stack(scores).transpose(2, 0, 1)[above[name]], basis,
+                                         orders)
+  best = max((float(s.max()) for s in share.values() if len(s)), default=0.0)
+  made = {name: np.zeros(len(d.strengths), bool) for name, d in seen.items()}
+  for name in made:
+    made[name][above[name]] = sure[name] & (share[name] >= QUARTER * best)
   return made
 
 
-def _objective(name: str, d: Directions, carries: np.ndarray, q: int, one: View,
-               two: View) -> Objective:
-  signal, half = np.flatnonzero(carries), (max(q, 1) + 1) // 2
-  nuisance = d.strengths[~carries & _above(d)]  # strongest first
-  above, separation = carries & _above(d), 0.0
-  if len(signal) >= half:
-    at = signal[half - 1]
-    rival = nuisance[max(q, 1) - half] if len(nuisance) > max(q, 1) - half else 0.0
-    separation = float(d.strengths[at] / max(d.floors[at], rival, 1e-300))
-  recovered = int(above[:q].sum())
-  left, right = d.left[:, above], d.right[:, above]
-  spans_of = {'align': (left, right), 'predict_12': (left, two.weight[:, None] * right),
-              'predict_21': (one.weight[:, None] * right, left)}[name]
-  share_1, share_2 = (spectra.strongest(v, span) for v, span in zip((one, two), spans_of))
-  return Objective(d.strengths, d.floors, d.p_values, carries, int(above.sum()), recovered,
-                   separation, float(d.p_values[0]), q > 0 and 2 * recovered >= q,
-                   (share_1[0], share_2[0]), (share_1[1], share_2[1]))
+def _objective(name: str, d: Directions, above: np.ndarray, signal: np.ndarray, q: int, one: View,
+               two: View, labelled: bool) -> Objective:
+  most, half = max(q, 1), (max(q, 1) + 1) // 2
+  rivals = d.strengths[above & ~signal]  # strongest first
+  rival = rivals[most - half] if len(rivals) > most - half else 0.0
+  hits = np.flatnonzero(signal) if labelled else np.arange(len(signal))  # how near to chance
+  separation = (float(d.strengths[hits[half - 1]] / max(d.floors[hits[half - 1]], rival, 1e-300))
+                if len(hits) >= half else 0.0)
+  recovered = int(signal[:q].sum())
+  left, right = d.left[:, signal], d.right[:, signal]
+  if name == 'predict_12':
+    right = two.weight[:, None] * right
+  elif name == 'predict_21':
+    left, right = one.weight[:, None] * right, left
+  shares = [spectra.strongest(v, span) for v, span in zip((one, two), (left, right))]
+  return Objective(d.strengths, d.floors, d.p_values, above, signal, recovered, separation,
+                   q > 0 and 2 * recovered >= q, (shares[0][0], shares[1][0]),
+                   (shares[0][1], shares[1][1]))
 
 
 def _beyond_chance(coupling: np.ndarray, null: np.ndarray) -> float:
@@ -238,7 +239,7 @@ def _agreement(views: tuple[View, View], y: np.ndarray | None, codes: np.ndarray
     if len(drawn) < 2:
       return None
     kept, orders = _orders(inner, len(rows), _OF_HALVES, rng)
-    if spans.allowed(len(orders)) < 0 or len(kept) < LEAST // 2:
+    if len(orders) < LEAST_DRAWS or len(kept) < LEAST // 2:
       return None
     rows = rows[kept]
     again = _regimes(_judged(*(view.of(rows) for view in views),
@@ -256,9 +257,8 @@ def _check(n: int, other: int, permutations: int, halves: int, components: int |
                      'sample')
   if n < LEAST:
     raise ValueError(f'N={n} samples are too few; at least {LEAST} are needed')
-  if spans.allowed(permutations) < 0:
-    raise ValueError(f'permutations={permutations} must be at least 19: fewer give no p-value of '
-                     f'{ALPHA}')
+  if permutations < LEAST_DRAWS:
+    raise ValueError(f'permutations={permutations} must be at least {LEAST_DRAWS}')
   if halves < 0:
     raise ValueError(f'halves={halves} must be at least 0')
   if components is not None and components < 1:

@@ -75,8 +75,9 @@ def decomposed(z: np.ndarray, name: str, most: int) -> tuple[View, Spectrum]:
     raise ValueError(f'{name} is constant in the {n} samples that are left')
   kept, variance = min(rank, most), np.square(s)
   total = variance.sum()
-  spectrum = Spectrum(width, rank, kept, float(variance[:kept].sum() / total),
-                      float(total**2 / np.square(variance).sum()), _above_noise(s[:n - 1], n, width))
+  share, effective = variance[:kept].sum() / total, total**2 / np.square(variance).sum()
+  spectrum = Spectrum(width, rank, kept, float(share), float(effective),
+                      _above_noise(s[:n - 1], n, width))
   return View(u[:, :kept], s[:kept] / np.sqrt(total)), spectrum
 
 

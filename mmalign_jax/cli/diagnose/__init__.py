@@ -1,0 +1,5 @@
+"""mmalign diagnose."""
+
+from mmalign_jax.cli.diagnose.command import run
+
+__all__ = ['run']
