@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 import textwrap
 
-from mmalign_jax.diagnosis import Diagnosis, Objective
-from mmalign_jax.diagnosis.regimes import WAYS
+from mmalign_jax.diagnosis import Diagnosis
 from mmalign_jax.diagnosis.spectra import Spectrum
+from mmalign_jax.diagnosis.verdict import WAYS, Objective
 from mmalign_jax.reports.text import aligned
 
 WIDTH = 100
@@ -161,12 +161,12 @@ def _legend(found: Diagnosis) -> Iterable[str]:
 def notes(found: Diagnosis) -> Iterable[str]:
   """What was assumed."""
   if not found.labelled:
-    yield ('no label: every direction that both views share counts as wanted; --y tells signal from '
-           'nuisance')
+    yield ('no label: every direction that both views share counts as wanted; --y tells signal '
+           'from nuisance')
   if found.used < found.n:
     yield (f'groups are of unequal size: all is of the {found.used} of {found.n} samples that are '
            'left when they are cut to like sizes')
   for name, view in zip(('x1', 'x2'), found.views):
     if view.kept < view.rank:
-      yield (f'{name}: {view.kept} of {view.rank} principal components, {100 * view.share:.0f} % of '
-             'the variance; what is shared beyond them is not seen (--components)')
+      yield (f'{name}: {view.kept} of {view.rank} principal components, {100 * view.share:.0f} % '
+             'of the variance; what is shared beyond them is not seen (--components)')
