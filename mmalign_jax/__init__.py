@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from mmalign_jax import information, similarity
+  from mmalign_jax import diagnosis, information, similarity
   from mmalign_jax.generators import exact, synthetic
   from mmalign_jax.losses import cross_entropy, info_nce, l1, sigmoid
   from mmalign_jax.losses.streaming import streaming_info_nce, streaming_sigmoid
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
   from mmalign_jax.types import Batch, Hyper, Spec, TrainState
 
 __all__ = [
-    'Batch', 'Hyper', 'Spec', 'TrainState', 'cross_entropy', 'exact', 'grid', 'info_nce',
+    'Batch', 'Hyper', 'Spec', 'TrainState', 'cross_entropy', 'diagnosis', 'exact', 'grid', 'info_nce',
     'information', 'init_state', 'l1', 'run_sweep', 'sigmoid', 'similarity',
     'streaming_info_nce', 'streaming_sigmoid', 'synthetic', 'train_step']
 
-_MODULES = {'information': '', 'similarity': '', 'exact': 'generators', 'synthetic': 'generators'}
+_MODULES = {'diagnosis': '', 'information': '', 'similarity': '', 'exact': 'generators',
+            'synthetic': 'generators'}
 _NAMES = {
     'losses': ('cross_entropy', 'info_nce', 'l1', 'sigmoid'),
     'losses.streaming': ('streaming_info_nce', 'streaming_sigmoid'),

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import mmalign_jax
-from mmalign_jax import information, similarity
+from mmalign_jax import diagnosis, information, similarity
 from mmalign_jax.generators import factors
 from mmalign_jax.similarity import probe
 from mmalign_jax.training import probes
 
-MODULES = (mmalign_jax, similarity, information, information.counts, information.discrete, factors,
+MODULES = (mmalign_jax, similarity, diagnosis, information, information.counts, information.discrete, factors,
            probe, probes)
 INTERNAL = {'xlogx', 'three', 'shuffled'}  # of counts and discrete: parts of others
 

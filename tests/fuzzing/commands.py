@@ -55,6 +55,12 @@ def _decompose(specs: Specs, r: random.Random) -> list[str]:
                                                                                            'item')
 
 
+def _diagnose(specs: Specs, r: random.Random) -> list[str]:
+  return ['diagnose', *(f'--{role}={specs[role]}' for role in ('x1', 'x2') if role in specs),
+          *([f'--y={specs["y"]}'] if 'y' in specs and r.random() < 0.5 else []), '--null=59',
+          '--halves=0', *r.choice(([], ['--json'], ['--standardize']))] + _flags(specs, r, 'item')
+
+
 def names(specs: Specs) -> dict[str, str]:
   """What the arrays are called within the whole."""
   found = {}
@@ -101,7 +107,8 @@ def _train(specs: Specs, r: random.Random) -> list[str]:
 
 
 COMMANDS = {
-    'measure': Command(_measure, 40), 'decompose': Command(_decompose, 22),
+    'measure': Command(_measure, 40), 'diagnose': Command(_diagnose, 10),
+    'decompose': Command(_decompose, 22),
     'decompose --data': Command(_data, 14), 'decompose --table': Command(_table, 8),
     'sweep': Command(_sweep, 10), 'sweep again': Command(_resume, 2, 'study'),
     'merge': Command(_merge, 3, 'shards'), 'train': Command(_train, 1, 'digits')}

@@ -94,7 +94,7 @@ def _count(n: int, noun: str) -> str:
 
 
 def _table(found: Diagnosis) -> list[str]:
-  head = ['', 'works', 'above chance', *(['of label'] if found.labelled else []), 'found',
+  head = ['', 'works', 'above', *(['of label'] if found.labelled else []), 'found',
           'separation', 'strongest', 'chance', 'p', 'of x1', 'of x2']
   rows = [[_CALLED[name], 'yes' if o.works else 'no', str(int(o.above.sum())),
            *([str(int(o.signal.sum()))] if found.labelled else []),
@@ -142,8 +142,8 @@ def _strong(found: Diagnosis, k: int) -> Iterable[str]:
 def _legend(found: Diagnosis) -> Iterable[str]:
   p = found.permutations
   rows = {
-      'above chance': f'directions with p <= 0.05, one after the other, by {p} permutations of '
-                      f'{"whole groups" if found.groups else "the samples"}',
+      'above': f'chance: directions with p <= 0.05, one after the other, by {p} permutations of '
+               f'{"whole groups" if found.groups else "the samples"}',
       'found': 'wanted directions among the first of this objective; it works from half of them on',
       'separation': 'the weakest direction that must be found over what could take its place, '
                     'chance or a nuisance: it works above 1',
