@@ -43,8 +43,8 @@ def row(name: str, found) -> str:
   said = [f'{found.regimes[way]} ({100 * found.agreement[way]:.0f} %)' for way in WAYS]
   counts = ', '.join(str(found.objectives[o].recovered) for o in OBJECTIVES)
   r = ', '.join(f'{v:.2f}' for v in found.objectives['align'].strengths[:3])
-  return (f'| {name} | {found.used} | {"yes" if found.labelled else "no"} | {said[0]} | {said[1]} | '
-          f'{counts} of {found.shared} | {r} | {np.round(found.p_value, 3)} |')
+  return (f'| {name} | {found.used} | {"yes" if found.labelled else "no"} | '
+          f'{" | ".join(said)} | {counts} of {found.shared} | {r} | {np.round(found.p_value, 3)} |')
 
 
 if __name__ == '__main__':

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
   from mmalign_jax.types import Batch, Hyper, Spec, TrainState
 
 __all__ = [
-    'Batch', 'Hyper', 'Spec', 'TrainState', 'cross_entropy', 'diagnosis', 'exact', 'grid', 'info_nce',
-    'information', 'init_state', 'l1', 'run_sweep', 'sigmoid', 'similarity',
+    'Batch', 'Hyper', 'Spec', 'TrainState', 'cross_entropy', 'diagnosis', 'exact', 'grid',
+    'info_nce', 'information', 'init_state', 'l1', 'run_sweep', 'sigmoid', 'similarity',
     'streaming_info_nce', 'streaming_sigmoid', 'synthetic', 'train_step']
 
 _MODULES = {'diagnosis': '', 'information': '', 'similarity': '', 'exact': 'generators',

@@ -1,4 +1,4 @@
-"""`mmalign diagnose`: singular values by hand, known regimes called right, chance that is chance."""
+"""`mmalign diagnose`: singular values by hand, known regimes called right, chance as chance."""
 
 import dataclasses
 import json
