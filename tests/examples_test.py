@@ -15,8 +15,8 @@ from mmalign_jax.generators import factors
 from mmalign_jax.similarity import probe
 from mmalign_jax.training import probes
 
-MODULES = (mmalign_jax, similarity, diagnosis, information, information.counts, information.discrete,
-           factors, probe, probes)
+MODULES = (mmalign_jax, similarity, diagnosis, information, information.counts,
+           information.discrete, factors, probe, probes)
 INTERNAL = {'xlogx', 'three', 'shuffled'}  # of counts and discrete: parts of others
 
 
