@@ -77,8 +77,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   add('file', metavar='FILE', nargs='?', default='', help='where x1 and x2 are names in it')
   add('--x1', default='', metavar='FILE', help='features of a side; of FILE, their name (x1)')
   add('--x2', default='', metavar='FILE', help='of the other (x2)')
-  add('--y', default='', metavar='FILE', help='a label: a file, or a column or key of a file of the '
-      'sides')
+  add('--y', default='', metavar='FILE', help='a label: a file, or a column or key of one of '
+      'the sides')
   add('--standardize', action='store_true', help='columns of mean 0 and deviation 1: where their '
       'units differ')
   add('--components', type=int, metavar='K', help='principal components of each view (50, and a '
