@@ -23,7 +23,7 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
      'training.apart'},
     {'data.avmnist', 'training'},
     {'reports'},
-    {'studies.protocol', 'studies.reads'},
+    {'studies.protocol', 'studies.reads', 'studies.files'},
     {'studies.strength', 'studies.emergence', 'studies.train'},
     {'studies.objectives'},  # many studies of strength
     {'studies.registry'}, {'cli'}]

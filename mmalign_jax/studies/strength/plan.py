@@ -29,8 +29,7 @@ from mmalign_jax.settings import (
   shown,
   text,
 )
-from mmalign_jax.studies import reads
-from mmalign_jax.studies.strength import files
+from mmalign_jax.studies import files, reads
 from mmalign_jax.training.sweep import grid, joint_shapes, make_tables, traceable
 from mmalign_jax.types import NAMES, Hyper, PyTree, Spec, lookup
 

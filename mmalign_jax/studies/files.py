@@ -1,4 +1,4 @@
-"""Where a study of strength has its data from files: its settings, and what the data decide."""
+"""Where a study has its data from files: its settings, and what the data decide."""
 
 from collections.abc import Mapping
 import inspect
