@@ -43,8 +43,8 @@ class Prepared:
   side [N] bool. y: [N] i32 with NO_CLASS, or f32 with NaN, where there is no label. spread: of
   every side [C], root mean square of a column of x if only so many were kept; 1 of sequences.
   validation, test: of every side. unseen: of every side [U, C], test rows that have all sides, with
-  unseen_y [U] and unseen_fold [U] i32 from 0 on, folds without such rows left out. n_folds: of the
-  test rows.
+  unseen_y [U], unseen_fold [U] i32 from 0 on, folds without such rows left out, and unseen_unit
+  [U], of which rows of one are one observation. n_folds: of the test rows.
   """
   names: tuple[str, ...]
   x: tuple[View, ...]
@@ -56,6 +56,7 @@ class Prepared:
   unseen: tuple[View, ...]
   unseen_y: np.ndarray
   unseen_fold: np.ndarray
+  unseen_unit: np.ndarray
   classes: tuple[str, ...]
   n_folds: int
   notes: tuple[str, ...]
@@ -126,11 +127,11 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
       x=tuple(take(z, train) for z, _ in made), present=tuple(has[train] for has in pairs.present),
       y=y[train], spread=tuple(spread for _, spread in made), validation=judged(chosen),
       test=judged(test), unseen=tuple(take(z, unseen) for z, _ in made))
-  # not in the fingerprint: labels and folds of `unseen` are among those of `test`
+  # not in the fingerprint: labels, folds and units of `unseen` are among those of `test`
   unseen_fold = np.unique(fold[unseen], return_inverse=True)[1].astype(np.int32)
   return Prepared(
-      pairs.names, **fields, unseen_y=y[unseen], unseen_fold=unseen_fold, classes=pairs.classes,
-      n_folds=int(fold.max()) + 1,
+      pairs.names, **fields, unseen_y=y[unseen], unseen_fold=unseen_fold,
+      unseen_unit=unit[unseen], classes=pairs.classes, n_folds=int(fold.max()) + 1,
       notes=(*pairs.notes, *(
           f'no training row has {name!r}: its encoder learns nothing; its components are those of '
           'the validation rows' for name in lacking), *said,

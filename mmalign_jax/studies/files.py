@@ -10,8 +10,10 @@ import numpy as np
 from mmalign_jax import checks, losses
 from mmalign_jax.data import loading, prepared
 from mmalign_jax.data.files import views
+from mmalign_jax.data.files.reading import CHOICES
 from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.data.sources import ArrayTables
+from mmalign_jax.settings import MOST_VALUES, Rule, choice, count, like, number
 from mmalign_jax.types import PyTree
 
 Loaded = views.PairedData | Prepared
@@ -27,6 +29,15 @@ def _defaults_of(load) -> dict[str, Any]:
 
 
 DEFAULTS = {name: value for load in _LOADERS.values() for name, value in _defaults_of(load).items()}
+
+
+def rules() -> dict[str, Rule]:
+  """What the settings of data may be; names of files and arrays are judged where they are read."""
+  found = {name: like(value) for name, value in DEFAULTS.items()}
+  found |= {name: choice(lambda known=CHOICES[name]: known, blank=name == 'pool')
+            for name in CHOICES if name in found} | {'classes': count(0, MOST_VALUES)}
+  found |= {'test_fraction': number(0, 1, above=True, below=True), 'split_seed': checks.SEED}
+  return found | {'n_validation': count(1, MOST_VALUES), 'most_components': count(1, 2**16)}
 
 
 def unread(generator: str) -> dict[str, str]:

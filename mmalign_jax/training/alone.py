@@ -5,6 +5,7 @@ in learning rate and decay): their inputs and batches are the same, so they are 
 and the first layer of all is one product. A unit is one compiled program for each depth.
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 from typing import Any
@@ -16,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import losses, named, rng
-from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.encoders import sides
 from mmalign_jax.objective import outputs
 from mmalign_jax.training.evaluate import Score, score
 from mmalign_jax.training.step import descend, optimizer
-from mmalign_jax.types import Array, Hyper, PyTree, Spec, Test, TrainState, lookup
+from mmalign_jax.types import Array, Hyper, PyTree, Spec, Test, TrainState, lookup, shape_of
 
 OWN = ('redundancy', 'unique_1', 'unique_2', 'synergy', 'learning_rate', 'weight_decay')
 
@@ -48,14 +49,16 @@ class Trained:
   """An encoder and its head at the epoch of best validation accuracy.
 
   params: for `encoders.Side.apply`. score: on the test set (exact for generators). best_epoch []
-  i32, from 1. validation [E]: accuracy after every epoch, -1 where not finite. diverged []: a
-  parameter was not finite at the end; the best epoch is then one before, or 0, the initial state.
+  i32, from 1. validation [E]: accuracy after every epoch, -1 where not finite; of pairs `merit`.
+  diverged []: a parameter was not finite at the end; the best epoch is then one before, or 0, the
+  initial state. further: of pairs, what `further` says.
   """
   params: PyTree
   score: Score
   best_epoch: Array
   validation: Array
   diverged: Array
+  further: dict[str, Array] = dataclasses.field(default_factory=dict)
 
 
 def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
@@ -70,37 +73,68 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
   source = lookup(SOURCES, spec.generator, 'generator')
   module = sides.Side(spec.of_side(side), source.n_outputs(tables))
   test = source.test(tables, hyper, side)
-  draws = source.draw(
-      tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train + protocol.n_validation)
-  rows = draws.rows[side - 1]
-  held_out = occurrences(test, rows[spec.max_train:], draws.y[spec.max_train:])
+  y, rows, worst, judge = (_drawn if source.validation is None else _labelled)(
+      hyper, tables, test, source, module, protocol)
   params = sides.init(
-      rng.stream(hyper.seed, f'init_{side}'), (module,), test.x.shape[1:])['side_1']
+      rng.stream(hyper.seed, f'init_{side}'), (module,), shape_of(test.x))['side_1']
   order = rng.stream(hyper.seed, f'order_{side}')
   n_batches = spec.max_train // spec.batch_size
+  batched = lambda v: v.reshape(n_batches, spec.batch_size, *v.shape[1:])
 
   def epoch(carry, e):
     state, best, best_accuracy, best_epoch = carry
     i = rng.permute(jax.random.fold_in(order, e), jnp.arange(n_batches * spec.batch_size),
                     spec.max_train)
-    x = source.inputs(tables, hyper, [rows[i]] * len(draws.rows))[side - 1]
-    batches = x.reshape(n_batches, spec.batch_size, *x.shape[1:]), draws.y[i].reshape(n_batches, -1)
+    x = source.inputs(tables, hyper, [rows[i]] * source.n_sides(tables))[side - 1]
+    batches = jax.tree.map(batched, x), y[i].reshape(n_batches, -1)
     state, _ = jax.lax.scan(
         lambda state, batch: (step(state, hyper, *batch, module=module, spec=spec), None),
         state, batches)
-    accuracy = validate(state.params, held_out, module=module)
+    accuracy = judge(state.params)
     better = accuracy > best_accuracy
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, best)
     return (state, best, jnp.where(better, accuracy, best_accuracy),
             jnp.where(better, e + 1, best_epoch)), accuracy
 
   state = TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
-  start = (state, params, jnp.float32(-1), jnp.int32(0))
+  start = (state, params, jnp.float32(worst), jnp.int32(0))
   (state, best, _, best_epoch), validation = jax.lax.scan(
       epoch, start, jnp.arange(protocol.epochs))
+  prediction = outputs(module, best, test.x).prediction
   return Trained(
-      best, score(outputs(module, best, test.x).prediction, test, spec=spec), best_epoch,
-      validation, ~finite(state.params))
+      best, score(prediction, test, spec=spec), best_epoch, validation, ~finite(state.params),
+      {} if source.validation is None else further(prediction, test, spec=spec))
+
+
+Material = tuple[Array, Array, float, Callable[[PyTree], Array]]
+# labels [N], rows [N] of the inputs, the merit that any finite encoder passes, and its merit []
+
+
+def _drawn(hyper: Hyper, tables: PyTree, test: Test, source: Source, module: sides.Side,
+           protocol: Protocol) -> Material:
+  """Samples of a generator, validated on further ones."""
+  spec = protocol.spec
+  draws = source.draw(
+      tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train + protocol.n_validation)
+  rows = draws.rows[protocol.side - 1]
+  held_out = occurrences(test, rows[spec.max_train:], draws.y[spec.max_train:])
+  return draws.y, rows, -1.0, functools.partial(validate, held_out=held_out, module=module)
+
+
+def _labelled(hyper: Hyper, tables: PyTree, test: Test, source: Source, module: sides.Side,
+              protocol: Protocol) -> Material:
+  """The labelled rows that have the side, of which there are spec.max_train; validated on the rows
+  that are there to choose settings."""
+  del test
+  side = protocol.side - 1
+  total = jax.tree.leaves(tables.x[side])[0].shape[0]
+  draws = source.draw(tables, hyper, rng.stream(hyper.seed, 'data'), total)
+  assert source.present is not None and source.validation is not None  # it is one of pairs
+  usable = source.present(tables, draws.rows)[side] & (jnp.arange(total) < draws.n_labelled)
+  at = jnp.flatnonzero(usable, size=protocol.spec.max_train)
+  held_out = source.validation(tables, hyper, protocol.side)
+  return draws.y[at], draws.rows[side][at], -jnp.inf, functools.partial(
+      merit, held_out=held_out, module=module, spec=protocol.spec)
 
 
 def step(state: TrainState, hyper: Hyper, x: Array, y: Array, *,
@@ -123,6 +157,29 @@ def validate(params: PyTree, held_out: Test, *, module: sides.Side) -> Array:
   guess = jnp.argmax(outputs(module, params, held_out.x).prediction, axis=1)
   hit = jax.nn.one_hot(guess, held_out.target.shape[1]) * held_out.target
   return jnp.where(finite(params), jnp.sum(hit), -1)
+
+
+def merit(params: PyTree, held_out: Test, *, module: sides.Side, spec: Spec) -> Array:
+  """What an encoder is chosen by []: accuracy on held-out rows, or for a regression the mean
+  absolute error with a minus; -inf where a parameter is not finite."""
+  found = score(outputs(module, params, held_out.x).prediction, held_out, spec=spec)
+  regression = losses.task_of(spec.task).regression
+  return jnp.where(finite(params), -found.task_loss if regression else found.accuracy, -jnp.inf)
+
+
+def further(prediction: Array, test: Test, *, spec: Spec) -> dict[str, Array]:
+  """What else rows with labels are scored by, each []: `balanced_accuracy`, the mean share of every
+  class found (of those in the test rows); of a regression `absolute_error`, the mean in standard
+  deviations of the labels in training, and `correlation` (Pearson) of prediction and label."""
+  if losses.task_of(spec.task).regression:
+    a, b = (v - v.mean() for v in (prediction, test.target))
+    size = jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
+    return {'absolute_error': jnp.abs(prediction - test.target).mean(),
+            'correlation': jnp.where(size > 0, jnp.sum(a * b) / jnp.where(size > 0, size, 1), 0)}
+  hit = jax.nn.one_hot(jnp.argmax(prediction, axis=1), prediction.shape[1]) * test.target
+  count = test.target.sum(axis=0)
+  found = jnp.where(count > 0, hit.sum(axis=0) / jnp.maximum(count, 1), 0)
+  return {'balanced_accuracy': found.sum() / (count > 0).sum()}
 
 
 def finite(params: PyTree) -> Array:

@@ -20,7 +20,8 @@ from mmalign_jax.runs.damage import note
 from mmalign_jax.runs.dataset import with_encoders
 from mmalign_jax.runs.versions import versions
 from mmalign_jax.studies.emergence import agreement
-from mmalign_jax.studies.emergence.plan import DIMENSIONS, Emergence, Unit
+from mmalign_jax.studies.emergence.plan import DIMENSIONS, Emergence
+from mmalign_jax.studies.emergence.unit import Unit
 from mmalign_jax.training.alone import Trained, own_fields, unit_axes
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def to_arrays(trained: Trained, unit: Unit) -> folder.Arrays:
       'information': score.information, 'best_epoch': trained.best_epoch,
       'validation': trained.validation, 'diverged': trained.diverged,
       'learning_rate': np.float32(unit.learning_rate),
-      'weight_decay': np.float32(unit.weight_decay)}
+      'weight_decay': np.float32(unit.weight_decay), **trained.further}
   return {name: np.asarray(value) for name, value in found.items()}
 
 

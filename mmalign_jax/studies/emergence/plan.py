@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import checks, named, similarity
+from mmalign_jax import checks, losses, named, similarity
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.generators.synthetic import N_UNIQUE
 from mmalign_jax.settings import (
@@ -22,19 +22,21 @@ from mmalign_jax.settings import (
   checked,
   choice,
   count,
+  number,
   of_range,
   refuse_unread,
   shown,
   text,
   whole,
 )
-from mmalign_jax.studies import reads
+from mmalign_jax.studies import files, reads
+from mmalign_jax.studies.emergence.unit import Unit
 from mmalign_jax.training.alone import Protocol, own_fields
 from mmalign_jax.training.sweep import fitting, make_tables, traceable
 from mmalign_jax.types import Hyper, PyTree, Range, Spec, lookup
 
 DIMENSIONS = ('unique', 'transform_depth', 'depth', 'seed')
-RUN = {'workers': 0, 'resamples': 2000}  # how to run; 0: chosen by the machine
+RUN = {'workers': 0, 'resamples': 2000, 'data_dir': ''}  # how to run; 0: chosen by the machine
 MEASURED = {  # what similarity is measured with: another choice needs no training
     'measures': ('debiased_linear_cka', 'mutual_knn'), 'neighbors': 100, 'permutations': 100,
     'n_align': 512}
@@ -50,38 +52,9 @@ TRAINED = {
     'clip_norm': 8.0, 'n_train': 45875, 'n_validation': 9830, 'epochs_1': 50, 'epochs_2': 300,
     'learning_rate': (1e-3, 5e-3, 1e-2, 5e-2), 'weight_decay': (0.0, 1e-4, 1e-3, 1e-2, 1e-1),
     'bands': ((1, 3), (4, 7), (8, 10)), 'tune_epochs_1': 25, 'tune_epochs_2': 60}
+PAIRS = 'pairs'  # the generator that is none, but data: see `real.plan`
+OF_PAIRS = {'task': 'auto', 'clip_quantile': (1.0, 0.95)}  # settings that pairs alone have
 _ALONE = ('level', 'flipped', 'mismatched')  # one value for all encoders
-
-
-@dataclasses.dataclass(frozen=True, order=True)
-class Unit:
-  """Encoders of one side that are trained together, one for each value of `unique`."""
-  side: int
-  depth: int
-  transform_depth: int
-  seed: int
-  epochs: int
-  learning_rate: float
-  weight_decay: float
-
-  @property
-  def name(self) -> str:
-    return unit_name(self.side, self.transform_depth, self.depth, self.seed)
-
-  @property
-  def words(self) -> str:
-    return (f'side {self.side}, depth {self.depth}, transform {self.transform_depth}, '
-            f'seed {self.seed}')
-
-  @property
-  def weight(self) -> float:
-    """How long it takes, in arbitrary units: layers count, and what every step costs besides."""
-    return self.epochs * (self.depth + 1)
-
-
-def unit_name(side: int, transform_depth: int, depth: int, seed: int) -> str:
-  """Name of a unit's file."""
-  return f'side_{side}_depth_{depth:02d}_transform_{transform_depth:02d}_seed_{seed}'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +71,7 @@ class Emergence:
   run: dict[str, Any]
   record: dict[str, Any]
   notes: tuple[str, ...] = ()
+  merit, repeats = 'validation_accuracy', 1  # what is chosen by; units that share a program
 
   def protocol(self, unit: Unit) -> Protocol:
     spec = dataclasses.replace(self.spec, depth=unit.depth)
@@ -137,12 +111,14 @@ def dials(generator: str, unique: tuple) -> dict[str, np.ndarray]:
     ValueError: the generator's row has no such dial; lists those that have.
   """
   known = {name: row.unique for name, row in SOURCES.items() if row.unique}
+  if generator not in known:
+    lookup(dict.fromkeys((*known, PAIRS)), generator, 'generator')
   return lookup(known, generator, 'generator')(np.asarray(unique, np.float64))
 
 
 def defaults() -> dict[str, Any]:
   """Every setting with its default."""
-  return {**TRAINED, **MEASURED, **RUN}
+  return {**files.DEFAULTS, **OF_PAIRS, **TRAINED, **MEASURED, **RUN}
 
 
 def rules(source: Source | None = None) -> dict[str, Rule]:
@@ -156,6 +132,8 @@ def rules(source: Source | None = None) -> dict[str, Rule]:
           'untransformed_depth': depths, **{name: checks.traced_rule(name, own) for name in (
               'transform_depth', 'seed', 'learning_rate', 'weight_decay')}}
   return {
+      **files.rules(), 'task': choice(lambda: (*losses.TASKS, 'auto')),
+      'clip_quantile': number(0, 1, above=True, axis=True),
       'study': text(), 'name': text(blank=False), **{n: checks.STATIC[n] for n in static}, **lone,
       **axes, 'bands': Rule('pairs'), 'measures': choice(
           lambda: similarity.MEASURES, axis=True, called='measure'),
@@ -184,10 +162,12 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   check_cells(axes)
   dials(generator, settings['unique'])
   idle = unread(settings, source)
-  _check_depths(settings, source, 'bands' not in idle)
+  _check_depths(settings, source)
+  if 'bands' not in idle:
+    check_bands(settings)
   read = refuse_unread(settings, given, defaults(), idle, preset)
   if 'bands' in idle:  # of one candidate: any that hold every depth
-    settings['bands'] = _bands(settings)
+    settings['bands'] = bands_of(settings)
   spec = Spec(
       generator=generator, encoder=settings['encoder'], width=settings['width'],
       depth=max(settings['depth']), projection='none', batch_size=settings['batch_size'],
@@ -212,8 +192,17 @@ def unread(settings: Mapping[str, Any], source: Source) -> dict[str, str]:
   found = {name: why for name, why in (of_sides | of_generator).items() if name in TRAINED}
   for dimension in DIMENSIONS:
     found.pop(dimension, None)
+  found |= files.unread(settings['generator']) | dict.fromkeys(
+      OF_PAIRS, f'has no effect: generator {settings["generator"]!r} reads no files')
+  found.pop('n_validation', None)  # of a generator it is a number of samples
   found |= {name: 'has no effect: `unique` sets it' for name in dials(
       settings['generator'], settings['unique']) if name in TRAINED}
+  return found | unread_of_all(settings)
+
+
+def unread_of_all(settings: Mapping[str, Any]) -> dict[str, str]:
+  """As `unread`, of settings that generators and pairs share."""
+  found = {}
   if len(settings['learning_rate']) * len(settings['weight_decay']) == 1:
     found |= dict.fromkeys(
         ('bands', 'tune_epochs_1', 'tune_epochs_2'),
@@ -224,7 +213,7 @@ def unread(settings: Mapping[str, Any], source: Source) -> dict[str, str]:
   return found
 
 
-def _bands(settings: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
+def bands_of(settings: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
   """The bands, or one of all depths where these do not hold each once."""
   held = [sum(low <= depth <= high for low, high in settings['bands'])
           for depth in settings['depth']]
@@ -232,14 +221,18 @@ def _bands(settings: Mapping[str, Any]) -> tuple[tuple[int, int], ...]:
       (min(settings['depth']), max(settings['depth'])),)
 
 
-def _check_depths(settings: Mapping[str, Any], source: Source, banded: bool) -> None:
+def check_bands(settings: Mapping[str, Any]) -> None:
+  """Whether every depth is in one band: there its learning rate and decay are chosen."""
+  bands = settings['bands']
+  for depth in settings['depth']:
+    if sum(low <= depth <= high for low, high in bands) != 1:
+      raise ValueError(f'bands={shown(bands)}: depth={depth} must be in exactly one of them')
+
+
+def _check_depths(settings: Mapping[str, Any], source: Source) -> None:
   if 'transform_depth' not in source.settings and any(settings['transform_depth']):
     raise ValueError(f'transform_depth={shown(settings["transform_depth"])} is not a setting of '
                      f'generator {settings["generator"]!r}; give transform_depth=(0,)')
-  bands = settings['bands']
-  for depth in settings['depth'] if banded else ():
-    if sum(low <= depth <= high for low, high in bands) != 1:
-      raise ValueError(f'bands={shown(bands)}: depth={depth} must be in exactly one of them')
   for depth in settings['untransformed_depth']:
     if depth not in settings['depth']:
       raise ValueError(f'untransformed_depth={depth} is not among depth={settings["depth"]}')

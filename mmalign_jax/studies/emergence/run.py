@@ -23,7 +23,8 @@ from tqdm import tqdm
 from mmalign_jax.runs import devices, folder, shards
 from mmalign_jax.runs.dataset import write_dataset
 from mmalign_jax.studies.emergence import agreement, dataset as emergence_data
-from mmalign_jax.studies.emergence.plan import TRAINED, Emergence, Unit, cells, shard_of, unit_name
+from mmalign_jax.studies.emergence.plan import TRAINED, Emergence, cells, shard_of
+from mmalign_jax.studies.emergence.unit import Unit, unit_name
 from mmalign_jax.training import alone
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def tuned(plan: Emergence, workdir: pathlib.Path, progress: bool) -> Chosen:
     several = [u for units in groups.values() if len(units) > 1 for u in units]
     train(plan, workdir, several, progress, name=_candidate, where='tuning',
           title=f'{plan.name}: tuning')
-    found = [_best(workdir, band, units) for (_, band), units in groups.items()]
+    found = [_best(plan, workdir, band, units) for (_, band), units in groups.items()]
     folder.write_whole(path, json.dumps(found, indent=1).encode())
   chosen = {(row['side'], tuple(row['depths'])): (row['learning_rate'], row['weight_decay'])
             for row in folder.read_json(path, 'remove it, and it is made again from tuning/')}
@@ -147,14 +148,15 @@ def _candidate(unit: Unit) -> str:
   return f'{unit.name}_rate_{unit.learning_rate:g}_decay_{unit.weight_decay:g}'
 
 
-def _best(workdir: pathlib.Path, band: tuple[int, int], units: Sequence[Unit]) -> dict:
+def _best(plan: Emergence, workdir: pathlib.Path, band: tuple[int, int],
+          units: Sequence[Unit]) -> dict:
   """What is kept of a band's candidates; of equals the first, a lone one needs no training."""
   rows = [{'learning_rate': u.learning_rate, 'weight_decay': u.weight_decay,
-           'validation_accuracy': None} for u in units]
+           plan.merit: None} for u in units]
   for u, row in zip(units, rows if len(units) > 1 else ()):
     history = emergence_data.read(workdir / 'tuning' / f'{_candidate(u)}.npz', u)['validation']
-    row['validation_accuracy'] = float(np.mean(history.max(axis=1)))
-  best = max(rows, key=lambda row: row['validation_accuracy'] or 0)
+    row[plan.merit] = float(np.mean(history.max(axis=1)))
+  best = rows[0] if len(rows) == 1 else max(rows, key=lambda row: row[plan.merit])
   return {'side': units[0].side, 'depths': band, 'depth': units[0].depth, **best,
           'candidates': rows}
 
@@ -204,14 +206,16 @@ def train_group(plan: Emergence, group: Sequence[Unit], size: int,
                 machine: devices.Plan) -> list[alone.Trained]:
   """Trains units that share a program, and gives each by itself, on the host."""
   protocol, width = plan.protocol(group[0]), len(plan.axes['unique'])
-  run = alone.compiled(protocol, size > 1, thorough=protocol.steps * width > SHORT)
+  run = alone.compiled(protocol, size > 1, thorough=protocol.steps * width * plan.repeats > SHORT)
   hypers = [plan.hyper(u) for u in group]
   if size == 1:
     hyper = jax.tree.map(jnp.asarray, hypers[0])
   else:
     filled = [hypers[k % len(hypers)] for k in range(size)]
     hyper = machine.place(jax.tree.map(lambda *v: jnp.stack([jnp.asarray(x) for x in v]), *filled))
-  program = _PROGRAMS.setdefault((protocol, width, size), [threading.Lock(), None])
+  leaves, structure = jax.tree.flatten(plan.tables)
+  known = (protocol, width, size, structure, *(v.shape for v in leaves))
+  program = _PROGRAMS.setdefault(known, [threading.Lock(), None])
   with program[0]:
     program[1] = program[1] or run.lower(hyper, plan.tables).compile()
   out = jax.device_get(program[1](hyper, plan.tables))

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from mmalign_jax import checks, losses, named
-from mmalign_jax.data.files.reading import CHOICES
 from mmalign_jax.data.published import count_sides
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.named import OF_TRAINING
@@ -23,7 +22,6 @@ from mmalign_jax.settings import (
   checked,
   choice,
   count,
-  like,
   number,
   refuse_unread,
   shown,
@@ -113,14 +111,9 @@ def rules(source: Source | None = None) -> dict[str, Rule]:
             if name not in _DERIVED}
   if source and source.tables is None:
     static['task'] = choice(lambda: (*losses.TASKS, 'auto'))
-  data = {name: like(value) for name, value in files.DEFAULTS.items()}
-  data |= {name: choice(lambda known=CHOICES[name]: known, blank=name == 'pool')
-           for name in CHOICES if name in data} | {'classes': count(0, MOST_VALUES)}
-  data |= {'test_fraction': number(0, 1, above=True, below=True), 'split_seed': checks.SEED}
-  data |= {'n_validation': count(1, MOST_VALUES), 'most_components': count(1, 2**16)}
   tune = {name: dataclasses.replace(traced[name.removeprefix('tune_')], least=0)
           for name in TUNED if TUNED[name] == ()} | {'tune_seeds': count(1, MOST_VALUES)}
-  return {'study': text(), 'name': text(blank=False), **static, **traced, **data, **tune,
+  return {'study': text(), 'name': text(blank=False), **static, **traced, **files.rules(), **tune,
           **RULES_OF_RUN}
 
 

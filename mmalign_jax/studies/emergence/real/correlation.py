@@ -1,0 +1,62 @@
+"""Does being alike go with performing well? Correlations over the encoders of one side."""
+
+import dataclasses
+
+import numpy as np
+import xarray as xr
+
+from mmalign_jax import similarity
+from mmalign_jax.reports.statistics import KINDS, interval, within_one
+
+FALLING = ('absolute_error',)  # scores of which less is better
+_MIN_ENCODERS = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Correlation:
+  """value in -1..1, NaN where nothing can be said, and its 95 % bootstrap interval over encoders,
+  None below 4 of them."""
+  value: float
+  interval: tuple[float, float] | None
+
+
+def correlation(x: np.ndarray, y: np.ndarray, kind: str, *, n_boot: int = 2000,
+                seed: int = 0) -> Correlation:
+  """Correlation of x [n] and y [n] over encoders, with an interval of encoders drawn again.
+
+  Args:
+    kind: 'spearman' or 'pearson'.
+    n_boot, seed: of the expanded percentile interval (Hesterberg 2015).
+
+  Examples:
+    >>> found = correlation(np.arange(8.0), np.arange(8.0) ** 3, 'spearman')
+    >>> found.value, round(found.interval[0], 3)
+    (1.0, 1.0)
+  """
+  x, y = np.asarray(x, float), np.asarray(y, float)
+  value = float(KINDS[kind](x, y))
+  if len(x) < _MIN_ENCODERS or not np.isfinite([x, y]).all():
+    return Correlation(value, None)
+  drawn = np.random.default_rng(seed).integers(len(x), size=(n_boot, len(x)))
+  drawn = drawn[np.ptp(drawn, axis=1) > 0]  # one encoder alone has no trend
+  return Correlation(value, within_one(interval(KINDS[kind](x[drawn], y[drawn]), len(x))))
+
+
+def alikeness(dataset: xr.Dataset, measure: str, side: int, clip: float,
+              calibrated: bool = False) -> np.ndarray:
+  """[depths x seeds] of a side's encoders; distances negated, higher is more similar."""
+  entry = similarity.MEASURES[measure]
+  value = dataset[measure + '_calibrated' * calibrated].sel(encoder=side, clip_quantile=clip)
+  turned = entry.higher or (calibrated and entry.best is not None)
+  return value.transpose('depth', 'seed').values.ravel() * (1 if turned else -1)
+
+
+def performance(dataset: xr.Dataset, score: str, side: int) -> np.ndarray:
+  """[depths x seeds] of a side's encoders; errors negated, higher is better."""
+  value = dataset[f'{score}_{side}'].transpose('depth', 'seed').values.ravel()
+  return -value if score in FALLING else value
+
+
+def depths(dataset: xr.Dataset) -> np.ndarray:
+  """[depths x seeds]: how deep each encoder is."""
+  return np.repeat(dataset['depth'].values.astype(float), dataset.sizes['seed'])
