@@ -7,9 +7,10 @@ download), tiny (a very short run of the same); cora, wikipedia, emoji, mosi, mf
 data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1]... for files. Other views of a data set by
 name, as in --config.x1=text --config.x2=video.
 
-Encoders are those of the paper where there are sequences (utd, mmmo: Transformers as wide as their
-input), of vectors MLPs of `width`. Learning rate and weight decay are chosen on validation rows,
-`n_validation` labels a class (in all, for a regression), for each side and band of depths.
+Encoders are those of the paper where there are sequences (utd, in 50 even steps, and mmmo:
+Transformers as wide as their input), of vectors MLPs of `width`. Learning rate and weight decay are
+chosen on validation rows, `n_validation` labels a class (in all, for a regression), for each side
+and band of depths.
 """
 
 from ml_collections import ConfigDict
@@ -39,7 +40,7 @@ def get_config(arg: str = 'digits') -> ConfigDict:
 
 
 OWN = {
-    'utd': dict(encoder='sequence_transformer', pool='none'),
+    'utd': dict(encoder='sequence_transformer', pool='even'),
     'mmmo': dict(encoder='sequence_transformer', pool='none'),
     'mosi': dict(n_validation=100),
     'tiny': dict(

@@ -73,7 +73,7 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
   source = lookup(SOURCES, spec.generator, 'generator')
   module = sides.Side(spec.of_side(side), source.n_outputs(tables))
   test = source.test(tables, hyper, side)
-  y, rows, worst, judge = (_drawn if source.validation is None else _labelled)(
+  y, rows, worst, judge = (drawn if source.validation is None else labelled)(
       hyper, tables, test, source, module, protocol)
   params = sides.init(
       rng.stream(hyper.seed, f'init_{side}'), (module,), shape_of(test.x))['side_1']
@@ -110,8 +110,8 @@ Material = tuple[Array, Array, float, Callable[[PyTree], Array]]
 # labels [N], rows [N] of the inputs, the merit that any finite encoder passes, and its merit []
 
 
-def _drawn(hyper: Hyper, tables: PyTree, test: Test, source: Source, module: sides.Side,
-           protocol: Protocol) -> Material:
+def drawn(hyper: Hyper, tables: PyTree, test: Test, source: Source, module: sides.Side,
+          protocol: Protocol) -> Material:
   """Samples of a generator, validated on further ones."""
   spec = protocol.spec
   draws = source.draw(
@@ -121,15 +121,15 @@ def _drawn(hyper: Hyper, tables: PyTree, test: Test, source: Source, module: sid
   return draws.y, rows, -1.0, functools.partial(validate, held_out=held_out, module=module)
 
 
-def _labelled(hyper: Hyper, tables: PyTree, test: Test, source: Source, module: sides.Side,
-              protocol: Protocol) -> Material:
+def labelled(hyper: Hyper, tables: PyTree, test: Test, source: Source, module: sides.Side,
+             protocol: Protocol) -> Material:
   """The labelled rows that have the side, of which there are spec.max_train; validated on the rows
   that are there to choose settings."""
   del test
   side = protocol.side - 1
   total = jax.tree.leaves(tables.x[side])[0].shape[0]
   draws = source.draw(tables, hyper, rng.stream(hyper.seed, 'data'), total)
-  assert source.present is not None and source.validation is not None  # it is one of pairs
+  assert source.present and source.validation and draws.n_labelled is not None  # it is of pairs
   usable = source.present(tables, draws.rows)[side] & (jnp.arange(total) < draws.n_labelled)
   at = jnp.flatnonzero(usable, size=protocol.spec.max_train)
   held_out = source.validation(tables, hyper, protocol.side)

@@ -99,8 +99,8 @@ def prepared(data: AVMNIST) -> Prepared:
       test=tuple(Judged(one, data.label_test, fold, unit)
                  for one, fold, unit in zip(unseen, folds, units)),
       unseen=unseen, unseen_y=data.label_test, unseen_fold=folds[0].astype(np.int32),
-      classes=tuple(map(str, range(n_classes))), n_folds=n_folds, notes=data.notes,
-      fingerprint=data.fingerprint)
+      unseen_unit=units[0], classes=tuple(map(str, range(n_classes))), n_folds=n_folds,
+      notes=data.notes, fingerprint=data.fingerprint)
 
 
 @contextlib.contextmanager

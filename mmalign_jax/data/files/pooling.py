@@ -1,11 +1,11 @@
 """Sequences pooled to one row a sample: mean, last or largest of the steps that are no padding, or
-STEPS of them in line; or kept as they are."""
+STEPS of them in line; or kept, as they are or in even steps."""
 
 import dataclasses
 
 import numpy as np
 
-POOLS = ('mean', 'last', 'max', 'resample', 'none')
+POOLS = ('mean', 'last', 'max', 'resample', 'even', 'none')
 STEPS = 50  # of a sequence that is resampled
 
 
@@ -41,13 +41,14 @@ def pooled(array: np.ndarray, how: str, steps: Steps, where: str) -> tuple[np.nd
   Args:
     array: [N, T, F], or ragged [sum of the lengths, F].
     how: 'mean' (in f64), 'last' or 'max' of the steps; 'resample', STEPS values of every feature,
-      read off in equal distances between the first step and the last; 'none', all of them.
+      read off in equal distances between the first step and the last; 'even', the same as a
+      sequence of STEPS steps; 'none', all of them.
     steps: which of them count; all where nothing is said.
     where: how an error message begins.
 
   Returns:
-    [N, F] (or [N, STEPS * F], or [N, T, F] with NaN where a step does not count), and a note on
-    what was done.
+    [N, F] (or [N, STEPS * F], [N, STEPS, F], or [N, T, F] with NaN where a step does not count),
+    and a note on what was done.
 
   Raises:
     ValueError: lengths or masks that do not fit the array, by name.
@@ -110,15 +111,17 @@ def valid(steps: Steps, n: int, t: int, where: str) -> np.ndarray:
 
 
 def _said(how: str) -> str:
-  return {'none': 'kept', 'resample': f'{STEPS} values in line of'}.get(how, f'{how} over')
+  return {'none': 'kept', 'resample': f'{STEPS} values in line of',
+          'even': f'{STEPS} even steps of'}.get(how, f'{how} over')
 
 
 def _pooled(array: np.ndarray, how: str, mask: np.ndarray) -> np.ndarray:
   if how == 'none':
     wide = np.float32 if array.dtype == np.float32 else np.float64
     return np.where(mask[:, :, None], array.astype(wide), wide(np.nan))
-  if how == 'resample':
-    return np.stack([_resampled(x[valid]) for x, valid in zip(array, mask)])
+  if how in ('resample', 'even'):
+    even = np.stack([_resampled(x[valid]) for x, valid in zip(array, mask)])
+    return even if how == 'even' else even.reshape(len(even), -1)
   if how == 'last':
     last = array.shape[1] - 1 - np.argmax(mask[:, ::-1], axis=1)
     return array[np.arange(len(array)), last]
@@ -131,14 +134,14 @@ def _pooled(array: np.ndarray, how: str, mask: np.ndarray) -> np.ndarray:
 
 
 def _resampled(x: np.ndarray) -> np.ndarray:
-  """Steps [T, F] at STEPS places from the first to the last, in line: [STEPS * F], f64."""
+  """Steps [T, F] at STEPS places from the first to the last: [STEPS, F], f64."""
   at = np.linspace(0, len(x) - 1, STEPS)
-  return np.stack([np.interp(at, np.arange(len(x)), column) for column in x.T], axis=1).ravel()
+  return np.stack([np.interp(at, np.arange(len(x)), column) for column in x.T], axis=1)
 
 
 def _pooled_ragged(array: np.ndarray, how: str, length: np.ndarray) -> np.ndarray:
   ends = np.cumsum(length)
-  if how in ('none', 'resample'):
+  if how in ('none', 'resample', 'even'):
     padded = np.zeros((len(length), length.max(), array.shape[1]), array.dtype)
     mask = np.arange(length.max()) < length[:, None]
     padded[mask] = array

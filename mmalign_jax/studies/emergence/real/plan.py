@@ -17,6 +17,8 @@ from mmalign_jax.data import prepared
 from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.data.published import count_sides
 from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.encoders import sides
+from mmalign_jax.objective import outputs
 from mmalign_jax.settings import Rule, check_cells, checked, count, refuse_unread, shown
 from mmalign_jax.studies import files, reads
 from mmalign_jax.studies.emergence import plan as generated
@@ -24,7 +26,7 @@ from mmalign_jax.studies.emergence.plan import MEASURED, OF_PAIRS, PAIRS, RUN, T
 from mmalign_jax.studies.emergence.unit import Unit
 from mmalign_jax.training import alone
 from mmalign_jax.training.sweep import fitting, traceable
-from mmalign_jax.types import Hyper, Spec
+from mmalign_jax.types import Hyper, Spec, shape_of
 
 DIMENSIONS = ('depth', 'seed')
 _DECIDING = {name: value for name, value in {**files.DEFAULTS, **OF_PAIRS, **TRAINED}.items()
@@ -98,6 +100,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   if 'bands' in idle:
     settings['bands'] = generated.bands_of(settings)
   loaded = files.load(settings)
+  assert isinstance(loaded, Prepared)  # as the loader of pairs gives
   kept = _aligned(settings, loaded)
   settings |= {'task': loaded.task if settings['task'] == 'auto' else settings['task'],
                'n_align': len(kept.unseen_y)}
@@ -174,13 +177,14 @@ def _made(settings: dict[str, Any], read: Mapping[str, Any], loaded: Prepared) -
 
 def _check_layers(plan: Real) -> None:
   """Whether the measures take what the encoders make of the test pairs; shapes only."""
-  layers = []
-  for side in (1, 2):
-    unit = Unit(side, plan.spec.depth, 0, 0, 1, 0.0, 0.0)
-    protocol, hyper = plan.protocol(unit), jax.tree.map(jnp.asarray, plan.hyper(unit))
-    params = jax.eval_shape(alone.compiled(protocol), hyper, plan.tables).params
-    layers.append(jax.eval_shape(alone.compiled_layers(protocol), params, hyper, plan.tables))
-  x, y = (jax.ShapeDtypeStruct(of.shape[2:], of.dtype) for of in layers)
+  shapes = []
+  for side, sample in enumerate(plan.tables.unseen, start=1):
+    module = sides.Side(plan.spec.of_side(side), plan.tables.n_outputs)
+    params = jax.eval_shape(lambda key, of=module, x=sample: sides.init(
+        key, (of,), shape_of(x))['side_1'], jax.random.key(0))
+    shapes.append(jax.eval_shape(
+        lambda p, x, of=module: outputs(of, p, x).layers[-1], params, sample))
+  x, y = shapes
   for name in plan.measured['measures']:
     row = similarity.MEASURES[name]
     own = {'k': plan.measured['neighbors']} if 'k' in row.settings else {}
