@@ -34,11 +34,15 @@ def load(path):
 def test_tiny_runs_two_steps_and_answers(path, tmp_path):
   settings = load(path).get_config('tiny').to_dict()
   study_ = registry.study_of(settings)
+  kind = settings.get('study', 'strength')
   short, similarity, said = {
       'strength': (dict(steps=2), 'cka', 'no verdict'),
       'emergence': (dict(epochs_1=1, epochs_2=1, depth=(1,), n_train=256), 'debiased_linear_cka',
                     'maximum alignment with U'),
-      'train': (dict(epochs=1), 'cka', 'folds of the test rows')}[settings.get('study', 'strength')]
+      'emergence of pairs': (dict(epochs_1=1, epochs_2=1, tune_epochs_1=1, tune_epochs_2=1,
+                                  depth=(1,)), 'debiased_linear_cka', 'alignment / performance'),
+      'train': (dict(epochs=1), 'cka', 'folds of the test rows')}[
+          kind + ' of pairs' * (kind == 'emergence' and settings['generator'] == 'pairs')]
   plan = study_.from_settings(settings | short)
   dataset = study_.run(plan, tmp_path, progress=False)
   assert np.isfinite(dataset['accuracy_1']).all() and np.isfinite(dataset[similarity]).all()
@@ -101,6 +105,15 @@ def test_variants_of_the_emergence_study(variant, shape, epochs):
   assert (config.batch_size, config.clip_norm, config.n_train, config.n_validation) == (
       512, 8.0, 45875, 9830)  # 70 % and 15 % of 65,536
   assert plan.measured['neighbors'] == 100 and plan.measured['n_align'] == 512
+
+
+def test_default_of_emergence_on_pairs_is_the_published_protocol():
+  config = load(next(p for p in CONFIGS if p.stem == 'emergence_real')).get_config()
+  plan = registry.STUDIES['emergence'].from_settings(config.to_dict())
+  assert (plan.axes['depth'], plan.axes['seed']) == (tuple(range(1, 11)), (0, 1, 2))
+  assert (config.batch_size, config.clip_norm, config.epochs_1, config.epochs_2) == (64, 8, 50, 50)
+  assert config.learning_rate == (1e-3, 5e-3, 1e-2, 5e-2)
+  assert plan.measured['clip_quantile'] == (0.95, 1.0) and plan.measured['neighbors'] == 10
 
 
 @pytest.mark.parametrize('variant, shape', [
