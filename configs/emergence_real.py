@@ -16,6 +16,7 @@ and band of depths.
 from ml_collections import ConfigDict
 
 from mmalign_jax.data.files.reading import parse
+from mmalign_jax.data.prepared import VALIDATION
 from mmalign_jax.data.published import DATASETS
 from mmalign_jax.studies.emergence.plan import defaults
 
@@ -28,10 +29,11 @@ def get_config(arg: str = 'digits') -> ConfigDict:
   config.width, config.batch_size = 64, 64
   config.epochs_1 = config.epochs_2 = 50
   config.tune_epochs_1 = config.tune_epochs_2 = 50
-  config.n_validation = 30
+  config.n_validation = VALIDATION  # files may come with validation rows of their own
   config.neighbors = 10
   if arg in (*DATASETS, 'tiny'):
     config.data = 'digits' if arg == 'tiny' else arg
+    config.n_validation = 30
     config.update(OWN.get(arg, {}))
   else:
     config.update(parse(arg, 'emergence_real', (*DATASETS, 'tiny')))
@@ -41,7 +43,7 @@ def get_config(arg: str = 'digits') -> ConfigDict:
 
 OWN = {
     'utd': dict(encoder='sequence_transformer', pool='even'),
-    'mmmo': dict(encoder='sequence_transformer', pool='none'),
+    'mmmo': dict(encoder='sequence_transformer', pool='none', n_validation=VALIDATION),
     'mosi': dict(n_validation=100),
     'tiny': dict(
         depth=(1, 2, 3), seed=(0, 1), width=8, batch_size=128, epochs_1=4, epochs_2=4,

@@ -1,5 +1,6 @@
 """The emergence study on pairs: who is trained on what, what is compared with what, and chance."""
 
+import doctest
 import json
 
 import jax.numpy as jnp
@@ -285,6 +286,7 @@ def test_correlations_of_a_known_trend(whole):
 
 
 def test_the_interval_of_a_correlation_covers_the_truth():
+  assert doctest.testmod(correlation).failed == 0
   random, inside = np.random.default_rng(1), 0
   for i in range(60):
     x = random.normal(size=30)

@@ -30,7 +30,7 @@ def correlation(x: np.ndarray, y: np.ndarray, kind: str, *, n_boot: int = 2000,
 
   Examples:
     >>> found = correlation(np.arange(8.0), np.arange(8.0) ** 3, 'spearman')
-    >>> found.value, round(found.interval[0], 3)
+    >>> round(found.value, 3), round(found.interval[0], 3)
     (1.0, 1.0)
   """
   x, y = np.asarray(x, float), np.asarray(y, float)

@@ -182,8 +182,13 @@ def _check_layers(plan: Real) -> None:
     module = sides.Side(plan.spec.of_side(side), plan.tables.n_outputs)
     params = jax.eval_shape(lambda key, of=module, x=sample: sides.init(
         key, (of,), shape_of(x))['side_1'], jax.random.key(0))
-    shapes.append(jax.eval_shape(
-        lambda p, x, of=module: outputs(of, p, x).layers[-1], params, sample))
+    layers = jax.eval_shape(
+        lambda p, x, of=module: outputs(of, p, x).layers, params, sample)
+    if len({layer.shape for layer in layers}) > 1:
+      widths = ', '.join(str(layer.shape[1]) for layer in layers)
+      raise ValueError(f'encoder={plan.spec.encoder!r} has layers of {widths} units; this study '
+                       'compares encoders whose layers are alike in width')
+    shapes.append(layers[-1])
   x, y = shapes
   for name in plan.measured['measures']:
     row = similarity.MEASURES[name]
