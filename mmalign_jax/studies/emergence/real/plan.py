@@ -25,7 +25,7 @@ from mmalign_jax.studies.emergence import plan as generated
 from mmalign_jax.studies.emergence.plan import MEASURED, OF_PAIRS, PAIRS, RUN, TRAINED, Emergence
 from mmalign_jax.studies.emergence.unit import Unit
 from mmalign_jax.training import alone
-from mmalign_jax.training.sweep import fitting, traceable
+from mmalign_jax.training.sweep import fitting
 from mmalign_jax.types import Hyper, Spec, shape_of
 
 DIMENSIONS = ('depth', 'seed')
@@ -167,7 +167,6 @@ def _made(settings: dict[str, Any], read: Mapping[str, Any], loaded: Prepared) -
   shares = tuple(np.bincount(of.y, minlength=len(loaded.classes)) / len(of.y)
                  for of in loaded.test) if loaded.classes else None
   tables = jax.tree.map(jnp.asarray, prepared.tables(loaded))
-  traceable(spec, tables)
   return Real(
       settings['name'], _ONE | {name: settings[name] for name in DIMENSIONS}, spec, tables,
       pick(_DECIDING, settings), pick(_MEASURED, settings), pick(RUN, settings),
@@ -176,20 +175,9 @@ def _made(settings: dict[str, Any], read: Mapping[str, Any], loaded: Prepared) -
 
 
 def _check_layers(plan: Real) -> None:
-  """Whether the measures take what the encoders make of the test pairs; shapes only."""
-  shapes = []
-  for side, sample in enumerate(plan.tables.unseen, start=1):
-    module = sides.Side(plan.spec.of_side(side), plan.tables.n_outputs)
-    params = jax.eval_shape(lambda key, of=module, x=sample: sides.init(
-        key, (of,), shape_of(x))['side_1'], jax.random.key(0))
-    layers = jax.eval_shape(
-        lambda p, x, of=module: outputs(of, p, x).layers, params, sample)
-    if len({layer.shape for layer in layers}) > 1:
-      widths = ', '.join(str(layer.shape[1]) for layer in layers)
-      raise ValueError(f'encoder={plan.spec.encoder!r} has layers of {widths} units; this study '
-                       'compares encoders whose layers are alike in width')
-    shapes.append(layers[-1])
-  x, y = shapes
+  """Whether encoders and task take the rows of every side, and the measures what they make of the
+  test pairs; shapes only, nothing is run."""
+  x, y = (_layer(plan, side) for side in (1, 2))
   for name in plan.measured['measures']:
     row = similarity.MEASURES[name]
     own = {'k': plan.measured['neighbors']} if 'k' in row.settings else {}
@@ -197,3 +185,28 @@ def _check_layers(plan: Real) -> None:
             f'measures={name!r}, layers of {x.shape[1]} and {y.shape[1]} units')
   checks.check_pairs(plan.measured['n_align'], plan.measured['neighbors'],
                      plan.measured['measures'])
+
+
+def _layer(plan: Real, side: int) -> jax.ShapeDtypeStruct:
+  """The last layer [N, width] of a side's deepest encoder on the test pairs.
+
+  Raises:
+    ValueError: the encoder or the task does not take the rows, or layers differ in width.
+  """
+  sample, n = plan.tables.unseen[side - 1], plan.measured['n_align']
+  module, found = sides.Side(plan.spec.of_side(side), plan.tables.n_outputs), []
+
+  def trace():
+    params = jax.eval_shape(lambda key: sides.init(
+        key, (module,), shape_of(sample))['side_1'], jax.random.key(0))
+    found.append(jax.eval_shape(lambda p, x: outputs(module, p, x), params, sample))
+    labels = jax.ShapeDtypeStruct((n,), plan.tables.y.dtype)
+    jax.eval_shape(losses.task_of(plan.spec.task), found[0].prediction, labels)
+
+  fitting(trace, f'encoder={plan.spec.encoder!r}, task={plan.spec.task!r}, side '
+          f'{plan.names[side - 1]!r}')
+  widths = [layer.shape[1] for layer in found[0].layers]
+  if len(set(widths)) > 1:
+    raise ValueError(f'encoder={plan.spec.encoder!r} has layers of {", ".join(map(str, widths))} '
+                     'units; this study compares encoders whose layers are alike in width')
+  return found[0].layers[-1]

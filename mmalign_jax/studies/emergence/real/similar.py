@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 import functools
 import pathlib
+from typing import Any
 
 from flax import traverse_util
 import jax
@@ -11,57 +12,102 @@ import numpy as np
 
 from mmalign_jax import rng, similarity
 from mmalign_jax.runs import folder
+from mmalign_jax.similarity import arrangements
 from mmalign_jax.studies.emergence import agreement, dataset as emergence_data
 from mmalign_jax.studies.emergence.real.plan import Real
 from mmalign_jax.studies.emergence.unit import Unit
 from mmalign_jax.training import alone
-from mmalign_jax.types import Array
+from mmalign_jax.types import Array, Key
 
 Groups = tuple[int, ...] | None
 Job = tuple[float, Callable[[], None]]
 
 
 @functools.lru_cache(maxsize=64)
-def compiled(name: str, neighbors: int, permutations: int, clip: float, groups: Groups,
-             thorough: bool = True):
-  """jit of (x [N, D], y [L, N, D']) -> scores [L], those of the samples that can change places [L],
-  and nulls [L, P].
+def prepared(name: str, neighbors: int, clip: float):
+  """jit of a layer [N, D] -> what the measure makes of it alone.
 
   Values are held within +- their quantile `clip` (1: they are not), as the code of arXiv 2502.16282
-  does, and rows are L2-normalised. The permutations are always the same, of whole groups where
-  there are any, so nulls of several layers belong together entry by entry.
+  does, and rows are L2-normalised.
   """
+  measure = similarity.MEASURES[name]
+  settings = {**measure.settings, **agreement.settings_of(measure, neighbors)}
+  return jax.jit(lambda z: measure.prepare(_changed(z, clip), **settings))
+
+
+def _changed(z: Array, clip: float) -> Array:
+  return similarity.normalize(similarity.clip(z, quantile=clip) if clip < 1 else z)
+
+
+@functools.lru_cache(maxsize=64)
+def compared(name: str, permutations: int, groups: Groups, n: int):
+  """jit of (one layer, L layers), as `prepared`, of N samples -> scores [L] and nulls [L, P].
+
+  The permutations are always the same, of whole groups where there are any, so nulls of several
+  layers belong together entry by entry. The same as `similarity.calibrate`, with every layer
+  prepared once.
+  """
+  measure, units = similarity.MEASURES[name], units_of(groups, n)
+
+  def pair(x, y):
+    draws, order = arrangements.pairings(_key(), permutations, n, units)
+    return measure.compare(x, y), jax.lax.map(
+        lambda draw: measure.compare(x, y.take(order(draw))), draws)
+
+  return jax.jit(jax.vmap(pair, in_axes=(None, 0)))
+
+
+@functools.lru_cache(maxsize=64)
+def calibrated(name: str, neighbors: int, permutations: int, clip: float, groups: Groups):
+  """jit of (x [N, D], y [L, N, D']) -> scores [L], those of the samples that can change places [L],
+  and nulls [L, P]; for any measure and groups of any sizes."""
   measure = similarity.MEASURES[name]
   own = None if groups is None else np.array(groups)
 
   def pair(x, y):
-    if clip < 1:
-      x, y = (similarity.clip(z, quantile=clip) for z in (x, y))
     found = similarity.calibrate(
-        measure, similarity.normalize(x), similarity.normalize(y),
-        key=rng.stream(np.uint32(0), 'null'), permutations=permutations, groups=own,
-        **agreement.settings_of(measure, neighbors))
+        measure, _changed(x, clip), _changed(y, clip), key=_key(), permutations=permutations,
+        groups=own, **agreement.settings_of(measure, neighbors))
     return found.score, found.tested, found.null
 
-  return jax.jit(jax.vmap(pair, in_axes=(None, 0)), compiler_options=None if thorough else {
-      'xla_backend_optimization_level': 0})
+  return jax.jit(jax.vmap(pair, in_axes=(None, 0)))
+
+
+def _key() -> Key:
+  return rng.stream(np.uint32(0), 'null')
+
+
+def units_of(groups: Groups, n: int) -> arrangements.Units | None:
+  return arrangements.units(n, None if groups is None else np.array(groups))
 
 
 def compare(plan: Real, name: str, x: Array, y: Array) -> folder.Arrays:
   """One measure of all pairs of the layers x [L1, N, D] and y [L2, N, D'], by quantile i of
   clip_quantile: scores_i and tested_i [L1, L2], and null_i [P] of the best of them."""
-  measured = plan.measured
-  best = np.maximum if similarity.MEASURES[name].higher else np.minimum
+  measured, measure = plan.measured, similarity.MEASURES[name]
+  best = np.maximum if measure.higher else np.minimum
   groups = None if plan.group is None else tuple(plan.group.tolist())
-  thorough = measured['permutations'] * x.shape[1] ** 2 > agreement.SMALL
   arrays = {}
   for i, clip in enumerate(measured['clip_quantile']):
-    one = compiled(name, measured['neighbors'], measured['permutations'], clip, groups, thorough)
-    rows = [jax.device_get(one(layer, y)) for layer in x]
+    rows = _rows(measured, name, x, y, clip, groups)
     arrays |= {f'scores_{i}': np.stack([row[0] for row in rows]),
                f'tested_{i}': np.stack([row[1] for row in rows]),
                f'null_{i}': functools.reduce(best, [v for row in rows for v in row[2]])}
   return arrays
+
+
+def _rows(measured: Mapping[str, Any], name: str, x: Array, y: Array, clip: float,
+          groups: Groups) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+  """Of every layer of x the scores [L2], those of the samples that can change places, and nulls."""
+  neighbors, permutations, n = measured['neighbors'], measured['permutations'], x.shape[1]
+  units = units_of(groups, n)
+  if similarity.MEASURES[name].null == 'sides' or (units is not None and units.kept is not None):
+    whole = calibrated(name, neighbors, permutations, clip, groups)
+    return [jax.device_get(whole(layer, y)) for layer in x]
+  prepare, pair = prepared(name, neighbors, clip), compared(name, permutations, groups, n)
+  others = jax.tree.map(lambda *v: jnp.stack(v), *[prepare(layer) for layer in y])
+  rows = [jax.device_get(pair(prepare(layer), others)) for layer in x]
+  return [(score, score, null) for score, null in rows]
 
 
 def representations(plan: Real, workdir: pathlib.Path, unit: Unit) -> Array:
