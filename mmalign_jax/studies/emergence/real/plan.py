@@ -6,6 +6,7 @@ for all; the seed is that of initialisation and order.
 
 from collections.abc import Collection, Mapping
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -57,7 +58,8 @@ class Real(Emergence):
 
   @property
   def repeats(self) -> int:
-    return len(self.axes['seed'])
+    candidates = [len(self.settings[name]) for name in ('learning_rate', 'weight_decay')]
+    return len(self.axes['seed']) + math.prod(candidates)
 
   def protocol(self, unit: Unit) -> alone.Protocol:
     n_rows = self.learnt[unit.side - 1]
