@@ -18,7 +18,7 @@ from mmalign_jax.studies.emergence.real.correlation import (
   performance,
 )
 
-UNEVEN = 1.5  # times an even share: a largest class above it makes accuracy alone misleading
+UNEVEN = 0.1  # above an even share: a largest class beyond that makes accuracy alone misleading
 _PICTURE = ('Performance against calibrated alignment with the best encoder of the other side, a '
             'point for every encoder, a panel for each side and measure.')
 
@@ -49,7 +49,7 @@ def _of_side(dataset: xr.Dataset, side: int) -> dict:
       'side': side, 'name': names[side - 1], 'labels': learnt[side - 1],
       'best': {'depth': chosen['depth'], 'seed': chosen['seed'], scores[0]: float(here)},
       'largest_class': max(shares[side - 1]) if shares else None,
-      'uneven': bool(shares) and max(shares[side - 1]) * len(shares[side - 1]) > UNEVEN,
+      'uneven': bool(shares) and max(shares[side - 1]) > 1 / len(shares[side - 1]) + UNEVEN,
       'scores': {score: {'mean': float(of(score).mean()), 'least': float(of(score).min()),
                          'most': float(of(score).max()),
                          'by_depth': of(score).mean('seed').values.tolist()} for score in scores},
