@@ -298,6 +298,9 @@ def test_correlations_of_a_known_trend(whole):
   assert found['pearson']['value'] == pytest.approx(
       np.corrcoef(np.arange(4), np.exp(np.arange(4)))[0, 1])
   assert row['performance_depth']['spearman']['value'] == pytest.approx(2 / np.sqrt(5))
+  within = row['alignment_performance_within_depths']['pearson']  # +-.05 with +-.86, +-6.3
+  steps = np.array([-1, 1, -1, 1]), np.array([-1, 1, -np.e**2, np.e**2])
+  assert within['value'] == pytest.approx(np.corrcoef(*steps)[0, 1])
 
 
 def test_the_interval_of_a_correlation_covers_the_truth():

@@ -60,3 +60,14 @@ def performance(dataset: xr.Dataset, score: str, side: int) -> np.ndarray:
 def depths(dataset: xr.Dataset) -> np.ndarray:
   """[depths x seeds]: how deep each encoder is."""
   return np.repeat(dataset['depth'].values.astype(float), dataset.sizes['seed'])
+
+
+def within_depths(dataset: xr.Dataset, values: np.ndarray) -> np.ndarray:
+  """values [depths x seeds] less the mean over seeds of their depth; NaN of a lone seed.
+
+  What is left says whether of two encoders that are equally deep the more similar one is better:
+  depth can make encoders both alike and good.
+  """
+  rows = values.reshape(dataset.sizes['depth'], dataset.sizes['seed'])
+  left = (rows - rows.mean(axis=1, keepdims=True)).ravel()
+  return left if rows.shape[1] > 1 else np.full_like(left, np.nan)

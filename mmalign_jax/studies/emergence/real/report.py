@@ -16,6 +16,7 @@ from mmalign_jax.studies.emergence.real.correlation import (
   correlation,
   depths,
   performance,
+  within_depths,
 )
 
 UNEVEN = 0.1  # above an even share: a largest class beyond that makes accuracy alone misleading
@@ -86,6 +87,8 @@ def _correlations(dataset: xr.Dataset, resamples: int) -> Iterator[dict]:
         yield {'side': side, 'measure': name, 'clip_quantile': clip, 'score': score,
                'alignment_performance': of(raw, good),
                'alignment_performance_calibrated': of(after, good),
+               'alignment_performance_within_depths': of(
+                   within_depths(dataset, raw), within_depths(dataset, good)),
                'performance_depth': of(good, deep), 'alignment_depth': of(raw, deep),
                'alignment_depth_calibrated': of(after, deep)}
 
@@ -109,14 +112,17 @@ def said(summary: dict) -> list[Section]:
                       *(_value(r['alignment_performance' + end][kind]) for kind in KINDS
                         for end in ('', '_calibrated'))] for r in rows], left=(0, 1, 2, 3))]),
       Section('With depth', [
-          Words('over the same encoders, with depth (Spearman)'),
+          Words('over the same encoders (Spearman), with depth; and alignment / performance within '
+                f'depths, less the means of each depth ({_score(scores[0])})'),
           Table(['encoders of', 'measure', 'clipped at', 'alignment', 'calibrated',
-                 *map(_score, scores)], [
+                 *map(_score, scores), 'within depths'], [
                      [names[r['side']], r['measure'], _clip(r),
                       *(_value(r[key]['spearman']) for key in (
                           'alignment_depth', 'alignment_depth_calibrated')),
                       *(_value(_row(rows, r, score)['performance_depth']['spearman'])
-                        for score in scores)] for r in rows if r['score'] == scores[0]],
+                        for score in scores),
+                      _value(r['alignment_performance_within_depths']['spearman'])]
+                     for r in rows if r['score'] == scores[0]],
                 left=(0, 1, 2))]),
       Section('Alignment', [
           Words('alignment with the best encoder of the other side, mean over encoders' + (
