@@ -16,7 +16,8 @@ from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.named import is_own, strengths
 from mmalign_jax.runs.damage import note
 from mmalign_jax.settings import Rule, checked, choice, shown, text
-from mmalign_jax.studies.strength import files, plan as strength, tuning
+from mmalign_jax.studies import files
+from mmalign_jax.studies.strength import plan as strength, tuning
 from mmalign_jax.studies.strength.plan import Study
 from mmalign_jax.types import Spec, lookup
 
