@@ -36,7 +36,7 @@ def drawn(generator: str, g: np.random.Generator) -> dict[str, float]:
   n_train = int(g.choice([256, 512, 1024, 2048]))
   if generator == 'bits':
     return {'redundancy': int(g.integers(0, 9)), 'level': int(g.integers(0, 5)), 'n_train': n_train}
-  atoms = g.dirichlet(np.ones(4)) * g.uniform(0.4, 1.2)
+  atoms = g.dirichlet(np.ones(4)) * g.uniform(0.3, 0.69)
   return {'n_train': n_train, **{name: float(value) for name, value in zip(
       ('redundancy', 'unique_1', 'unique_2', 'synergy'), atoms)}}
 

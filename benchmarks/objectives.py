@@ -119,14 +119,6 @@ def correlation(a, b, *_):
   return 1 - m.trace() / a.shape[1]
 
 
-def multiset(a, b, *_):
-  a, b = a - a.mean(0), b - b.mean(0)
-  roots = [torch.linalg.cholesky(shrunk(z)) for z in (a, b)]
-  m = torch.linalg.solve_triangular(roots[0], a.T @ b / len(a), upper=False)
-  m = torch.linalg.solve_triangular(roots[1], m.T, upper=False)
-  return 1 - torch.linalg.svdvals(m).mean()
-
-
 def hsic_u(k, m):
   n = len(k)
   k, m = (g - torch.diag(g.diag()) for g in (k, m))
@@ -179,7 +171,7 @@ TORCH = {
     'squared_distance': lambda a, b, *_: F.mse_loss(a, b), 'prediction': prediction,
     'vicreg': vicreg, 'barlow_twins': barlow, 'correlation': correlation, 'soft_cca': soft_cca,
     'cka': cka, 'hsic': hsic, 'gap_aware': gap_aware, 'shared_own': shared_own,
-    'factorised': factorised, 'comm': comm, 'multiset_correlation': multiset}
+    'factorised': factorised, 'comm': comm}
 
 
 # -- ours ------------------------------------------------------------------------------------------

@@ -156,17 +156,8 @@ def comm_64(a, b, pa, pb):
   return nce_64(one, two) + sum((nce_64(z, one) + nce_64(z, two)) / 2 for z in (a, b))
 
 
-def multiset_64(a, b, pa, pb):
-  shrink, roots = 0.1, []
-  for z in (a, b):
-    c = (1 - shrink) * cov(z, z) + shrink * np.trace(cov(z, z)) / K * np.eye(K)
-    roots.append(np.linalg.inv(np.linalg.cholesky(c)))
-  rho = np.linalg.svd(roots[0] @ cov(a, b) @ roots[1].T)[1]
-  return 1 - rho.mean()
-
-
 BY_HAND = {
-    'factorised': factorised_64, 'comm': comm_64, 'multiset_correlation': multiset_64,
+    'factorised': factorised_64, 'comm': comm_64,
     'decoupled_info_nce': decoupled_64, 'debiased_info_nce': debiased_64,
     'cosine': lambda a, b, pa, pb: 1 - (unit(a) * unit(b)).sum(1),
     'squared_distance': lambda a, b, pa, pb: ((a - b)**2).mean(1), 'prediction': prediction_64,
@@ -311,26 +302,6 @@ def test_a_pair_of_few_features_cannot_be_split():
     losses.shared_own(jnp.ones((4, 1)), jnp.ones((4, 1)), temperature=1.0)
 
 
-def test_multiset_correlation_of_three_sides_is_that_of_the_eigenvalues():
-  g = np.random.default_rng(3)
-  shared = g.normal(size=(40, K))
-  views = [shared @ g.normal(size=(K, w)) + g.normal(size=(40, w)) for w in (4, 3, 5)]
-  blocks = []
-  for z in views:
-    c = 0.9 * cov(z, z) + 0.1 * np.trace(cov(z, z)) / z.shape[1] * np.eye(z.shape[1])
-    blocks.append((z - z.mean(0)) @ np.linalg.inv(np.linalg.cholesky(c)).T / np.sqrt(40))
-  joined = np.concatenate(blocks, axis=1)
-  m, at = joined.T @ joined, 0
-  for z in views:
-    m[at:at + z.shape[1], at:at + z.shape[1]] = np.eye(z.shape[1])
-    at += z.shape[1]
-  outs = [Outputs((z,), z, z, z) for z in single(views)]
-  found = losses.multiset_correlation(outs, Batch((), jnp.zeros(40)))
-  np.testing.assert_allclose(found, 3 - np.linalg.eigvalsh(m)[-3:].mean(), rtol=1e-4)
-  same = [Outputs((z,), z, z, z) for z in single([views[0]] * 3)]
-  assert losses.multiset_correlation(same, Batch((), jnp.zeros(40)), shrinkage=1e-3) < 0.02
-
-
 def test_copies_are_of_the_sample_however_the_batch_is_spread():
   x, key = jnp.ones((6, 5)), jax.random.key(1)
   of = functools.partial(augment.copy, noise=0.5, masked=0.4)
@@ -347,7 +318,7 @@ def test_copies_are_of_the_sample_however_the_batch_is_spread():
     of(jnp.ones((2, 3), jnp.int32), key)
 
 
-@pytest.mark.parametrize('name', ['factorised', 'comm', 'multiset_correlation'])
+@pytest.mark.parametrize('name', ['factorised', 'comm'])
 def test_new_rows_train_and_leave_everything_at_strength_0(name):
   settings = dict(steps=6, batch_size=16, max_train=32, n_align=16, depth=1, width=6, neighbors=3)
   hypers = grid({'lam': (0.0, 1.0)}, n_train=32)

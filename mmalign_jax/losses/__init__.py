@@ -21,13 +21,13 @@ from mmalign_jax.losses.pairs import (
 from mmalign_jax.losses.protocol import OPTIONS, Loss, own_settings
 from mmalign_jax.losses.streaming import streaming_info_nce, streaming_sigmoid
 from mmalign_jax.losses.task import TASKS, Task, cross_entropy, expected, l1, task_of
-from mmalign_jax.losses.together import comm, factorised, multiset_correlation
+from mmalign_jax.losses.together import comm, factorised
 from mmalign_jax.types import Range, lookup
 
 __all__ = [
     'LOSSES', 'OPTIONS', 'TASKS', 'Loss', 'Task', 'barlow_twins', 'cka', 'comm', 'correlation',
     'cosine', 'cross_entropy', 'debiased_info_nce', 'decoupled_info_nce', 'expected', 'factorised',
-    'gap_aware', 'hsic', 'info_nce', 'l1', 'loss_of', 'multiset_correlation', 'own_ranges',
+    'gap_aware', 'hsic', 'info_nce', 'l1', 'loss_of', 'own_ranges',
     'own_settings', 'prediction', 'shared_own', 'sigmoid', 'soft_cca', 'squared_distance',
     'streaming_info_nce', 'streaming_sigmoid', 'task_of', 'vicreg']
 
@@ -49,8 +49,7 @@ LOSSES = {
     'cka': Loss(cka, **_RAW), 'hsic': Loss(hsic, True, {'bandwidth': Range(1e-2)}),
     'gap_aware': Loss(gap_aware, True, {'uniformity': _WEIGHT, 'sharpness': _WEIGHT}),
     'shared_own': Loss(shared_own, ranges={'orthogonality': _WEIGHT}, **_RAW),
-    'factorised': Loss(factorised, True, of='outputs', **_NOISY), 'comm': Loss(comm, **_NOISY),
-    'multiset_correlation': Loss(multiset_correlation, ranges={'shrinkage': Range(1e-3, 1)})}
+    'factorised': Loss(factorised, True, of='outputs', **_NOISY), 'comm': Loss(comm, **_NOISY)}
 
 
 def loss_of(name: str) -> Loss:

@@ -1,13 +1,11 @@
-"""Objectives that keep what single sides know: of shared and own parts, of fused copies, of all
-sides at once."""
+"""Objectives that keep what single sides know: of shared and own parts, of fused copies."""
 
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from mmalign_jax.losses.batch import dot, gather, where_valid
+from mmalign_jax.losses.batch import gather, where_valid
 from mmalign_jax.losses.contrastive import info_nce
 from mmalign_jax.types import Array, Batch, Numeric, Outputs
 
@@ -100,58 +98,6 @@ def comm(outputs: Sequence[Outputs], batch: Batch, *, temperature: Numeric, nois
   for out in outputs:
     values += 0.5 * sum(info_nce(out.z, copy, **options) for copy in copies)
   return values
-
-
-def multiset_correlation(outputs: Sequence[Outputs], batch: Batch, *, shrinkage: float = 0.1,
-                         axis_name: str | None = None) -> Array:
-  """Multi-set canonical correlations of all sides at once (MAXVAR, Kettenring 1971; deep
-  generalised CCA, Benton et al. 2017).
-
-  S - mean of the K largest eigenvalues of the correlations of all S K features, each side whitened
-  by its own covariance, shrunk as in `moments.correlation`; K the smallest width. Of two sides,
-  whose eigenvalues are 1 + rho and 1 - rho, it is 1 - mean rho.
-
-  Args:
-    outputs: of all sides; raw [B, K].
-    batch: its `valid` says which samples are real.
-    shrinkage: [] in (0, 1].
-    axis_name: as in `contrastive.info_nce`.
-
-  Returns:
-    [] in 0..S - 1; S - 1 where nothing is correlated.
-
-  Examples:
-    >>> z = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], np.float32)
-    >>> side = Outputs(layers=(z,), z=z, raw=z, prediction=z)
-    >>> round(float(multiset_correlation([side] * 3, Batch((), z[:, 0]))), 3)
-    0.0
-  """
-  whitened = [_whitened(out.raw, batch.valid, shrinkage, axis_name) for out in outputs]
-  joined = jnp.concatenate(whitened, axis=1)
-  width = min(z.shape[1] for z in whitened)
-  between = dot(joined.T, joined)
-  # within a side: whitened by a covariance that is shrunk, so that its own block is not quite 1
-  same = np.repeat(np.arange(len(whitened)), [z.shape[1] for z in whitened])
-  eye = jnp.eye(joined.shape[1], dtype=joined.dtype)
-  correlations = jnp.where(same[:, None] == same[None], eye, between)
-  # The gradient of a sum of eigenvalues is that of their vectors held fixed, ties or not.
-  top = jax.lax.stop_gradient(jnp.linalg.eigh(correlations)[1][:, -width:])
-  return len(whitened) - jnp.sum(top * dot(correlations, top)) / width
-
-
-def _whitened(z: Array, valid: Array | None, shrinkage: Numeric, axis_name: str | None) -> Array:
-  """[N, K] of all devices, over root N, with about the identity as covariance."""
-  z = gather(z, axis_name)
-  real = jnp.ones((len(z), 1), z.dtype) if valid is None else (
-      gather(valid, axis_name)[:, None].astype(z.dtype))
-  n = jnp.maximum(jnp.sum(real), 1)
-  z = real * (z - jnp.sum(real * z, axis=0, keepdims=True) / n)
-  c = dot(z.T, z) / n
-  middle = jnp.trace(c) / len(c)
-  middle = jnp.where(middle > 0, middle, 1)
-  root = jnp.linalg.cholesky(
-      (1 - shrinkage) * c + shrinkage * middle * jnp.eye(len(c), dtype=c.dtype))
-  return jax.scipy.linalg.solve_triangular(root, z.T, lower=True).T / jnp.sqrt(n)
 
 
 def unit(z: Array) -> Array:
