@@ -37,6 +37,7 @@ def test_tiny_runs_two_steps_and_answers(path, tmp_path):
   kind = settings.get('study', 'strength')
   short, similarity, said = {
       'strength': (dict(steps=2), 'cka', 'no verdict'),
+      'objectives': (dict(steps=2, objectives=('cosine', 'comm')), 'cka', 'best of all'),
       'emergence': (dict(epochs_1=1, epochs_2=1, depth=(1,), n_train=256), 'debiased_linear_cka',
                     'maximum alignment with U'),
       'emergence of pairs': (dict(epochs_1=1, epochs_2=1, tune_epochs_1=1, tune_epochs_2=1,
@@ -45,7 +46,8 @@ def test_tiny_runs_two_steps_and_answers(path, tmp_path):
           kind + ' of pairs' * (kind == 'emergence' and settings['generator'] == 'pairs')]
   plan = study_.from_settings(settings | short)
   dataset = study_.run(plan, tmp_path, progress=False)
-  assert np.isfinite(dataset['accuracy_1']).all() and np.isfinite(dataset[similarity]).all()
+  for one in dataset.values() if kind == 'objectives' else [dataset]:  # a data set of every set
+    assert np.isfinite(one['accuracy_1']).all() and np.isfinite(one[similarity]).all()
   text = registry.answer(study_, plan, dataset, tmp_path, figures=False)
   assert said in text and (tmp_path / 'summary.json').exists()
 
@@ -88,7 +90,7 @@ def test_variants_of_the_digits(variant):
 
 
 def test_an_unknown_kind_of_study_lists_the_known_ones():
-  known = "study 'strenght' is unknown; known: emergence, strength, train"
+  known = "study 'strenght' is unknown; known: emergence, objectives, strength, train"
   with pytest.raises(ValueError, match=known):
     registry.study_of({'study': 'strenght'})
 
