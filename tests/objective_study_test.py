@@ -3,6 +3,8 @@ choosing among them."""
 
 import dataclasses
 import json
+import pathlib
+import runpy
 
 import numpy as np
 import pytest
@@ -242,3 +244,15 @@ def test_a_row_of_the_registry_with_every_setting():
   assert own.cases[''].parts['vicreg'].settings['loss_variance'] == (2.0,)
   assert 'loss_variance' not in own.cases[''].parts['cosine'].settings
   assert dataclasses.asdict(own.cases[''].unaligned.spec)['loss'] == ''
+
+
+@pytest.mark.parametrize('arg, cells', [
+    ('', (3, 4, 10)), ('quick', (3, 2, 5)), ('tiny', (2, 1, 2)), ('atoms', (2, 2, 4, 10)),
+    ('digits', (2, 1, 4, 10))])
+def test_variants_of_the_configuration(arg, cells):
+  path = pathlib.Path(__file__).parent.parent / 'configs' / 'objectives.py'
+  config = runpy.run_path(str(path))['get_config'](arg).to_dict()
+  plan = from_settings(config | {'objectives': ('cosine',)}, preset=tuple(config))
+  study = next(iter(plan.cases.values())).parts['cosine']
+  assert tuple(n for n in study.shape if n > 1 or study.n_cells == 1) == tuple(
+      n for n in cells if n > 1)
