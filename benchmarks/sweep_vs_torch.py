@@ -30,15 +30,10 @@ import numpy as np
 from mmalign_jax import objective, rng
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.runs import devices
+from mmalign_jax.training.batches import batch_rows
+from mmalign_jax.training.memory import chunk_size
 from mmalign_jax.training.step import init_state, train_step
-from mmalign_jax.training.sweep import (
-  batch_rows,
-  chunk_size,
-  grid,
-  make_tables,
-  run_cell,
-  run_sweep,
-)
+from mmalign_jax.training.sweep import grid, make_tables, run_cell, run_sweep
 from mmalign_jax.types import Batch, Hyper, PyTree, Spec, TrainState
 
 try:

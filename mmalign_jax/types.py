@@ -146,9 +146,8 @@ class Spec:
   transform acts on ('one' is side 2, or 'both'). n_align: test pairs on which similarity is
   measured, with `neighbors` neighbours. fusion: whether a head on the embeddings of all sides
   learns the task, too ('frozen': its gradient stops at the embeddings; 'trained': it reaches the
-  encoders), with
-  `fusion_width` hidden units; 0 for a linear head. probes: whether linear probes read the factors
-  of the source from every layer.
+  encoders), with `fusion_width` hidden units; 0 for a linear head. probes: whether linear probes
+  read the factors of the source from every layer.
   """
   generator: str = 'bits'
   encoder: str = 'mlp'

@@ -20,7 +20,7 @@ from mmalign_jax.named import hyper as hyper_of
 from mmalign_jax.studies.strength import report, together
 from mmalign_jax.studies.strength.plan import from_settings
 from mmalign_jax.studies.strength.run import run_study
-from mmalign_jax.training import sweep
+from mmalign_jax.training import fitting, sweep
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.types import Batch, Hyper, Spec
 
@@ -131,7 +131,7 @@ def test_a_regression_is_fused_as_one_number():
   tables = jax.tree.map(jnp.asarray, tables.replace(
       y=np.float32(tables.y - 0.5), y_test=np.float32(tables.y_test - 0.5), n_outputs=1))
   spec = dataclasses.replace(SPEC, fusion='trained', task='l1')
-  sweep.traceable(spec, tables)
+  fitting.traceable(spec, tables)
   cell = jax.eval_shape(lambda h: sweep.run_cell(h, tables, spec=spec), hyper_of(**FIXED))
   assert cell.fused.together.accuracy.shape == () == cell.fused.ceiling.shape
   x = tuple(jnp.asarray(v[:8]) for v in tables.x)

@@ -11,7 +11,7 @@ from mmalign_jax import named, objective
 from mmalign_jax.data import loading, pair_source, pairs, prepared
 from mmalign_jax.data.files import stores
 from mmalign_jax.data.sources import SOURCES
-from mmalign_jax.training import sweep
+from mmalign_jax.training import batches, sweep
 from mmalign_jax.types import Batch, Hyper, Spec
 
 N, CLASSES = 60, 3
@@ -95,13 +95,13 @@ def test_a_generator_has_labels_for_few_of_its_samples():
 
 @pytest.mark.parametrize('n', [5, 16, 40])
 def test_batches_are_epochs_filled_up_where_there_are_fewer_samples(n):
-  rows, valid = zip(*(sweep.some_rows(jax.random.key(0), t, jnp.int32(n), batch_size=16)
+  rows, valid = zip(*(batches.some_rows(jax.random.key(0), t, jnp.int32(n), batch_size=16)
                       for t in range(2)))
   for row, real in zip(np.asarray(rows), np.asarray(valid)):
     assert real.sum() == min(n, 16) and len(set(row[real].tolist())) == min(n, 16)
     assert (row < n).all()
   if n >= 16:
-    np.testing.assert_array_equal(rows[0], sweep.batch_rows(
+    np.testing.assert_array_equal(rows[0], batches.batch_rows(
         jax.random.key(0), 0, jnp.int32(n), batch_size=16))
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from mmalign_jax.data import pair_source
 from mmalign_jax.named import traced_fields
-from mmalign_jax.training import sweep
+from mmalign_jax.training import batches, memory, sweep
 from mmalign_jax.types import Spec
 
 SPEC = Spec(depth=1, batch_size=32, steps=20, max_train=64, n_align=64)
@@ -136,7 +136,7 @@ def test_a_cell_does_not_depend_on_its_grid():
 @pytest.mark.parametrize('n, batch_size', [(64, 32), (70, 32), (100, 7), (32, 32)])
 def test_an_epoch_shows_distinct_samples_and_drops_the_ragged_end(n, batch_size):
   per_epoch = n // batch_size
-  rows = jax.jit(jax.vmap(lambda t: sweep.batch_rows(
+  rows = jax.jit(jax.vmap(lambda t: batches.batch_rows(
       jax.random.key(0), t, jnp.float32(n), batch_size=batch_size)))(jnp.arange(20 * per_epoch))
   epochs = np.asarray(rows).reshape(20, per_epoch * batch_size)
   assert epochs.min() == 0 and epochs.max() == n - 1
@@ -223,10 +223,10 @@ def test_a_generator_without_tables_asks_for_them():
 
 @pytest.mark.parametrize('n_cells, workers, size', [(1, 1, 1), (5, 2, 3), (1000, 2, 6), (1, 4, 1)])
 def test_chunk_size_shares_cells_among_workers(n_cells, workers, size):
-  assert sweep.chunk_size(SPEC, tables(), n_cells, workers) == size
+  assert memory.chunk_size(SPEC, tables(), n_cells, workers) == size
 
 
 def test_chunk_size_obeys_the_memory_budget():
-  one = sweep.cell_bytes(SPEC, tables())
-  assert sweep.chunk_size(SPEC, tables(), 100, 1, budget_bytes=2.5 * one) == 2
-  assert sweep.chunk_size(SPEC, tables(), 100, 1, budget_bytes=1) == 1
+  one = memory.cell_bytes(SPEC, tables())
+  assert memory.chunk_size(SPEC, tables(), 100, 1, budget_bytes=2.5 * one) == 2
+  assert memory.chunk_size(SPEC, tables(), 100, 1, budget_bytes=1) == 1

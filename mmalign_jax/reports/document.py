@@ -8,6 +8,7 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import html as escaping
+import json
 import pathlib
 from typing import Any
 
@@ -80,6 +81,13 @@ def settings(given: Mapping[str, Any], title: str = 'Settings') -> Section:
   return Section(title, [Table(['setting', 'value'], [
       [name, ', '.join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)]
       for name, value in given.items()], left=(0, 1))], said=False)
+
+
+def provenance(attributes: Mapping[str, Any]) -> list[Section]:
+  """Settings and versions, as the attributes `configuration` and `versions` (JSON) of a data set
+  have them."""
+  return [settings(json.loads(attributes.get(kind, '{}')), title)
+          for kind, title in (('configuration', 'Settings'), ('versions', 'Versions'))]
 
 
 # -- HTML ------------------------------------------------------------------------------------------

@@ -30,6 +30,36 @@ def bracket(values: Sequence[float] | None, form: str = '+.2f', scale: float = 1
   return '[' + ', '.join(f'{scale * v:{form}}' for v in values) + ']'
 
 
+def plain(value: Any) -> str:
+  """A setting, a name or a count; '-' for None.
+
+  Examples:
+    >>> plain(0.1), plain('info_nce'), plain(None)
+    ('0.1', 'info_nce', '-')
+  """
+  return '-' if value is None else f'{value:.4g}' if isinstance(value, float) else str(value)
+
+
+def percent(value: float | None) -> str:
+  """A share of 0..1 in percent; '-' for None.
+
+  Examples:
+    >>> percent(0.443)
+    '44.3 %'
+  """
+  return '-' if value is None else f'{100 * value:.1f} %'
+
+
+def points(value: float | None) -> str:
+  """A difference of shares in percentage points, signed; '-' for None.
+
+  Examples:
+    >>> points(0.021)
+    '+2.1'
+  """
+  return '-' if value is None else f'{100 * value:+.1f}'
+
+
 def write_json(path: pathlib.Path, content: Any) -> None:
   """Writes a file whole or not at all; what is not finite is null there."""
   folder.write_whole(path, (json.dumps(_finite(content), indent=1) + '\n').encode())

@@ -23,6 +23,12 @@ def parse(text: str) -> tuple[int, int]:
   raise ValueError(f'--shard={text} must be i/n with 1 <= i <= n, as in --shard=1/4')
 
 
+def suffix(shard: tuple[int, int]) -> str:
+  """What names of files of shard i of n end in: '_i_of_n', '' of the only one."""
+  i, n = shard
+  return '' if n == 1 else f'_{i}_of_{n}'
+
+
 def settings_of(folders: Sequence[pathlib.Path],
                 defaults: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
   """Settings of the study whose shards lie in `folders`, those of the first where results agree.

@@ -32,7 +32,8 @@ from mmalign_jax.settings import (
 from mmalign_jax.studies import files, reads
 from mmalign_jax.studies.emergence.unit import Unit
 from mmalign_jax.training.alone import Protocol, own_fields
-from mmalign_jax.training.sweep import fitting, make_tables, traceable
+from mmalign_jax.training.fitting import fitting, traceable
+from mmalign_jax.training.sweep import make_tables
 from mmalign_jax.types import Hyper, PyTree, Range, Spec, lookup
 
 DIMENSIONS = ('unique', 'transform_depth', 'depth', 'seed')

@@ -281,5 +281,4 @@ def as_document(dataset: xr.Dataset, summary: dict, pictures: Sequence[pathlib.P
   return Document(f'When alignment emerges: {dataset.attrs.get("name", "study")}', [
       *sections,
       Section('Pictures', [Picture(path, _PICTURES[path.stem]) for path in pictures]),
-      *(document.settings(json.loads(dataset.attrs.get(kind, '{}')), title)
-        for kind, title in (('configuration', 'Settings'), ('versions', 'Versions')))])
+      *document.provenance(dataset.attrs)])

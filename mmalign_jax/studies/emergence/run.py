@@ -55,8 +55,7 @@ def run_emergence(plan: Emergence, workdir: str | os.PathLike, *, shard: tuple[i
   """
   workdir = pathlib.Path(workdir)
   i, n = shard
-  lock = folder.claim(
-      workdir, plan.record, '.lock' if n == 1 else f'.lock_{i}_of_{n}', dict(TRAINED))
+  lock = folder.claim(workdir, plan.record, f'.lock{shards.suffix(shard)}', dict(TRAINED))
   try:
     folder.write_whole(workdir / shards.LATEST, json.dumps(
         plan.record | plan.measured | plan.run, indent=1).encode())

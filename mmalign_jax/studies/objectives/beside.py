@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmalign_jax.data.prepared import Prepared
-from mmalign_jax.reports.statistics import KINDS, interval, over_seeds_and_folds
+from mmalign_jax.reports.statistics import KINDS, interval, over_seeds_and_folds, within_one
 from mmalign_jax.studies.strength import linear
 
 if TYPE_CHECKING:  # slow to import
@@ -103,11 +103,7 @@ def _prediction(objective: str, method: str, own: Sequence[Mapping[str, Any]]) -
       rows = np.concatenate([members[i] for i in g.integers(n, size=n)])
       for kind, measure in KINDS.items():
         drawn[kind].append(float(measure(x[rows], y[rows])))
-    ends = {kind: _within(interval(np.array(values), n)) for kind, values in drawn.items()}
+    ends = {kind: within_one(interval(np.array(values), n)) for kind, values in drawn.items()}
   return Prediction(
       objective, method, x, y, {kind: float(measure(x, y)) for kind, measure in KINDS.items()},
       ends, float((np.sign(x) == np.sign(y)).mean()))
-
-
-def _within(ends: tuple[float, float]) -> tuple[float, float]:
-  return max(ends[0], -1.0), min(ends[1], 1.0)

@@ -77,8 +77,9 @@ def _heat(entries: Sequence[Mapping[str, Any]], names: Sequence[str],
   image = axis.imshow(table, cmap=colors, vmin=-most, vmax=most, aspect='auto')
   for i, j in np.ndindex(table.shape):
     if np.isfinite(table[i, j]):
-      axis.text(j, i, f'{table[i, j]:+.0f}{"*" if stars[i, j] else ""}', ha='center', va='center',
-                fontsize=6.5, color='white' if abs(table[i, j]) > 0.65 * most else 'black')
+      said = f'{round(float(table[i, j])):+d}' + '*' * bool(stars[i, j])
+      axis.text(j, i, said, ha='center', va='center', fontsize=6.5,
+                color='white' if abs(table[i, j]) > 0.65 * most else 'black')
   axis.set_yticks(range(len(rows)), rows)
   axis.set_xticks(range(len(columns)), columns, rotation=90, fontsize=7)
   figure.colorbar(image, ax=axis, label=f'{label} (points)')
@@ -112,8 +113,7 @@ def similarity_figure(found: Mapping[str, xr.Dataset]) -> Figure:
     axis.set_axis_off()
   for row in axes:
     row[0].set_ylabel('test accuracy (%)')
-  lines, labels = axes[0, 0].get_legend_handles_labels()
-  figure.legend(lines, labels, loc='outside right upper', fontsize=7)
+  _legend(figure, axes)
   if len(panels) > len(shown_panels):
     figure.supxlabel(f'the first {len(shown_panels)} of {len(panels)} settings', fontsize=8)
   return figure
@@ -126,15 +126,20 @@ def linear_figure(told: Sequence[Prediction]) -> Figure:
   for axis, method in zip(axes[0], methods):
     own = [one for one in told if one.method == method]
     for i, one in enumerate(own):
-      told_by = f'{one.objective} {one.correlation["pearson"]:+.2f}'
       axis.plot(one.x, one.y, linestyle='none', color=_color(i, len(own)), marker=_mark(i),
-                markersize=3.5, alpha=0.8, label=told_by)
+                markersize=3.5, alpha=0.8, label=one.objective)
     axis.axhline(0, color='0.6', linewidth=0.8)
     axis.axvline(0, color='0.6', linewidth=0.8)
     axis.set_xlabel(f'gain of {method.upper()} + ridge over PCA + ridge (points)')
-    axis.legend(fontsize=6, title='Pearson', title_fontsize=6)
   axes[0, 0].set_ylabel('gain of the objective (points)')
+  _legend(figure, axes)
   return figure
+
+
+def _legend(figure: Figure, axes: np.ndarray) -> None:
+  """Beside the panels, where it hides nothing."""
+  lines, labels = axes[0, 0].get_legend_handles_labels()
+  figure.legend(lines, labels, loc='outside right upper', fontsize=7)
 
 
 def _color(i: int, n: int):

@@ -1,7 +1,6 @@
 """What the comparison answers: the best of each objective, who wins where, and what each erases."""
 
 from collections.abc import Iterator, Mapping, Sequence
-import json
 import pathlib
 from typing import Any
 
@@ -12,7 +11,7 @@ import xarray as xr
 from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import LEVEL, over_seeds_and_folds
-from mmalign_jax.reports.text import bracket, write_json
+from mmalign_jax.reports.text import bracket, percent, plain, points, write_json
 from mmalign_jax.studies.objectives import beside
 from mmalign_jax.studies.objectives.run import SET
 from mmalign_jax.studies.strength import report as strength
@@ -144,11 +143,11 @@ def best_table(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Ta
   head = [*names, 'encoder', 'objective', 'at 0', 'best lam', 'gain', '95 %', 'all at once', 'CKA',
           *(['CCA', 'PLS'] if linear else [])]
   rows = [[*_points_of(entry, names), str(entry['encoder']), entry[OBJECTIVE],
-           _percent(entry['accuracy_at_lowest']), _plain(entry['best_lam']),
-           _points(entry['gain']), bracket(entry['gain_interval'], '+.1f', 100),
+           percent(entry['accuracy_at_lowest']), plain(entry['best_lam']),
+           points(entry['gain']), bracket(entry['gain_interval'], '+.1f', 100),
            bracket(entry['gain_interval_of_all'], '+.1f', 100),
            '-' if entry['cka'] is None else f'{entry["cka"]:.2f}',
-           *((_points(entry['linear'].get(method, {}).get('gain')) for method in beside.MAPS)
+           *((points(entry['linear'].get(method, {}).get('gain')) for method in beside.MAPS)
              if linear else ())] for entry in entries]
   return Table(head, rows, (*range(len(names)), len(names) + 1))
 
@@ -158,8 +157,8 @@ def winner_table(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
   linear = any(entry['over'] for entry in entries)
   head = [*names, 'encoder', 'at 0', 'best of all', 'lam', 'gain', '95 %',
           *([f'over {method.upper()}' for method in beside.linear.METHODS] if linear else [])]
-  rows = [[*_points_of(entry, names), str(entry['encoder']), _percent(entry['accuracy_at_lowest']),
-           entry['objective'], _plain(entry['best_lam']), _points(entry['gain']),
+  rows = [[*_points_of(entry, names), str(entry['encoder']), percent(entry['accuracy_at_lowest']),
+           entry['objective'], plain(entry['best_lam']), points(entry['gain']),
            bracket(entry['gain_interval'], '+.1f', 100),
            *((_with_interval(entry['over'].get(method)) for method in beside.linear.METHODS)
              if linear else ())] for entry in entries]
@@ -208,19 +207,7 @@ def _with_interval(of: Mapping[str, Any] | None) -> str:
 
 
 def _points_of(entry: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-  return [_plain(entry.get(name)) for name in names]
-
-
-def _plain(value: Any) -> str:
-  return '-' if value is None else f'{value:.4g}' if isinstance(value, float) else str(value)
-
-
-def _percent(value: float | None) -> str:
-  return '-' if value is None else f'{100 * value:.1f} %'
-
-
-def _points(value: float | None) -> str:
-  return '-' if value is None else f'{100 * value:+.1f}'
+  return [plain(entry.get(name)) for name in names]
 
 
 # -- the whole -------------------------------------------------------------------------------------
@@ -263,8 +250,7 @@ def as_document(found: Mapping[str, xr.Dataset], entries: list[dict[str, Any]],
         if told else []),
       *([Section('Pictures', [Picture(path, PICTURES[path.stem]) for path in pictures])]
         if pictures else []),
-      document.settings(json.loads(first.attrs.get('configuration', '{}'))),
-      document.settings(json.loads(first.attrs.get('versions', '{}')), 'Versions')])
+      *document.provenance(first.attrs)])
 
 
 def shown(found: Mapping[str, xr.Dataset]) -> list[str]:

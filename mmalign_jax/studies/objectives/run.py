@@ -10,7 +10,7 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from mmalign_jax.reports.text import write_json
-from mmalign_jax.runs import folder
+from mmalign_jax.runs import folder, shards
 from mmalign_jax.runs.dataset import write_dataset
 from mmalign_jax.studies.objectives import beside
 from mmalign_jax.studies.objectives.plan import Case, Plan
@@ -40,28 +40,34 @@ def run(plan: Plan, workdir: str | os.PathLike, *, shard: tuple[int, int] = (1, 
   found = {}
   for label, case in plan.cases.items():
     place = pathlib.Path(workdir) / label.replace(' ', '_')
-    made = _case(case, place, shard, progress)
-    if made is not None:
-      found[label] = made.assign_attrs({SET: label, 'name': plan.name})
+    parts = _parts(case, place, shard, progress)
+    if parts is None:
+      continue
+    with folder.finishing(place):  # shards may come here together
+      found[label] = _whole(case, place, *parts).assign_attrs({SET: label, 'name': plan.name})
       write_dataset(found[label], place / 'results.zarr')
   return found if len(found) == len(plan.cases) else None
 
 
-def _case(case: Case, place: pathlib.Path, shard: tuple[int, int],
-          progress: bool) -> 'xr.Dataset | None':
-  """All objectives on one data set."""
-  own = '' if shard[1] == 1 else f'_{shard[0]}_of_{shard[1]}'
+def _parts(case: Case, place: pathlib.Path, shard: tuple[int, int],
+           progress: bool) -> 'tuple[list[xr.Dataset], tuning.Choices] | None':
+  """Strength 0 and every objective on one data set, and the settings that all of them use; None
+  where cells are missing."""
   choices: tuning.Choices = {}
   if case.unaligned.tuned:
     stage = tuning.baseline(case.unaligned)
-    dataset = strength.run_study(stage, place / f'tuning{own}', progress=progress)
+    dataset = strength.run_study(stage, place / f'tuning{shards.suffix(shard)}', progress=progress)
     assert dataset is not None  # of one shard it is whole
     choices = tuning.choose(dataset, case.unaligned)
   made = [strength.run_study(_chosen(study, choices), place / name, shard=shard, progress=progress)
           for name, study in {'unaligned': case.unaligned, **case.parts}.items()]
   whole = [one for one in made if one is not None]
-  if len(whole) < len(made):
-    return None
+  return (whole, choices) if len(whole) == len(made) else None
+
+
+def _whole(case: Case, place: pathlib.Path, whole: 'list[xr.Dataset]',
+           choices: tuning.Choices) -> 'xr.Dataset':
+  """One data set of `_parts`, with linear references."""
   references = _references(case, place)
   joined = _joined(whole[0], dict(zip(case.parts, whole[1:])))
   return joined.assign_attrs({

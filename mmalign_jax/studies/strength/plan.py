@@ -28,7 +28,8 @@ from mmalign_jax.settings import (
   text,
 )
 from mmalign_jax.studies import files, reads
-from mmalign_jax.training.sweep import grid, joint_shapes, make_tables, traceable
+from mmalign_jax.training.fitting import joint_shapes, traceable
+from mmalign_jax.training.sweep import grid, make_tables
 from mmalign_jax.types import NAMES, Hyper, PyTree, Spec, lookup
 
 _ALWAYS = ('redundancy', 'n_labelled', 'lam', 'seed')  # dimensions even with one value

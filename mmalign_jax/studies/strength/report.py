@@ -11,7 +11,7 @@ from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import half_width, spearman
-from mmalign_jax.reports.text import write_json
+from mmalign_jax.reports.text import bracket, percent, plain, points, write_json
 from mmalign_jax.studies.strength import retention, together, tuning_report
 from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
@@ -99,28 +99,12 @@ def remarks(summary: list[dict], dataset: xr.Dataset) -> list[str]:
 
 
 def _cells(row: dict, settings: Sequence[str]) -> list[str]:
-  best = _plain(row['best_lam'])
-  return [*(_plain(row.get(name)) for name in settings), str(row['encoder']),
-          _percent(row['accuracy_at_lowest']), best, _range(row['best_lam_interval'], '{:g}'),
-          _points(row['gain']), _range(row['gain_interval'], '{:+.1f}', 100),
-          _percent(row['ceiling']), row['shape'] or '-',
+  best = plain(row['best_lam'])
+  return [*(plain(row.get(name)) for name in settings), str(row['encoder']),
+          percent(row['accuracy_at_lowest']), best, bracket(row['best_lam_interval'], 'g'),
+          points(row['gain']), bracket(row['gain_interval'], '+.1f', 100),
+          percent(row['ceiling']), row['shape'] or '-',
           _WORDS[row['shape']].format(best) if row['seeds'] else 'all diverged at the lowest lam']
-
-
-def _plain(value) -> str:
-  return '-' if value is None else f'{value:.4g}' if isinstance(value, float) else str(value)
-
-
-def _percent(value) -> str:
-  return '-' if value is None else f'{100 * value:.1f} %'
-
-
-def _points(value) -> str:
-  return '-' if value is None else f'{100 * value:+.1f}'
-
-
-def _range(pair, form: str, scale: float = 1) -> str:
-  return '-' if pair is None else '[' + ', '.join(form.format(scale * v) for v in pair) + ']'
 
 
 # -- trends --------------------------------------------------------------------------------------
@@ -173,7 +157,7 @@ def trend_lines(found: list[dict]) -> str:
   """The trends in words."""
   return '\n'.join(
       f'best lam of encoder {t["encoder"]} against {t["best_lam_against"]}: '
-      f'Spearman {t["spearman"]:+.2f} {_range(t["interval"], "{:+.2f}")}' for t in found)
+      f'Spearman {t["spearman"]:+.2f} {bracket(t["interval"])}' for t in found)
 
 
 def pairs(dataset: xr.Dataset) -> str:
@@ -194,7 +178,7 @@ def pairs(dataset: xr.Dataset) -> str:
   mean = gain.mean('seed', skipna=False)
   for point in mean.stack(cell=[d for d in gain.dims if d != 'seed']).cell.values:
     at = dict(zip([d for d in gain.dims if d != 'seed'], point))
-    lines.append('  ' + ', '.join(f'{k} {_plain(v)}' for k, v in at.items()) + ': ' + (
+    lines.append('  ' + ', '.join(f'{k} {plain(v)}' for k, v in at.items()) + ': ' + (
         f'{float(mean.sel(at)):+.2f} +- {float(half.sel(at)):.2f}'
         if np.isfinite(mean.sel(at)) else 'a seed of it, or of the lowest, diverged'))
   return '\n'.join(lines)
@@ -224,7 +208,6 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
 def as_document(dataset: xr.Dataset, summary: list[dict], found: list[dict],
                 pictures: list[pathlib.Path], fused: Sequence[dict] = ()) -> Document:
   """The report: the table, the trends, the pictures, and what was run."""
-  configuration = json.loads(dataset.attrs.get('configuration', '{}'))
   said = list(filter(None, (*remarks(summary, dataset), trend_lines(found), pairs(dataset))))
   notes = dataset.attrs.get('notes', '')
   return Document(f'How strongly to align: {dataset.attrs.get("name", "study")}', [
@@ -235,5 +218,4 @@ def as_document(dataset: xr.Dataset, summary: list[dict], found: list[dict],
       *([Section('Pictures', [Picture(path, _words(path)) for path in pictures])]
         if pictures else []),
       *([Section('The data', [Words(notes)], said=False)] if notes else []),
-      document.settings(configuration),
-      document.settings(json.loads(dataset.attrs.get('versions', '{}')), 'Versions')])
+      *document.provenance(dataset.attrs)])

@@ -15,7 +15,8 @@ from mmalign_jax.runs.dataset import write_dataset
 from mmalign_jax.runs.versions import versions
 from mmalign_jax.studies.strength import chunks as on_disk, tuning
 from mmalign_jax.studies.strength.plan import Study
-from mmalign_jax.training.sweep import chunk_size, run_chunks
+from mmalign_jax.training.memory import chunk_size
+from mmalign_jax.training.sweep import run_chunks
 
 if TYPE_CHECKING:
   import xarray as xr
@@ -42,8 +43,7 @@ def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int
   if not study.tuned:
     return _run(study, workdir, shard, progress)
   # Every shard chooses by itself, in a folder of its own: without alignment that takes little.
-  own = '' if shard[1] == 1 else f'_{shard[0]}_of_{shard[1]}'
-  place = lambda stage: pathlib.Path(workdir) / f'{tuning.FOLDERS[stage]}{own}'
+  place = lambda stage: pathlib.Path(workdir) / (tuning.FOLDERS[stage] + shards.suffix(shard))
 
   def whole(part: Study, stage: str) -> 'xr.Dataset':
     made = _run(part, place(stage), (1, 1), progress)
@@ -67,8 +67,7 @@ def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int
 
 
 def _claimed(study: Study, workdir: str | os.PathLike, shard: tuple[int, int]) -> on_disk.Chunks:
-  i, n = shard
-  return on_disk.Chunks(workdir, study, 'chunks/.lock' if n == 1 else f'chunks/.lock_{i}_of_{n}')
+  return on_disk.Chunks(workdir, study, f'chunks/.lock{shards.suffix(shard)}')
 
 
 def _rows(choices: tuning.Choices) -> list[dict]:

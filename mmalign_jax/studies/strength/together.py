@@ -16,7 +16,7 @@ import xarray as xr
 
 from mmalign_jax.reports.document import Section, Table, Words
 from mmalign_jax.reports.statistics import over_seeds_and_folds
-from mmalign_jax.reports.text import bracket, number
+from mmalign_jax.reports.text import bracket, percent, points
 from mmalign_jax.studies.strength.curves import is_strength
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS
 
@@ -125,11 +125,10 @@ def sections(dataset: xr.Dataset, found: Sequence[dict[str, Any]]) -> list[Secti
 
 
 def _cells(row: dict[str, Any], dims: list[str]) -> list[str]:
-  percent = lambda value: '-' if value is None else f'{100 * value:.1f} %'
   return [*(f'{row[d]:.4g}' if isinstance(row[d], float) else str(row[d]) for d in dims),
           percent(row['fused_accuracy']), str(row['best_side']),
           percent(row['accuracy_of_best_side']),
-          '-' if row['synergy'] is None else number(100 * row['synergy'], '+.1f'),
+          points(row['synergy']),
           bracket(row['synergy_interval'], '+.1f', 100), percent(row['ceiling']),
           _SO[row['verdict']] if row['seeds'] else 'all diverged']
 

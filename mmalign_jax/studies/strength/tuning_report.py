@@ -6,6 +6,7 @@ from typing import Any
 import xarray as xr
 
 from mmalign_jax.reports.document import Section, Table, Words
+from mmalign_jax.reports.text import bracket, percent, points
 
 _WORDS = (
     'Settings were chosen on validation rows, whose labels are beside the budget: for no '
@@ -31,26 +32,18 @@ def entries(dataset: xr.Dataset) -> dict[str, Any] | None:
 
 def _gains(made: dict[str, Any]) -> Table:
   lam = {row['n_labelled']: row['lam'] for row in made['at_best']}
-  rows = [[_budget(row['n_labelled']), str(row['encoder']), f'{100 * row["accuracy_at_0"]:.1f} %',
-           f'{lam[row["n_labelled"]]:g}', f'{100 * row["accuracy"]:.1f} %', _points(row['gain']),
-           _interval(row['gain_interval'])] for row in made['gains']]
+  rows = [[_budget(row['n_labelled']), str(row['encoder']), percent(row['accuracy_at_0']),
+           f'{lam[row["n_labelled"]]:g}', percent(row['accuracy']), points(row['gain']),
+           bracket(row['gain_interval'], '+.1f', 100)] for row in made['gains']]
   return Table(['labels', 'encoder', 'at lam 0', 'best lam', 'there', 'gain', '95 %'], rows)
 
 
 def _choices(chosen: list[dict[str, float]]) -> Table:
   names = [name for name in chosen[0] if name not in ('n_labelled', 'validation', 'lam')]
   rows = [[_budget(row['n_labelled']), *(f'{row[name]:g}' for name in names),
-           f'{100 * row["validation"]:.1f} %'] for row in chosen]
+           percent(row['validation'])] for row in chosen]
   return Table(['labels', *(name.replace('_', ' ') for name in names), 'validation'], rows)
 
 
 def _budget(count: float) -> str:
   return f'{count:g}' if count else 'all'
-
-
-def _points(value: float | None) -> str:
-  return '-' if value is None else f'{100 * value:+.1f}'
-
-
-def _interval(ends: list[float] | None) -> str:
-  return '-' if ends is None else f'[{100 * ends[0]:+.1f}, {100 * ends[1]:+.1f}]'

@@ -27,7 +27,8 @@ from mmalign_jax.settings import (
 )
 from mmalign_jax.studies import reads
 from mmalign_jax.studies.train import data as known
-from mmalign_jax.training.sweep import fits, grid, masked
+from mmalign_jax.training.fitting import fits, masked
+from mmalign_jax.training.sweep import grid
 from mmalign_jax.types import SCHEDULES, Frames, Hyper, OwnSide, PyTree, Spec, lookup, shape_of
 
 AXES = ('lam', 'seed')

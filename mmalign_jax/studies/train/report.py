@@ -1,7 +1,6 @@
 """What a long training over strengths answers: a table and a curve, with their intervals."""
 
 import itertools
-import json
 import pathlib
 import re
 
@@ -161,8 +160,7 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, figures: bool = True) ->
         folder / 'figures' / 'curve.png', 'Test accuracy of the encoders, and similarity of the '
         'sides, against strength; bars: 95 %.')]))
   made = Document(f'How strongly to align: {dataset.attrs.get("name", "training")}', [
-      *sections, *(document.settings(json.loads(dataset.attrs.get(kind, '{}')), title)
-                   for kind, title in (('configuration', 'Settings'), ('versions', 'Versions')))])
+      *sections, *document.provenance(dataset.attrs)])
   if figures:
     document.write(folder / 'report.html', made)
   return document.text(made)

@@ -26,7 +26,7 @@ from mmalign_jax.studies.emergence import plan as generated
 from mmalign_jax.studies.emergence.plan import MEASURED, OF_PAIRS, PAIRS, RUN, TRAINED, Emergence
 from mmalign_jax.studies.emergence.unit import Unit
 from mmalign_jax.training import alone
-from mmalign_jax.training.sweep import fitting
+from mmalign_jax.training.fitting import fitting
 from mmalign_jax.types import Hyper, Spec, shape_of
 
 DIMENSIONS = ('depth', 'seed')

@@ -187,6 +187,5 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
     document.write(folder / 'report.html', Document(
         f'When alignment emerges: {summary["name"]}', [
             *said(summary), Section('Picture', [Picture(path, _PICTURE) for path in pictures]),
-            *(document.settings(json.loads(dataset.attrs[kind]), title) for kind, title in (
-                ('configuration', 'Settings'), ('versions', 'Versions')))]))
+            *document.provenance(dataset.attrs)]))
   return text(summary)

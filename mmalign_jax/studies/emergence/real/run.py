@@ -31,8 +31,7 @@ def run_real(plan: Real, workdir: str | os.PathLike, *, shard: tuple[int, int] =
   """
   workdir = pathlib.Path(workdir)
   i, n = shard
-  lock = folder.claim(
-      workdir, plan.record, '.lock' if n == 1 else f'.lock_{i}_of_{n}', dict(TRAINED))
+  lock = folder.claim(workdir, plan.record, f'.lock{shards.suffix(shard)}', dict(TRAINED))
   try:
     folder.write_whole(workdir / shards.LATEST, json.dumps(
         _settings(plan) | plan.measured | plan.run, indent=1).encode())
