@@ -1,11 +1,15 @@
 """Sequences pooled to one row a sample: mean, last or largest of the steps that are no padding, or
-STEPS of them in line; or kept, as they are or in even steps."""
+STEPS of them in line; or kept, as they are or in even steps. `HOW-centred`: of every feature its
+mean over the steps of the sample is taken away before, and with it who or what was recorded, where
+the change tells (in speech: cepstral mean normalisation, Atal 1974)."""
 
 import dataclasses
 
 import numpy as np
 
-POOLS = ('mean', 'last', 'max', 'resample', 'even', 'none')
+PLAIN = ('mean', 'last', 'max', 'resample', 'even', 'none')
+CENTRED = '-centred'
+POOLS = (*PLAIN, *(how + CENTRED for how in PLAIN if how != 'mean'))
 STEPS = 50  # of a sequence that is resampled
 
 
@@ -42,7 +46,8 @@ def pooled(array: np.ndarray, how: str, steps: Steps, where: str) -> tuple[np.nd
     array: [N, T, F], or ragged [sum of the lengths, F].
     how: 'mean' (in f64), 'last' or 'max' of the steps; 'resample', STEPS values of every feature,
       read off in equal distances between the first step and the last; 'even', the same as a
-      sequence of STEPS steps; 'none', all of them.
+      sequence of STEPS steps; 'none', all of them. All but 'mean' also as 'HOW-centred', after each
+      sample's own mean over its steps (in f64) has been taken from every feature.
     steps: which of them count; all where nothing is said.
     where: how an error message begins.
 
@@ -57,7 +62,7 @@ def pooled(array: np.ndarray, how: str, steps: Steps, where: str) -> tuple[np.nd
     raise ValueError(f'{where}: not real numbers but {array.dtype}, shape {array.shape}')
   if is_ragged(array, steps):
     length = lengths(steps, None, len(array), where)
-    return _pooled_ragged(array, how, length), (
+    return _pooled_ragged(_centred_ragged(array, how, length), _plain(how), length), (
         f'{_said(how)} the steps of {len(length)} samples, {_span(length)} each by {steps.source}')
   if array.ndim != 3:
     held = (f'; {steps.name}_length has {np.size(steps.length)} values of sum '
@@ -67,10 +72,10 @@ def pooled(array: np.ndarray, how: str, steps: Steps, where: str) -> tuple[np.nd
     raise ValueError(f'{where}: empty, shape {array.shape}')
   if not steps:
     mask = np.ones(array.shape[:2], bool)
-    return _pooled(array, how, mask), _padding_note(array, how, steps.name or 'NAME')
+    return _pooled(_centred(array, how, mask), _plain(how), mask), _padding_note(array, how, steps.name or 'NAME')
   n, t, _ = array.shape
   mask = valid(steps, n, t, where)
-  return _pooled(array, how, mask), (
+  return _pooled(_centred(array, how, mask), _plain(how), mask), (
       f'{_said(how)} {_span(mask.sum(axis=1))} of {array.shape[1]} steps by {steps.source}')
 
 
@@ -110,7 +115,27 @@ def valid(steps: Steps, n: int, t: int, where: str) -> np.ndarray:
   return mask
 
 
+def _plain(how: str) -> str:
+  return how.removesuffix(CENTRED)
+
+
+def _centred(array: np.ndarray, how: str, mask: np.ndarray) -> np.ndarray:
+  """Steps [N, T, F] less their mean over those that count, f64; as they are, if not asked for."""
+  if not how.endswith(CENTRED):
+    return array
+  mean = _pooled(array, 'mean', mask)
+  return np.where(mask[:, :, None], array - mean[:, None], 0)
+
+
+def _centred_ragged(array: np.ndarray, how: str, length: np.ndarray) -> np.ndarray:
+  if not how.endswith(CENTRED):
+    return array
+  return array - np.repeat(_pooled_ragged(array, 'mean', length), length, axis=0)
+
+
 def _said(how: str) -> str:
+  if how.endswith(CENTRED):
+    return f'own mean taken away, then {_said(_plain(how))}'
   return {'none': 'kept', 'resample': f'{STEPS} values in line of',
           'even': f'{STEPS} even steps of'}.get(how, f'{how} over')
 
