@@ -19,8 +19,8 @@ BY_HAND = {'mean': lambda s: s.mean(axis=0), 'max': lambda s: s.max(axis=0),
                np.linspace(0, len(s) - 1, pooling.STEPS), np.arange(len(s)), column)
                for column in s.T], axis=1),
            'none': lambda s: np.pad(s, ((0, 4 - len(s)), (0, 0)), constant_values=np.nan)}
-BY_HAND |= {how: lambda s, plain=how.removesuffix('-centred'): BY_HAND[plain](s - s.mean(axis=0))
-            for how in pooling.POOLS if how.endswith('-centred')}
+BY_HAND |= {f'{how}-centred': lambda s, how=how: BY_HAND[how](s - s.mean(axis=0))
+            for how in pooling.PLAIN}
 
 
 def side(array, **steps) -> sequences.Found:

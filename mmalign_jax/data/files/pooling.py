@@ -72,7 +72,8 @@ def pooled(array: np.ndarray, how: str, steps: Steps, where: str) -> tuple[np.nd
     raise ValueError(f'{where}: empty, shape {array.shape}')
   if not steps:
     mask = np.ones(array.shape[:2], bool)
-    return _pooled(_centred(array, how, mask), _plain(how), mask), _padding_note(array, how, steps.name or 'NAME')
+    note = _padding_note(array, how, steps.name or 'NAME')
+    return _pooled(_centred(array, how, mask), _plain(how), mask), note
   n, t, _ = array.shape
   mask = valid(steps, n, t, where)
   return _pooled(_centred(array, how, mask), _plain(how), mask), (

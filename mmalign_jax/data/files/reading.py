@@ -37,7 +37,7 @@ _HELP = {
                'steps, features], with --pool; auto: what the numbers of samples leave no doubt '
                'about (auto)'),
     'pool': (None, 'of the steps of sequences, or of those that KEY_length [samples] or KEY_mask '
-             '[samples, steps] beside them count; HOW-centred: less the mean of the sample over them'),
+             '[samples, steps] beside them count; HOW-centred: less the own mean of the sample'),
     'task': (None, 'whether the label is classes (cross_entropy) or a number (l1); auto: by its '
              'values (auto)'),
     'classes': ('N', 'the label is classes, N of them'),
