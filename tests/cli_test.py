@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -59,6 +60,18 @@ def test_an_interruption_within_the_garbage_collector_is_not_lost(number):
                          capture_output=True, text=True, timeout=60, check=False)
   assert found.returncode == 130 and found.stdout == 'went on\n'  # the first was lost
   assert found.stderr.count('\n') == 1 and found.stderr.startswith('stopped; ')
+
+
+def test_a_warning_is_no_second_line_of_an_error(capsys):
+  def warned(fail):
+    warnings.showwarning('overflow', RuntimeWarning, 'f.py', 1)
+    if fail:
+      raise ValueError('too large')
+  assert cli.guard(lambda: warned(True)) == 2
+  assert capsys.readouterr().err == 'error: too large\n'
+  with warnings.catch_warnings(record=True) as seen:
+    assert cli.guard(lambda: warned(False)) == 0
+  assert [str(one.message) for one in seen] == ['overflow']
 
 
 def test_an_interruption_waits_for_no_thread():

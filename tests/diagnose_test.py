@@ -231,7 +231,8 @@ def run(tmp_path, monkeypatch, capsys):
   x1, x2, signal = spiked(0, nu=0.97, x1=0.01, x2=0.01)
   np.savez('both.npz', x1=x1, x2=x2, y=signal[:, 0], who=np.arange(400) // 4)
   for name, array in (('x1', x1), ('x2', x2), ('y', signal[:, 0]), ('short', x2[:300]),
-                      ('few', x1[:10]), ('flat', np.ones((400, 2)))):
+                      ('few', x1[:10]), ('flat', np.ones((400, 2))),
+                      ('huge', np.full((400, 2), 1.7e308))):
     np.save(f'{name}.npy', array)
   np.save('gaps.npy', np.where(np.arange(x1.size).reshape(x1.shape) == 7, np.nan, x1))
   np.save('one.npy', np.zeros(400, int))
@@ -275,6 +276,7 @@ def test_words_first(run):
     (['both.npz', '--x1=x3'], "no key 'x3'"),
     (['--x1=x1.npy', '--x2=short.npy'], 'N=400 samples, and'),
     (['--x1=few.npy', '--x2=few.npy'], 'N=10 samples are too few'),
+    (['--x1=huge.npy', '--x2=x2.npy'], "--x1='huge.npy': values too large to centre"),
     (['--x1=flat.npy', '--x2=x2.npy'], "--x1='flat.npy': constant features"),
     (['--x1=gaps.npy', '--x2=x2.npy'], 'values not finite'),
     (['both.npz', '--group=one.npy'], 'all samples have the same'),

@@ -76,8 +76,11 @@ def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
     signal.signal(number, signal.default_int_handler)
   if signal.getsignal(signal.SIGINT) is start.stop:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-  with _one_voice():
-    return _guarded(function, stopped)
+  with _one_voice() as held:
+    status = _guarded(function, stopped)
+  for warning in () if status else held:
+    warnings.showwarning(*warning)
+  return status
 
 
 def _guarded(function: Callable[[], object], stopped: str) -> int:
@@ -116,17 +119,21 @@ def _shortened(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _one_voice() -> Iterator[None]:
+def _one_voice() -> Iterator[list[tuple]]:
   """What fails in threads and callbacks of libraries is not printed: it reaches the user in one
-  line by what waits for it, where a full disk would else print a trace for every file."""
+  line by what waits for it, where a full disk would else print a trace for every file. Warnings
+  are held: an overflow on the way to an error would be a second line."""
   hooks = sys.excepthook, sys.unraisablehook, threading.excepthook
+  shown, held = warnings.showwarning, []
+  warnings.showwarning = lambda *warning: held.append(warning)
   sys.excepthook = threading.excepthook = lambda *_: None
   sys.unraisablehook = _once_more
   warnings.filterwarnings('ignore', message='coroutine .* was never awaited')
   try:
-    yield
+    yield held
   finally:
     sys.excepthook, sys.unraisablehook, threading.excepthook = hooks
+    warnings.showwarning = shown
 
 
 def _once_more(unraisable: Any) -> None:

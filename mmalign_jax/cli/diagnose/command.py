@@ -43,7 +43,8 @@ def _features(where: str, x: np.ndarray, standardize: bool, notes: list[str]) ->
   if x.ndim == 1:
     x = x[:, None]
   z = doubles(x)
-  center = z - z.mean(axis=0) if np.isfinite(z).all() else z
+  with np.errstate(over='ignore', invalid='ignore'):
+    center = z - z.mean(axis=0) if np.isfinite(z).all() else z
   if not np.isfinite(center).all():
     raise ValueError(f'{where}: values too large to centre')
   spread = np.abs(center).max(axis=0)
