@@ -110,6 +110,8 @@ def _tables(pairs: Pairs, train: np.ndarray, reductions: list[Reduction], center
 
 def _budget(tables: PairTables, asked: Mapping[str, Any]) -> np.ndarray:
   """[N] bool: training rows whose labels are learnt, as the seed draws them."""
+  if not asked['n_labelled']:
+    return tables.labelled
   hyper = Hyper(n_labelled=asked['n_labelled'], n_pairs=asked['n_pairs'])
   draws = pair_source.draw(tables, hyper, rng.stream(asked['seed'], 'data'), len(tables.y))
   made = np.zeros(len(tables.y), bool)

@@ -99,7 +99,8 @@ def tensors(view: View) -> dict[str, np.ndarray]:
 def content(fitted: Fitted) -> dict[str, Any]:
   """What encoders.json says."""
   return {
-      'format': FORMAT, 'versions': versions(), 'settings': dict(fitted.settings),
+      'format': FORMAT, 'versions': versions(), 'settings': {
+          name: value for name, value in fitted.settings.items() if value is not None},
       'views': [{'name': view.name, 'file': f'x{i + 1}.safetensors', 'columns': list(view.columns),
                  'shape': list(view.shape), 'calibration': dataclasses.asdict(view.calibration)}
                 for i, view in enumerate(fitted.views)],
