@@ -9,6 +9,7 @@ import numbers
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, check_random_state
@@ -178,7 +179,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
   def _views(self, X: Views, reset: bool) -> dict[str, np.ndarray]:
     """Views by name as f64 [N, F]; those that are not given are left out."""
-    if isinstance(X, Mapping):
+    if isinstance(X, Mapping) and not issparse(X):  # some of which are mappings
       found = dict(X)
     elif isinstance(X, (list, tuple)) and X and all(
         view is None or np.ndim(view) == 2 for view in X):

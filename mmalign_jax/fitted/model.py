@@ -240,9 +240,10 @@ def check_columns(view: View, names: tuple[str, ...], where: str) -> None:
   lost = [name for name in view.columns if name not in names]
   new = [name for name in names if name not in view.columns]
   if lost or new:
-    raise ValueError(f'{where}: ' + '; '.join(
-        [f'no column {lost[0]!r}, which view {view.name!r} was fitted on'] * bool(lost)
-        + [f'column {new[0]!r} was not there when view {view.name!r} was fitted'] * bool(new)))
+    said = [f'no column {name!r}, which view {view.name!r} was fitted on' for name in lost[:1]]
+    said += [f'column {name!r} was not there when view {view.name!r} was fitted'
+             for name in new[:1]]
+    raise ValueError(f'{where}: {"; ".join(said)}')
   i = next((i for i, pair in enumerate(zip(names, view.columns)) if pair[0] != pair[1]),
            min(len(names), len(view.columns)) - 1)
   raise ValueError(f'{where}: column {names[i]!r} stands where view {view.name!r} was fitted on '

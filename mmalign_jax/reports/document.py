@@ -237,7 +237,7 @@ def _table(table: Table, title: str) -> str:
       for cells in table.rows]
   return '\n'.join([
       f'<div class="wide" tabindex="0" role="group" aria-label="{name}"><table>',
-      f'<caption>{name}</caption>', f'<thead><tr>{head}</tr></thead>', '<tbody>', *rows,
+      f'<caption class="hidden">{name}</caption>', f'<thead><tr>{head}</tr></thead>', '<tbody>', *rows,
       '</tbody></table></div>'])
 
 

@@ -45,8 +45,10 @@ a:focus-visible, summary:focus-visible, input:focus-visible, [tabindex]:focus-vi
   outline: 3px solid var(--link); outline-offset: 2px; }}
 .skip {{ position: absolute; left: -99rem; }} .skip:focus {{ left: 1rem; top: .5rem; padding: .4rem;
   background: var(--bg); z-index: 1; }}
-nav ul {{ display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; list-style: none; padding: 0;
-  margin: 1rem 0 0; font-size: .9rem; }} nav a {{ display: inline-block; padding: .25rem 0; }}
+.hidden {{ position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+  white-space: nowrap; }}
+nav ul {{ display: flex; flex-wrap: wrap; gap: 0 1.1rem; list-style: none; padding: 0;
+  margin: 1rem 0; font-size: .9rem; }} nav a {{ display: inline-block; padding: .25rem 0; }}
 .answer {{ background: var(--card); border-left: .3rem solid var(--good); border-radius: .3rem;
   padding: .2rem 1.2rem .8rem; }} .answer h2 {{ margin-top: .8rem; color: var(--good); }}
 .answer p {{ font-size: 1.06rem; margin: .4rem 0; }}
@@ -61,7 +63,7 @@ table {{ border-collapse: collapse; font-size: .86rem; font-variant-numeric: tab
 th, td {{ padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }} thead th {{ border-bottom: 2px solid var(--dim); vertical-align: bottom; }}
 tbody th {{ font-weight: 400; }} th.left, td.left {{ text-align: left; white-space: normal;
-  min-width: 6rem; }} tbody tr:hover {{ background: var(--card); }}
+  min-width: 9rem; }} tbody tr:hover {{ background: var(--card); }}
 figure {{ margin: 1rem 0; }} figure > img {{ max-width: 100%; background: #fff; border-radius: .3rem; }}
 .chart > svg {{ width: 100%; max-width: 44rem; height: auto; display: block; }}
 .chart .grid {{ stroke: var(--line); }} .chart .tick {{ fill: var(--dim); font-size: 12px; }}
