@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 __all__ = [
     'AlignedEncoders', 'Batch', 'Hyper', 'Spec', 'TrainState', 'cross_entropy', 'diagnosis',
     'exact', 'fitted', 'grid', 'info_nce', 'information', 'init_state', 'l1', 'run_sweep',
-    'sigmoid', 'similarity', 'streaming_info_nce', 'streaming_sigmoid', 'synthetic', 'train_step']
+    'sigmoid', 'similarity', 'streaming_info_nce', 'streaming_sigmoid', 'synthetic',
+    'train_step']
 
-_MODULES = {'diagnosis': '', 'fitted': '', 'information': '', 'similarity': '', 'exact': 'generators',
-            'synthetic': 'generators'}
+_MODULES = {'diagnosis': '', 'fitted': '', 'information': '', 'similarity': '',
+            'exact': 'generators', 'synthetic': 'generators'}
 _NAMES = {
     'fitted.estimator': ('AlignedEncoders',),
     'losses': ('cross_entropy', 'info_nce', 'l1', 'sigmoid'),

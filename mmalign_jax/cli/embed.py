@@ -70,8 +70,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   add = parser.add_argument
   add('folder', metavar='DIR', help='work folder that holds encoders/')
   add('file', metavar='FILE', help='rows of the view: FILE or FILE:KEY')
-  add('--view', default='x1', metavar='NAME', help='x1, x2, ... or the name of the view when it was '
-      'fitted (x1); together: predictions from all views, which FILE then holds by name')
+  add('--view', default='x1', metavar='NAME', help='x1, x2, ... or the name of the view when it '
+      'was fitted (x1); together: predictions from all views, which FILE then holds by name')
   add('--out', metavar='FILE', help='.npy or .csv: embeddings, a row of norm 1 for each row; NaN '
       'where the view is missing (z_VIEW.npy, unless --predictions is given)')
   add('--predictions', metavar='FILE', help='.csv: the prediction of each row, and its probability '

@@ -18,6 +18,7 @@ from mmalign_jax.data.files import labels, rows, splits
 from mmalign_jax.data.files.labels import Label
 from mmalign_jax.data.pair_source import PairTables
 from mmalign_jax.data.pairs import NO_CLASS, Pairs
+
 TEST_FRACTION = 0.25    # where no split is given
 MOST_COMPONENTS = 100   # of a modality
 VALIDATION = 10         # labels a class (in all, for a regression) to choose settings by

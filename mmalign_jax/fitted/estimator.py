@@ -189,23 +189,22 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     found = {name: view for name, view in found.items() if view is not None}
     if not found:
       raise ValueError('X holds no view')
-    columns = {name: _get_feature_names(view) for name, view in found.items()}
+    columns = {name: _names(view) for name, view in found.items()}
     views = {name: check_array(view, dtype=np.float64, ensure_all_finite='allow-nan',
                                input_name=f'view {name!r}') for name, view in found.items()}
     check_consistent_length(*views.values())
     if reset:
-      self._columns_ = tuple(() if c is None else tuple(map(str, c)) for c in columns.values())
+      self._columns_ = tuple(columns.values())
       self.n_features_in_ = sum(view.shape[1] for view in views.values())
       self._cuts_ = None
-      if all(c is not None for c in columns.values()):
-        self.feature_names_in_ = np.concatenate([np.asarray(c) for c in columns.values()])
+      if all(columns.values()):
+        self.feature_names_in_ = np.array([name for c in columns.values() for name in c], object)
       elif hasattr(self, 'feature_names_in_'):
         del self.feature_names_in_
     else:
-      for name, view in views.items():
+      for name in views:
         own = self.fitted_.views[model.number_of(self.fitted_, name)]
-        model.check_columns(own, tuple(map(str, columns[name])) if columns[name] is not None
-                            else (), 'X')
+        model.check_columns(own, columns[name], 'X')
     return {name: _whole(view, name) for name, view in views.items()}
 
   def _cut(self, X: Any, reset: bool) -> dict[str, np.ndarray]:
@@ -222,7 +221,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
       self._columns_ = tuple(() if names is None else tuple(map(str, names[part]))
                              for part in parts)
     return {f'x{i + 1}': _whole(view, f'x{i + 1}')
-            for i, view in enumerate(np.split(X, self._cuts_, axis=1))}
+            for i, view in enumerate(np.split(X, self._cuts_ or [], axis=1))}
 
   # -- applying ------------------------------------------------------------------------------------
 
@@ -245,7 +244,9 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
   @available_if(_classifies)
   def predict_proba(self, X: Views) -> np.ndarray:
     """Calibrated probabilities [N, C] of `classes_`."""
-    return self._said(X).probabilities
+    said = self._said(X).probabilities
+    assert said is not None  # of a classifier
+    return said
 
   def score(self, X: Views, y: Any) -> float:
     """Accuracy, or R^2 of a regressor, of the rows that are labelled."""
@@ -265,6 +266,12 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
       raise ValueError(f'X: row {np.isnan(said.value).argmax()} (from 0) has no view to predict '
                        'from')
     return said
+
+
+def _names(view: Any) -> tuple[str, ...]:
+  """Of the columns of a table, () of an array."""
+  found = _get_feature_names(view)
+  return () if found is None else tuple(map(str, found))
 
 
 def _whole(view: np.ndarray, name: str) -> np.ndarray:
@@ -288,7 +295,7 @@ def _cuts(split: Any, width: int) -> list[int]:
   if split is None:
     return [(width + 1) // 2] if width > 1 else []
   cuts = [split] if isinstance(split, numbers.Integral) else list(split)
-  inside = all(isinstance(c, numbers.Integral) and 0 < c < width for c in cuts)
+  inside = all(isinstance(c, numbers.Integral) and 0 < int(c) < width for c in cuts)
   if not inside or sorted(set(cuts)) != cuts:
     raise ValueError(f'split={shown(split)}: columns to cut at must rise within 1..{width - 1}')
   return [int(c) for c in cuts]

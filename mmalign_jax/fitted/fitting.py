@@ -20,7 +20,6 @@ from mmalign_jax.data.pair_source import PairTables
 from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.data.prepared import Rows, take
 from mmalign_jax.fitted import calibrate, chosen
-from mmalign_jax.fitted.calibrate import Calibration
 from mmalign_jax.fitted.model import Fitted, View, joined, outputs, task_of
 from mmalign_jax.runs import devices
 from mmalign_jax.training.fitting import traceable
@@ -97,7 +96,8 @@ def _tables(pairs: Pairs, train: np.ndarray, reductions: list[Reduction], center
             scale: float) -> PairTables:
   """The constants of a cell that is trained and not judged."""
   made = [components.apply(reduction, view, has, f'{pairs.where}: {name!r}')
-          for reduction, view, has, name in zip(reductions, pairs.views, pairs.present, pairs.names)]
+          for reduction, view, has, name in zip(
+              reductions, pairs.views, pairs.present, pairs.names)]
   y = pairs.y if pairs.classes else ((pairs.y - center) / scale).astype(np.float32)
   none = tuple((take(x, train[:0]), y[:0], np.zeros(0, np.int32)) for x in made)
   return PairTables(
@@ -111,7 +111,7 @@ def _tables(pairs: Pairs, train: np.ndarray, reductions: list[Reduction], center
 def _budget(tables: PairTables, asked: Mapping[str, Any]) -> np.ndarray:
   """[N] bool: training rows whose labels are learnt, as the seed draws them."""
   if not asked['n_labelled']:
-    return tables.labelled
+    return np.asarray(tables.labelled)
   hyper = Hyper(n_labelled=asked['n_labelled'], n_pairs=asked['n_pairs'])
   draws = pair_source.draw(tables, hyper, rng.stream(asked['seed'], 'data'), len(tables.y))
   made = np.zeros(len(tables.y), bool)
@@ -208,10 +208,9 @@ def _calibrated(fitted: Fitted, held: Held) -> Fitted:
   if not len(y):
     return fitted
   y = y if fitted.classes else (y - fitted.center) / fitted.scale
+  own = lambda prediction: calibrate.of_rows(prediction, y, how, fitted.scale)
   made = dataclasses.replace(fitted, views=tuple(
-      dataclasses.replace(view, calibration=calibrate.of_rows(said[view.name], y, how, fitted.scale))
-      for view in fitted.views))
+      dataclasses.replace(view, calibration=own(said[view.name])) for view in fitted.views))
   if len(said) < 2:
     return dataclasses.replace(made, together=made.views[0].calibration)
-  together: Calibration = calibrate.of_rows(joined(made, said), y, how, fitted.scale)
-  return dataclasses.replace(made, together=together)
+  return dataclasses.replace(made, together=own(joined(made, said)))

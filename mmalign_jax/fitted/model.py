@@ -136,7 +136,7 @@ def said(fitted: Fitted, prediction: np.ndarray, calibration: Calibration) -> Pr
   if not fitted.classes:
     value = fitted.scale * np.asarray(prediction, np.float64) + fitted.center
     return Prediction(None, value, calibration.residual)
-  lacks = ~np.isfinite(prediction).all(axis=1)
+  lacks = np.asarray(~np.isfinite(prediction).all(axis=1))
   p = probabilities(np.where(lacks[:, None], 0, prediction), calibration.temperature)
   return Prediction(np.where(lacks[:, None], np.nan, p),
                     np.where(lacks, np.nan, p.argmax(axis=1)), np.nan)
@@ -147,7 +147,7 @@ def outputs(fitted: Fitted, view: str, x: np.ndarray) -> tuple[np.ndarray, np.nd
   number = number_of(fitted, view)
   own = fitted.views[number]
   x = as_view(own, x)
-  has = ~np.isnan(x).all(axis=tuple(range(1, x.ndim)))
+  has = np.asarray(~np.isnan(x).all(axis=tuple(range(1, x.ndim))))
   made = components.apply(own.reduction, x, has, f'view {own.name!r}')
   run = _compiled(fitted.spec.of_side(number + 1), fitted.n_outputs)
   components_kept = pair_source.scaled(made, own.reduction.spread, fitted.hyper)

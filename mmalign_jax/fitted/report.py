@@ -11,9 +11,10 @@ from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Section, Table, Words
 
 _READING = (
-    'temperature: what the logits are divided by, so that probabilities are those of held-out rows; '
-    'above 1 the encoder was too sure. together: the mean of the probabilities of the views that a '
-    'row has, calibrated again. residual: root mean square error to expect, in units of the label.')
+    'temperature: what the logits are divided by, so that probabilities are those of held-out '
+    'rows; above 1 the encoder was too sure. together: the mean of the probabilities of the views '
+    'that a row has, calibrated again. residual: root mean square error to expect, in units of the '
+    'label.')
 
 
 def sections(workdir: pathlib.Path) -> list[Section]:

@@ -173,9 +173,8 @@ def _check(path: pathlib.Path, found: Any, fields: Mapping[str, type]) -> None:
   if not isinstance(found, dict):
     raise ValueError(f'{path}: {shown(found)} is no object; {_ADVICE}')
   for name, kind in fields.items():
-    value = found.get(name)
-    fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-    if not fits:
+    value, allowed = found.get(name), (int, float) if kind is float else kind
+    if not isinstance(value, allowed) or isinstance(value, bool):
       raise ValueError(f'{path}: {name}={shown(value)} is no {kind.__name__}; {_ADVICE}')
 
 
@@ -258,7 +257,7 @@ def _params(path: pathlib.Path, arrays: Mapping[str, np.ndarray], made: Fitted, 
   """Parameters of the shapes that the settings ask for, and no others."""
   module = objective.modules(made.spec, made.n_outputs, number + 1)[number]
   example = jax.eval_shape(lambda: jax.tree.map(jnp.asarray, components_of(view, 1)))
-  wanted = traverse_util.flatten_dict(
+  wanted: dict[str, Any] = traverse_util.flatten_dict(
       jax.eval_shape(module.init, jax.random.key(0), example), sep='/')
   params = {name: _array(path, arrays, name, tuple(leaf.shape), np.dtype(leaf.dtype))
             for name, leaf in wanted.items()}

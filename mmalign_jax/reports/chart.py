@@ -129,7 +129,7 @@ def steps(low: float, high: float) -> list[float]:
 
 
 def figure(chart: Chart, table: str) -> str:
-  """The picture with its words, boxes that hide single lines, and `table`, the HTML of its values."""
+  """The picture with its words, boxes that hide single lines, and `table`: its values as HTML."""
   shown = chart.series[:MOST]
   boxes = ''.join(
       f'<label><input type="checkbox" class="t{i}" checked> <svg class="key" viewBox="0 0 28 8" '

@@ -1,5 +1,5 @@
-"""A report, written once: an answer and sections of words, tables, curves and pictures -> text, JSON
-and one HTML file.
+"""A report, written once: an answer and sections of words, tables, curves and pictures -> text,
+JSON and one HTML file.
 
 The HTML holds its pictures and asks for nothing outside itself: no script, no font, no link that is
 followed unasked.
@@ -109,7 +109,8 @@ def read(path: pathlib.Path) -> Document:
         Section(one['title'], list(map(part, one['parts'])), one['said'])
         for one in found['sections']], found['answer'], found['headline'])
   except (KeyError, TypeError) as error:
-    raise ValueError(f'{path}: no report of this version: {type(error).__name__} {error}') from error
+    raise ValueError(
+        f'{path}: no report of this version: {type(error).__name__} {error}') from error
 
 
 def settings(given: Mapping[str, Any], title: str = 'Settings') -> Section:
@@ -201,7 +202,8 @@ class _Body:
     cells = [f'<div><dt>{escaping.escape(name)}</dt><dd>{escaping.escape(value)}</dd></div>'
              for name, value in document.headline.items()]
     self.lines += [
-        f'<section class="answer" aria-labelledby="{at}">', f'<h{level} id="{at}">Answer</h{level}>',
+        f'<section class="answer" aria-labelledby="{at}">',
+        f'<h{level} id="{at}">Answer</h{level}>',
         *(f'<p>{escaping.escape(line)}</p>' for line in document.answer),
         *(['<dl class="head">', *cells, '</dl>'] if cells else []), '</section>']
     return at
@@ -237,8 +239,8 @@ def _table(table: Table, title: str) -> str:
       for cells in table.rows]
   return '\n'.join([
       f'<div class="wide" tabindex="0" role="group" aria-label="{name}"><table>',
-      f'<caption class="hidden">{name}</caption>', f'<thead><tr>{head}</tr></thead>', '<tbody>', *rows,
-      '</tbody></table></div>'])
+      f'<caption class="hidden">{name}</caption>', f'<thead><tr>{head}</tr></thead>',
+      '<tbody>', *rows, '</tbody></table></div>'])
 
 
 def write(path: pathlib.Path, document: Document) -> None:

@@ -1,4 +1,4 @@
-"""Reports of what `measure`, `decompose` and `diagnose` print as JSON, and of any other JSON object."""
+"""Reports of what `measure`, `decompose` and `diagnose` print as JSON, and of any other JSON."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import math

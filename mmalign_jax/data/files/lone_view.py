@@ -85,8 +85,9 @@ def _of_store(store: stores.Store, name: str, reading: Reading) -> LoneView:
     array, = side.arrays.values()
     made.append(checked.matrix(array, key))
     notes += side.notes
-  if len({part.shape[1] for part in made}) > 1:
-    raise ValueError(f'{name}: parts of {" and ".join(str(part.shape[1]) for part in made)} columns')
+  widths = [part.shape[1] for part in made]
+  if len(set(widths)) > 1:
+    raise ValueError(f'{name}: parts of {" and ".join(map(str, widths))} columns')
   return LoneView(np.concatenate(made), notes=(*store.remarks, *notes))
 
 

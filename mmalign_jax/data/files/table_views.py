@@ -52,6 +52,7 @@ def from_table(path: pathlib.Path, asked: dict[str, str], reading: Reading) -> s
 
 
 def in_view(column: str, view: str) -> bool:
-  """Whether a column is of a view: audio, audio_mean, audio.3 and audio12 belong to 'audio'; x12 does not belong to 'x1'."""
+  """Whether a column is of a view: audio, audio_mean, audio.3 and audio12 belong to 'audio'; x12
+  does not belong to 'x1'."""
   digits = '' if view[-1:].isdigit() else r'|\d+'
   return bool(re.fullmatch(rf'{re.escape(view)}([_.\-].*{digits})?', column))

@@ -1,4 +1,4 @@
-"""What a study of strength says first: a sentence for every encoder, its numbers, and its curves."""
+"""What a study of strength says first: a sentence for every encoder, its numbers, its curves."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
