@@ -43,7 +43,7 @@ def checks():
         yield pytest.param(one, check, id=f'{task}-{name}')
 
 
-@pytest.mark.parametrize('estimator, check', checks())
+@pytest.mark.parametrize('estimator, check', list(checks()))
 def test_checks_of_scikit_learn(estimator, check):
   with warnings.catch_warnings():
     warnings.simplefilter('ignore')

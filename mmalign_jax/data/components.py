@@ -64,7 +64,8 @@ def fit(view: np.ndarray, has: np.ndarray, known: np.ndarray, most: int, where: 
   kept = min(most, z.shape[1], max(1, len(known) - 1))
   found = PCA(kept, svd_solver='full' if z.shape[1] <= 500 else 'randomized', random_state=0)
   found.fit(z)
-  made = Reduction(fill, mean, std, constant, found.components_, found.mean_, np.ones(0))
+  made = Reduction(fill, mean, std, constant, np.asarray(found.components_), found.mean_,
+                   np.ones(0))
   mean_square = np.cumsum(np.square(_projected(made, z), dtype=np.float64).mean(axis=0))
   spread = np.sqrt(mean_square / np.arange(1, kept + 1)).astype(np.float32)
   return dataclasses.replace(made, spread=spread)

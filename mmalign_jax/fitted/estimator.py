@@ -119,7 +119,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     group = None if groups is None else np.unique(
         column_or_1d(groups), return_inverse=True)[1].astype(np.int64)
     check_consistent_length(next(iter(views.values())), y, *([] if group is None else [group]))
-    present = tuple(~np.isnan(view).all(axis=1) for view in views.values())
+    present = tuple(np.asarray(~np.isnan(view).all(axis=1)) for view in views.values())
     codes, labelled = self._coded(y)
     if not (labelled & np.logical_or.reduce(present)).any():
       raise ValueError(f'y: no row of {n} has a label and a view')
@@ -136,7 +136,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
   def _settings(self, n_views: int) -> dict[str, Any]:
     """What `fitting.fit` is asked."""
-    if isinstance(self.lam, numbers.Real):
+    if isinstance(self.lam, (int, float, np.number)):
       strengths = {'lam': float(self.lam)}
     else:
       strengths = {f'lam_{i + 1}': lam for i, lam in enumerate(self.lam)}
@@ -161,8 +161,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
   def _coded(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Codes or values [N], and which rows are labelled [N] bool; sets `classes_`."""
     if not _classifies(self):
-      y = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite='allow-nan',
-                      input_name='y')
+      y = _numbers(y, 'y', ensure_2d=False)
       return y, ~np.isnan(y)
     if y.dtype.kind == 'O':
       labelled = np.array([value is not None and value == value for value in y.tolist()], bool)
@@ -190,8 +189,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     if not found:
       raise ValueError('X holds no view')
     columns = {name: _names(view) for name, view in found.items()}
-    views = {name: check_array(view, dtype=np.float64, ensure_all_finite='allow-nan',
-                               input_name=f'view {name!r}') for name, view in found.items()}
+    views = {name: _numbers(view, f'view {name!r}') for name, view in found.items()}
     check_consistent_length(*views.values())
     if reset:
       self._columns_ = tuple(columns.values())
@@ -266,6 +264,12 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
       raise ValueError(f'X: row {np.isnan(said.value).argmax()} (from 0) has no view to predict '
                        'from')
     return said
+
+
+def _numbers(array: Any, name: str, **options: Any) -> np.ndarray:
+  """f64, NaN where missing."""
+  allowed: dict[str, Any] = {'dtype': np.float64, 'ensure_all_finite': 'allow-nan'}
+  return check_array(array, input_name=name, **allowed, **options)
 
 
 def _names(view: Any) -> tuple[str, ...]:
