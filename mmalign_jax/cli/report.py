@@ -135,7 +135,7 @@ def comparison(made: 'Sequence[Document]') -> 'list[Section]':
   tables = []
   for members in groups.values():
     names = list(dict.fromkeys(name for one in members for name in one.headline))
-    tables.append(Table(['', *names], [
+    tables.append(Table(['report', *names], [
         [one.title, *(one.headline.get(name, '-') for name in names)] for one in members],
         left=(0,)))
   return [Section('Side by side', tables)]

@@ -231,7 +231,7 @@ def _table(table: Table, title: str) -> str:
   """A table that can be scrolled with the keyboard, rows named by their first cell."""
   name = escaping.escape(title)
   left = lambda i: ' class="left"' if i in table.left else ''
-  head = ''.join(f'<th scope="col"{left(i)}>{escaping.escape(cell)}</th>'
+  head = ''.join(f'<th scope="col"{left(i)}>{escaping.escape(cell)}</th>' if cell else '<td></td>'
                  for i, cell in enumerate(table.head))
   rows = ['<tr>' + ''.join(
       f'<th scope="row"{left(i)}>{escaping.escape(cell)}</th>' if i == 0 else
