@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 NAME, CONTENT = 'report.html', 'report.json'
 MOST = 50  # documents of a page
+FEW = 4    # of them, that are compared in columns
 
 DESCRIPTION = """\
 One self-contained page of what work folders hold: the answer first, what it rests on below. It asks
@@ -111,7 +112,9 @@ def documents(at: pathlib.Path, drawn: pathlib.Path) -> 'list[Document]':
     if found:
       found[0] = dataclasses.replace(found[0], sections=[*found[0].sections, *sections])
     else:
-      found.append(document.Document(f'Encoders: {at.name}', sections))
+      found.append(document.Document(f'Encoders: {at.name}', [
+          dataclasses.replace(section, said=True) if i == 0 else section
+          for i, section in enumerate(sections)]))
   if not found:
     raise FileNotFoundError(f'{at}: no results there: neither config.json, nor encoders/, nor a '
                             '.json of measure, decompose or diagnose')
@@ -135,7 +138,9 @@ def comparison(made: 'Sequence[Document]') -> 'list[Section]':
   tables = []
   for members in groups.values():
     names = list(dict.fromkeys(name for one in members for name in one.headline))
-    tables.append(Table(['report', *names], [
-        [one.title, *(one.headline.get(name, '-') for name in names)] for one in members],
-        left=(0,)))
-  return [Section('Side by side', tables)]
+    head = ['report', *names]
+    rows = [[one.title, *(one.headline.get(name, '-') for name in names)] for one in members]
+    if names and len(rows) <= FEW:  # few reports are columns, which are read across
+      head, *rows = map(list, zip(head, *rows))
+    tables += [Table(head, rows, left=(0,))] if names else []
+  return [Section('Side by side', tables)] if tables else []

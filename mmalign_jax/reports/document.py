@@ -142,7 +142,7 @@ def html(*documents: Document, title: str = '', before: Sequence[Section] = ()) 
     OSError: a picture cannot be read.
   """
   title = escaping.escape(title or documents[0].title)
-  several = len(documents) > 1 or bool(before)
+  several = len(documents) > 1
   body, links = _Body(), []
   for section in before:
     links.append((body.section(section, 2), section.title))

@@ -69,9 +69,9 @@ caption { text-align: left; padding: .2rem .6rem; }
 table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line);
   white-space: nowrap; }
-thead th { border-bottom: 2px solid var(--dim); vertical-align: bottom; }
+thead th { white-space: normal; border-bottom: 2px solid var(--dim); vertical-align: bottom; }
 tbody th { font-weight: 400; }
-th.left, td.left { text-align: left; white-space: normal; min-width: 9rem; }
+th.left, td.left { text-align: left; white-space: normal; min-width: 7rem; }
 tbody tr:hover { background: var(--card); }
 figure { margin: 1rem 0; }
 figure > img { max-width: 100%; background: #fff; border-radius: .3rem; }
