@@ -21,7 +21,7 @@ setup(
     package_data={'mmalign_jax': ['py.typed']},
     install_requires=[
         'jax>=0.10,<0.13', 'flax>=0.12', 'optax>=0.2.6', 'chex>=0.1.90', 'ml_collections>=1.1',
-        'absl-py>=2.1', 'numpy>=2.0', 'scipy>=1.13', 'scikit-learn>=1.5', 'h5py>=3.11',
+        'absl-py>=2.1', 'numpy>=2.0', 'scipy>=1.13', 'scikit-learn>=1.6', 'h5py>=3.11',
         'safetensors>=0.4', 'ml_dtypes>=0.5', 'pandas>=2.2', 'pyarrow>=17', 'xarray>=2025.1',
         'zarr>=3.0', 'matplotlib>=3.9', 'tqdm>=4.66',
         'orbax-checkpoint>=0.11.20', 'grain>=0.2.13', 'tensorboardX>=2.6',

@@ -4,7 +4,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-  from mmalign_jax import diagnosis, information, similarity
+  from mmalign_jax import diagnosis, fitted, information, similarity
+  from mmalign_jax.fitted.estimator import AlignedEncoders
   from mmalign_jax.generators import exact, synthetic
   from mmalign_jax.losses import cross_entropy, info_nce, l1, sigmoid
   from mmalign_jax.losses.streaming import streaming_info_nce, streaming_sigmoid
@@ -13,13 +14,15 @@ if TYPE_CHECKING:
   from mmalign_jax.types import Batch, Hyper, Spec, TrainState
 
 __all__ = [
-    'Batch', 'Hyper', 'Spec', 'TrainState', 'cross_entropy', 'diagnosis', 'exact', 'grid',
-    'info_nce', 'information', 'init_state', 'l1', 'run_sweep', 'sigmoid', 'similarity',
-    'streaming_info_nce', 'streaming_sigmoid', 'synthetic', 'train_step']
+    'AlignedEncoders', 'Batch', 'Hyper', 'Spec', 'TrainState', 'cross_entropy', 'diagnosis',
+    'exact', 'fitted', 'grid', 'info_nce', 'information', 'init_state', 'l1', 'run_sweep',
+    'sigmoid', 'similarity', 'streaming_info_nce', 'streaming_sigmoid', 'synthetic',
+    'train_step']
 
-_MODULES = {'diagnosis': '', 'information': '', 'similarity': '', 'exact': 'generators',
-            'synthetic': 'generators'}
+_MODULES = {'diagnosis': '', 'fitted': '', 'information': '', 'similarity': '',
+            'exact': 'generators', 'synthetic': 'generators'}
 _NAMES = {
+    'fitted.estimator': ('AlignedEncoders',),
     'losses': ('cross_entropy', 'info_nce', 'l1', 'sigmoid'),
     'losses.streaming': ('streaming_info_nce', 'streaming_sigmoid'),
     'training.step': ('init_state', 'train_step'), 'training.sweep': ('grid', 'run_sweep'),

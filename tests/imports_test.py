@@ -18,15 +18,15 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
      'data.files.parquet', 'data.files.columns', 'data.files.labels', 'data.files.rows',
      'data.files.gaps', 'data.avmnist.idx', 'data.avmnist.wav', 'data.avmnist.spectra',
      'data.avmnist.knobs'},
-    {'data.sources', 'data.pair_source', 'data.pairs', 'data.prepared', 'data.published',
-     'data.loading', 'checks', 'data.files', 'runs', 'training.step',
+    {'data.sources', 'data.components', 'data.pair_source', 'data.pairs', 'data.prepared',
+     'data.published', 'data.loading', 'checks', 'data.files', 'runs', 'training.step',
      'training.apart'},
     {'data.avmnist', 'training'},
     {'reports'},
     {'studies.protocol', 'studies.reads', 'studies.files'},
     {'studies.strength', 'studies.emergence', 'studies.train'},
     {'studies.objectives'},  # many studies of strength
-    {'studies.registry'}, {'cli'}]
+    {'fitted'}, {'studies.registry'}, {'cli'}]
 PURE = ['types', 'named', 'grouped', 'rng', 'encoders', 'losses', 'objective', 'similarity',
         'information', 'information.neural', 'diagnosis', 'generators', 'data.sources',
         'data.pair_source', 'training']

@@ -8,6 +8,8 @@
   mmalign diagnose --x1=X1.npy --x2=X2.npy [--y=Y.npy] [--json]
   mmalign decompose --x1=X1.npy --x2=X2.npy --y=Y.npy [--null=200] [--json]
   mmalign decompose --table=JOINT.npy [--method=broja|imin|mmi] [--json]
+  mmalign embed DIR NEW.npz --view=x1 [--out=Z.npy] [--predictions=SAID.csv]
+  mmalign report DIR... [--out=FILE.html] [--open]
 
 `mmalign COMMAND --help` lists every option. `mmalign --register=FILE.py COMMAND ...` runs a file of
 yours first, which adds rows to the registries: generators, encoders, losses, measures, ...
@@ -177,4 +179,4 @@ def _command(name: str) -> Callable[[list[str]], None]:
 
 COMMANDS = {name: _command(name)
             for name in ('sweep', 'train', 'merge', 'generator', 'measure', 'diagnose',
-                         'decompose')}
+                         'decompose', 'embed', 'report')}

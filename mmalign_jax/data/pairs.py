@@ -24,7 +24,8 @@ class Pairs:
   the rows to train on (`prepared`). present: of every side [N] bool. y: [N] i32 codes of `classes`,
   or f64 where there are none; labelled: [N] bool, y means nothing elsewhere. group: [N] i64 codes
   of `group_name`, or None. test: [N] bool, a given split, or None; validation: [N] bool, rows that
-  are given to choose settings by, or None.
+  are given to choose settings by, or None. columns: of every side the names of its features, () of
+  one without; () where no side has any.
   """
   where: str
   names: tuple[str, ...]
@@ -38,6 +39,7 @@ class Pairs:
   validation: np.ndarray | None = None
   group_name: str = ''
   notes: tuple[str, ...] = ()
+  columns: tuple[tuple[str, ...], ...] = ()
 
   @property
   def task(self) -> str:
@@ -86,9 +88,11 @@ def from_raw(raw: stores.Raw, *, missing: str = 'refuse', task: str = 'auto',
   if n_train is not None and (given := checked.n_valid(raw)):
     validation = (place < n_train) & (place >= n_train - given)
   group = rows.codes(arrays['group']) if 'group' in arrays else None
+  columns = tuple(raw.columns.get(role, ()) for role in sides) if raw.columns else ()
   return Pairs(raw.where, tuple(raw.names[role] for role in sides), tuple(found), tuple(present),
                label.values, labelled & ~nothing, label.classes, group, test, validation,
-               raw.names.get('group', ''), tuple(dict.fromkeys([*notes, *label.notes, *said])))
+               raw.names.get('group', ''), tuple(dict.fromkeys([*notes, *label.notes, *said])),
+               columns)
 
 
 def _view(view: np.ndarray, missing: str,

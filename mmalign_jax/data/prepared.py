@@ -12,17 +12,16 @@ from typing import Any
 import jax
 import numpy as np
 
+from mmalign_jax.data import components as reductions
+from mmalign_jax.data.components import View
 from mmalign_jax.data.files import labels, rows, splits
 from mmalign_jax.data.files.labels import Label
 from mmalign_jax.data.pair_source import PairTables
 from mmalign_jax.data.pairs import NO_CLASS, Pairs
-from mmalign_jax.types import Frames
 
 TEST_FRACTION = 0.25    # where no split is given
 MOST_COMPONENTS = 100   # of a modality
 VALIDATION = 10         # labels a class (in all, for a regression) to choose settings by
-
-View = np.ndarray | Frames  # [N, C], or sequences with their masks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -95,14 +94,9 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
       column without a number in training, or nothing left to train on.
   """
   usable = np.logical_or.reduce(pairs.present)
-  train, test = _split(pairs, test_fraction, split_seed)
-  label = Label(pairs.task, pairs.y, pairs.classes, ())
-  splits.check_classes(label, train, test, f'{pairs.where}: y')
-  said = [] if pairs.group is None else [
-      splits.group_note(pairs.group_name, pairs.group[train], pairs.group[test])]
-  train, chosen = _set_aside(pairs, train, n_validation, split_seed)
-  alone = usable & ~pairs.labelled & ~_given(pairs)
-  train = np.sort(np.concatenate([train, np.flatnonzero(alone)]))
+  parts = divide(pairs, n_validation=n_validation, test_fraction=test_fraction,
+                 split_seed=split_seed)
+  train, chosen, test, said = parts.train, parts.validation, parts.test, [*parts.notes]
   center, scale = (0.0, 1.0) if pairs.classes else labels.units(
       pairs.y[train[pairs.labelled[train]]], f'{pairs.where}: y')
   y = pairs.y if pairs.classes else ((pairs.y - center) / scale).astype(np.float32)
@@ -117,7 +111,8 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
       raise ValueError(f'{where}: no row to train on or to choose settings by has it')
     known = among[has[among]]
     said += rows.constant_note(view[known], where) if view.ndim == 2 else []
-    made.append(_components(view, has, known, components, where))
+    found = reductions.fit(view, has, known, components, where)
+    made.append((reductions.apply(found, view, has, where), found.spread))
   unit = np.arange(len(usable)) if pairs.group is None else pairs.group
   judged = lambda of: tuple(
       Judged(take(z, of[has[of]]), y[of[has[of]]], fold[of[has[of]]], unit[of[has[of]]])
@@ -137,6 +132,30 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
           'the validation rows' for name in lacking), *said,
              _note(pairs, train, chosen, test, made)),
       fingerprint=_fingerprint(fields))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Rows:
+  """Numbers of the samples that are for training, of those whose labels choose settings, and of
+  those to test on; notes for the user."""
+  train: np.ndarray
+  validation: np.ndarray
+  test: np.ndarray
+  notes: tuple[str, ...] = ()
+
+
+def divide(pairs: Pairs, *, n_validation: int = VALIDATION, test_fraction: float = TEST_FRACTION,
+           split_seed: int = 0) -> Rows:
+  """Which rows are for what; arguments and errors as of `prepare`."""
+  train, test = _split(pairs, test_fraction, split_seed)
+  label = Label(pairs.task, pairs.y, pairs.classes, ())
+  splits.check_classes(label, train, test, f'{pairs.where}: y')
+  said = () if pairs.group is None else (
+      splits.group_note(pairs.group_name, pairs.group[train], pairs.group[test]),)
+  train, chosen = _set_aside(pairs, train, n_validation, split_seed)
+  alone = np.logical_or.reduce(pairs.present) & ~pairs.labelled & ~_given(pairs)
+  train = np.sort(np.concatenate([train, np.flatnonzero(alone)]))
+  return Rows(train, chosen, test, said)
 
 
 def tables(data: Prepared) -> PairTables:
@@ -207,55 +226,6 @@ def _set_aside(pairs: Pairs, train: np.ndarray, n_validation: int,
                      'could choose settings')
   stay = ~chosen if pairs.group is None else ~held
   return train[stay], train[chosen]
-
-
-# -- components ------------------------------------------------------------------------------------
-
-
-def _components(view: np.ndarray, has: np.ndarray, known: np.ndarray, most: int,
-                where: str) -> tuple[View, np.ndarray]:
-  """Principal components [N, C] of the rows that have the side, by the known ones; 0 elsewhere. And
-  the root mean square [C] of a column of the first 1, 2, ... of them."""
-  if view.ndim == 3:
-    return _steps(view, known, where), np.ones(view.shape[2], np.float32)
-  from sklearn.decomposition import PCA  # slow to import
-  view = _filled(view, has, known, where)
-  with np.errstate(over='ignore', invalid='ignore'):
-    mean, std = view[known].mean(axis=0), view[known].std(axis=0)
-    constant = (np.ptp(view[known], axis=0) == 0) | (std == 0)
-    z = np.where(constant, 0, (view - mean) / np.where(constant, 1, std))
-  if not np.isfinite(z[has]).all():
-    raise ValueError(f'{where}: values too large to standardise')
-  if constant.all():
-    raise ValueError(f'{where}: every column is constant in training')
-  kept = min(most, z.shape[1], max(1, len(known) - 1))
-  found = PCA(kept, svd_solver='full' if z.shape[1] <= 500 else 'randomized', random_state=0)
-  found.fit(z[known])
-  made = np.zeros((len(view), kept), np.float32)
-  made[has] = found.transform(z[has])
-  mean_square = np.cumsum(np.square(made[known], dtype=np.float64).mean(axis=0))
-  return made, np.sqrt(mean_square / np.arange(1, kept + 1)).astype(np.float32)
-
-
-def _filled(z: np.ndarray, has: np.ndarray, known: np.ndarray, where: str) -> np.ndarray:
-  """Rows [N, D] with the means of the known ones for single numbers that are missing."""
-  filled = z.copy()
-  filled[has] = rows.filled(z[has], np.zeros(has.sum(), bool),
-                            np.isin(np.flatnonzero(has), known), where)
-  return filled
-
-
-def _steps(view: np.ndarray, known: np.ndarray, where: str) -> Frames:
-  """Sequences [N, T, F], features standardised over the steps of the training rows."""
-  step = np.asarray(~np.isnan(view).all(axis=2))
-  of_known = step & np.isin(np.arange(len(view)), known)[:, None]
-  flat = _filled(view.reshape(-1, view.shape[2]), step.ravel(), np.flatnonzero(of_known), where)
-  mean, std = flat[of_known.ravel()].mean(axis=0), flat[of_known.ravel()].std(axis=0)
-  z = np.where(step[:, :, None],
-               (flat.reshape(view.shape) - mean) / np.where(std > 0, std, 1), 0)
-  if not np.isfinite(z).all():
-    raise ValueError(f'{where}: values too large to standardise')
-  return Frames(z.astype(np.float32), step)
 
 
 # -- words -----------------------------------------------------------------------------------------

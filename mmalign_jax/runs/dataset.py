@@ -57,6 +57,24 @@ def write_dataset(dataset: 'xr.Dataset', path: pathlib.Path) -> None:
                   'command makes it') from error
 
 
+def read_dataset(path: pathlib.Path) -> 'xr.Dataset':
+  """A Dataset of `write_dataset`, in memory.
+
+  Raises:
+    FileNotFoundError: it is not there. ValueError: it is damaged, or of another version.
+  """
+  import xarray as xr
+  if not path.is_dir():
+    raise FileNotFoundError(f'{path}: missing; the command that began the folder makes it')
+  try:
+    with xr.open_zarr(path, zarr_format=2) as found:
+      return found.load()
+  except Exception as error:  # whatever zarr and its codecs say
+    why = next(iter(str(error).splitlines()), type(error).__name__)
+    raise ValueError(f'{path}: cannot be read: {why}; the command that began the folder makes it '
+                     'again') from error
+
+
 def _remove(path: pathlib.Path) -> None:
   if path.is_dir() and not path.is_symlink():
     shutil.rmtree(path)

@@ -79,3 +79,17 @@ class Sharded(Study, Protocol):
   def held(self, plan: Any, workdir: str | os.PathLike) -> list[str]:
     """Names of the cells that a folder holds; nothing in it is touched."""
     ...
+
+
+@runtime_checkable
+class Reported(Study, Protocol):
+  """A study whose report `mmalign report` can make from its folder alone."""
+
+  def report(self, folder: pathlib.Path, figures: pathlib.Path, *, resamples: int) -> Any:
+    """The `reports.document.Document` of finished results in `folder`, pictures drawn into
+    `figures`.
+
+    Raises:
+      FileNotFoundError: there are none. ValueError: they cannot be read.
+    """
+    ...

@@ -5,15 +5,17 @@ import os
 import pathlib
 from typing import Any
 
-from mmalign_jax.runs import shards
+from mmalign_jax.reports.document import Document
+from mmalign_jax.runs import folder as runs, shards
 from mmalign_jax.runs.damage import note
 from mmalign_jax.studies.emergence import study as emergence
 from mmalign_jax.studies.objectives import study as objectives
-from mmalign_jax.studies.protocol import Plan, Sharded, Study
+from mmalign_jax.studies.protocol import Plan, Reported, Sharded, Study
 from mmalign_jax.studies.strength import study as strength
 from mmalign_jax.studies.train import study as train
 from mmalign_jax.types import lookup
 
+RESAMPLES = 2000  # of a bootstrap, where a folder does not say
 STUDIES: dict[str, Study] = {
     'strength': strength, 'emergence': emergence, 'train': train, 'objectives': objectives}
 
@@ -42,6 +44,30 @@ def answer(study: Study, plan: Plan, dataset: Any, folder: pathlib.Path, *, figu
   places = ['results.zarr', 'summary.json', *['figures/*.png', 'report.html'] * figures]
   return f'\n{text}\n\n' + ', '.join(
       str(folder / name) for name in places if any(folder.glob(name)))
+
+
+def report(folder: pathlib.Path, figures: pathlib.Path) -> Document:
+  """The report of a folder of finished results, of whatever study; pictures are drawn into
+  `figures`.
+
+  Raises:
+    FileNotFoundError: no study there, or it has no results yet. ValueError: they cannot be read, or
+      the study has no report.
+  """
+  path = folder / 'config.json'
+  if not path.exists():
+    raise FileNotFoundError(f'{folder}: no study there (config.json is missing)')
+  settings = runs.read_json(path)
+  if not isinstance(settings, dict):
+    raise ValueError(f'{path}: damaged; it holds no settings')
+  study = study_of(settings)
+  if not isinstance(study, Reported):
+    raise ValueError(f'{folder}: study {settings["study"]!r} makes no report from its folder')
+  latest = folder / shards.LATEST
+  run = runs.read_json(latest, 'remove it') if latest.exists() else {}
+  resamples = run.get('resamples', RESAMPLES) if isinstance(run, dict) else RESAMPLES
+  return study.report(folder, figures, resamples=RESAMPLES if type(resamples) is not int
+                      else min(max(resamples, 20), 10**5))
 
 
 def merge(folders: Sequence[str | os.PathLike], out: str | os.PathLike, *,

@@ -58,7 +58,14 @@ def stack(hypers: Hyper, n_cells: int) -> Hyper:
 
 
 def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
-  """Trains and judges one cell: draw the data, initialise, scan over steps, evaluate.
+  """Trains and judges one cell."""
+  return evaluate(train_cell(hyper, tables, spec=spec), hyper, tables,
+                  rng.stream(hyper.seed, 'test'), spec=spec,
+                  source=lookup(SOURCES, spec.generator, 'generator'))
+
+
+def train_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> PyTree:
+  """Trains one cell: draw the data, initialise, scan over steps; the parameters.
 
   Data, initialisation and order come from streams of the seed alone, so cells that differ only in
   strength are paired.
@@ -86,8 +93,7 @@ def run_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> Cell:
     state = jax.lax.fori_loop(0, end, step, state)
   else:
     state, _ = jax.lax.scan(lambda s, t: (step(t, s), None), state, jnp.arange(spec.steps))
-  return evaluate(
-      state.params, hyper, tables, rng.stream(hyper.seed, 'test'), spec=spec, source=source)
+  return state.params
 
 
 @functools.lru_cache(maxsize=32)

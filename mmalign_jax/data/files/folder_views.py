@@ -38,17 +38,17 @@ def from_folder(folder: pathlib.Path, asked: dict[str, str], reading: Reading,
       raise FileNotFoundError(f'{folder}: no .npy file or table (or train and test pair) for '
                               f'{role} {names[role]!r}; it has {stores.listing(known)}')
   chosen = _choose(folder, found, () if asked['group'] else ('group',), reading)
-  notes, parts = [], {}
+  notes, parts, columns = [], {}, {}
   for part in sorted(chosen['x1'], reverse=True):  # train first
     paths = {role: paths[part] for role, paths in chosen.items()}
-    arrays = _read_part(paths, notes, reading, id)
+    arrays = _read_part(paths, notes, reading, id, columns)
     parts[part] = stores.settled({role: stores.beside_file(paths.get(role), array)
                                  for role, array in arrays.items()}, reading, notes)
   notes = tuple(dict.fromkeys(notes))
   used = frozenset(name for paths in chosen.values() for path in paths.values()
                    for name in read_by(path))
   roles = {role: names[role] for role in [*parts.values()][-1]}
-  return stores.Raw(str(folder), roles, parts, notes, used)
+  return stores.Raw(str(folder), roles, parts, notes, used, columns)
 
 
 def _families(folder: pathlib.Path, name: str, exact: bool) -> Families:
@@ -132,8 +132,9 @@ def _has_label(path: pathlib.Path, reading: Reading) -> bool:
 
 
 def _read_part(paths: dict[str, pathlib.Path], notes: list[str], reading: Reading,
-               id: str) -> stores.Arrays:
-  """Arrays of one part by role; adds to `notes` what was assumed of each table."""
+               id: str, named: dict[str, tuple[str, ...]]) -> stores.Arrays:
+  """Arrays of one part by role; adds to `notes` what was assumed of each table, and to `named` the
+  names of its columns."""
   tables = {role: open_table(path, reading) for role, path in paths.items()
             if guard.kind(path) in FORMATS}
   notes.extend(note for table in tables.values() for note in table.notes)
@@ -144,7 +145,10 @@ def _read_part(paths: dict[str, pathlib.Path], notes: list[str], reading: Readin
     if role in ('y', 'group') and len(columns) == 1:
       arrays[role] = table.text(columns[0])
     else:
-      arrays[role] = table.numbers(columns[:len(columns) - shared])
+      columns = columns[:len(columns) - shared]
+      arrays[role] = table.numbers(columns)
+      if table.named:
+        named[role] = tuple(table.names[j] for j in columns)
   texts = {role: table.text([j for j in table.features() if table.names[j] != id][-1])
            for role, table in tables.items() if shared and role in stores.sides_of(tables)}
   if id:

@@ -127,13 +127,20 @@ def filled(z: np.ndarray, gone: np.ndarray, known: np.ndarray, where: str) -> np
       gone[:, None], z.shape)
   if not gaps.any():
     return z
-  use = ~gaps & known[:, None]
+  wide = z.dtype if z.dtype == np.float32 else np.float64
+  return np.where(gaps, means(z, ~gaps & known[:, None], where), z).astype(wide)
+
+
+def means(z: np.ndarray, use: np.ndarray, where: str) -> np.ndarray:
+  """Means [D] f64 of the columns of z [N, D] over the numbers that `use` [N, D] names.
+
+  Raises:
+    ValueError: a column without any.
+  """
   counts = use.sum(axis=0)
   if not counts.all():
     raise ValueError(f'{where}: column {counts.argmin()} (from 0) has no value to take the mean of')
-  wide = z.dtype if z.dtype == np.float32 else np.float64
-  means = np.sum(z, axis=0, where=use, dtype=np.float64) / counts
-  return np.where(gaps, means, z).astype(wide)
+  return np.sum(z, axis=0, where=use, dtype=np.float64) / counts
 
 
 # -- repeats ---------------------------------------------------------------------------------------

@@ -36,12 +36,14 @@ class Raw:
   """Arrays as read. parts: {'': arrays}, or {'train': arrays, 'test': arrays}, perhaps with 'valid'
   between them, arrays by role;
   names: what each role is called in `where`; notes: remarks for the user, one line each; used: the
-  options of tables that had something to act on."""
+  options of tables that had something to act on; columns: of roles of a table, the names of their
+  columns."""
   where: str
   names: dict[str, str]
   parts: dict[str, Arrays]
   notes: tuple[str, ...] = ()
   used: frozenset[str] = frozenset()
+  columns: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def sides_of(roles: Iterable[str]) -> tuple[str, ...]:

@@ -38,18 +38,21 @@ def from_table(path: pathlib.Path, asked: dict[str, str], reading: Reading) -> s
       raise ValueError(f'{path}: {table.names.count(name)} columns {name!r} for {role}; '
                        f'it has {stores.listing(table.names)}')
   arrays = {role: table.text(table.names.index(name)) for role, name in single.items()}
+  columns = {}
   for role in stores.sides_of(asked):
     chosen = [j for j in table.features(tuple(single.values()))
-              if _in_view(table.names[j], asked[role])]
+              if in_view(table.names[j], asked[role])]
     if not chosen:
       raise ValueError(f'{path}: no column {asked[role]!r} or {asked[role] + "_..."!r} for {role}; '
                        f'it has {stores.listing(table.names)}')
     arrays[role] = table.numbers(chosen)
+    columns[role] = tuple(table.names[j] for j in chosen)
   return stores.Raw(str(path), {**asked, **single}, {'': arrays}, table.notes,
-                   frozenset(read_by(path)))
+                   frozenset(read_by(path)), columns)
 
 
-def _in_view(column: str, view: str) -> bool:
-  """audio, audio_mean, audio.3 and audio12 belong to 'audio'; x12 does not belong to 'x1'."""
+def in_view(column: str, view: str) -> bool:
+  """Whether a column is of a view: audio, audio_mean, audio.3 and audio12 belong to 'audio'; x12
+  does not belong to 'x1'."""
   digits = '' if view[-1:].isdigit() else r'|\d+'
   return bool(re.fullmatch(rf'{re.escape(view)}([_.\-].*{digits})?', column))

@@ -265,13 +265,22 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
           figures: bool = True) -> str:
   """Writes summary.json and, with figures, figures/ and report.html into `folder`; returns the
   answer as text."""
-  summary = summarise(dataset, resamples=resamples)
+  made, summary = compose(dataset, folder / 'figures' if figures else None, resamples=resamples)
   write_json(folder / 'summary.json', summary)
   if figures:
-    from mmalign_jax.studies.emergence.figures import draw_all  # Matplotlib is slow to import
-    pictures = draw_all(dataset, summary, folder / 'figures')
-    document.write(folder / 'report.html', as_document(dataset, summary, pictures))
+    document.write(folder / 'report.html', made)
   return text(summary)
+
+
+def compose(dataset: xr.Dataset, figures: pathlib.Path | None, *,
+            resamples: int = 2000) -> tuple[Document, dict]:
+  """The report and its summary; pictures are drawn into `figures`, if there are to be any."""
+  summary = summarise(dataset, resamples=resamples)
+  pictures = []
+  if figures:
+    from mmalign_jax.studies.emergence.figures import draw_all  # Matplotlib is slow to import
+    pictures = draw_all(dataset, summary, figures)
+  return as_document(dataset, summary, pictures), summary
 
 
 def as_document(dataset: xr.Dataset, summary: dict, pictures: Sequence[pathlib.Path]) -> Document:
@@ -280,5 +289,16 @@ def as_document(dataset: xr.Dataset, summary: dict, pictures: Sequence[pathlib.P
   sections = [Section(titles.get(name, f'Measure {name}'), parts) for name, parts in said(summary)]
   return Document(f'When alignment emerges: {dataset.attrs.get("name", "study")}', [
       *sections,
-      Section('Pictures', [Picture(path, _PICTURES[path.stem]) for path in pictures]),
-      *document.provenance(dataset.attrs)])
+      *([Section('Pictures', [Picture(path, _PICTURES[path.stem]) for path in pictures])]
+        if pictures else []),
+      *document.provenance(dataset.attrs)], claims(summary), headline(summary))
+
+
+def headline(summary: dict) -> dict[str, str]:
+  """The numbers in which several studies are compared, of the first measure."""
+  rows = summary['max_alignment']
+  first, last = rows[0], rows[-1]
+  return {'measure': summary['measure'],
+          f'best alignment, {first["unique"]} unique': number(first['value'], '.3f'),
+          f'best alignment, {last["unique"]} unique': number(last['value'], '.3f'),
+          'diverged': str(summary['diverged'])}

@@ -5,6 +5,8 @@ import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from mmalign_jax.runs import folder as runs
+from mmalign_jax.runs.dataset import read_dataset
 from mmalign_jax.studies.emergence import plan as generated, run as of_generators
 from mmalign_jax.studies.emergence.plan import PAIRS, TRAINED, Emergence, defaults
 from mmalign_jax.studies.emergence.real import plan as real, run as of_pairs
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
   import xarray as xr
 
 __all__ = ['FILES', 'FOLDERS', 'LAUNCHER', 'answer', 'deciding', 'defaults', 'from_settings',
-           'held', 'record', 'run', 'wanted']
+           'held', 'record', 'report', 'run', 'wanted']
 
 LAUNCHER = 'sweep'
 FOLDERS, FILES = ('encoders', 'similarity'), ('tuning.json',)
@@ -57,3 +59,12 @@ def answer(plan: Emergence, dataset: Any, folder: pathlib.Path, *, figures: bool
     return of_real.write(dataset, folder, resamples=plan.run['resamples'], figures=figures)
   from mmalign_jax.studies.emergence import report
   return report.write(dataset, folder, resamples=plan.run['resamples'], figures=figures)
+
+
+def report(folder: pathlib.Path, figures: pathlib.Path, *, resamples: int) -> Any:
+  generator = runs.read_json(folder / 'config.json').get('generator')
+  if generator == PAIRS:
+    from mmalign_jax.studies.emergence.real.report import compose
+  else:
+    from mmalign_jax.studies.emergence.report import compose
+  return compose(read_dataset(folder / 'results.zarr'), figures, resamples=resamples)[0]

@@ -217,19 +217,26 @@ def write(found: Mapping[str, xr.Dataset], folder: pathlib.Path, *, resamples: i
           figures: bool) -> str:
   """Writes summary.json, winners.json and, with figures, figures/ and report.html into `folder`;
   the answer as text."""
+  made, files = compose(found, folder / 'figures' if figures else None, resamples=resamples)
+  for name, content in files.items():
+    write_json(folder / name, content)
+  if figures:
+    document.write(folder / 'report.html', made)
+  return document.text(made)
+
+
+def compose(found: Mapping[str, xr.Dataset], figures: pathlib.Path | None, *,
+            resamples: int) -> tuple[Document, dict[str, Any]]:
+  """The report, and what its JSON files hold by name; pictures are drawn into `figures`, if any."""
   entries = summarise(found, resamples=resamples)
   best = winners(found, resamples=resamples)
-  write_json(folder / 'summary.json', entries)
-  write_json(folder / 'winners.json', best)
   told = beside.predictions(entries)
   pictures = []
   if figures:
     from mmalign_jax.studies.objectives.figures import draw_all  # Matplotlib is slow to import
-    pictures = draw_all(found, entries, told, folder / 'figures')
-  made = as_document(found, entries, best, told, pictures)
-  if figures:
-    document.write(folder / 'report.html', made)
-  return document.text(made)
+    pictures = draw_all(found, entries, told, figures)
+  return as_document(found, entries, best, told, pictures), {
+      'summary.json': entries, 'winners.json': best}
 
 
 def as_document(found: Mapping[str, xr.Dataset], entries: list[dict[str, Any]],
@@ -250,7 +257,37 @@ def as_document(found: Mapping[str, xr.Dataset], entries: list[dict[str, Any]],
         if told else []),
       *([Section('Pictures', [Picture(path, PICTURES[path.stem]) for path in pictures])]
         if pictures else []),
-      *document.provenance(first.attrs)])
+      *document.provenance(first.attrs)], answer(best), headline(best, found))
+
+
+def answer(best: Sequence[Mapping[str, Any]]) -> list[str]:
+  """A sentence for every encoder: its largest gain."""
+  return [f'Encoder {number}: {row["objective"]} at strength {plain(row["best_lam"])} gains most, '
+          f'{points(row["gain"])} points (95 % {bracket(row["gain_interval"], "+.1f", 100)}, which '
+          'pays for choosing).' if row['objective'] != '-' else
+          f'Encoder {number}: no objective is better than none.'
+          for number, row in _largest(best).items()]
+
+
+def headline(best: Sequence[Mapping[str, Any]], found: Mapping[str, xr.Dataset]) -> dict[str, str]:
+  """The numbers in which several comparisons are compared."""
+  made = {}
+  for number, row in _largest(best).items():
+    made[f'encoder {number}: largest gain (points)'] = (
+        f'{points(row["gain"])} {bracket(row["gain_interval"], "+.1f", 100)}')
+    made[f'encoder {number}: at strength'] = plain(row['best_lam'])
+    made[f'encoder {number}: objective'] = str(row['objective'])
+  diverged = [dataset['diverged'] for dataset in found.values()]
+  return made | {'trainings': f'{sum(one.size for one in diverged):,}',
+                 'diverged': str(sum(int(one.sum()) for one in diverged))}
+
+
+def _largest(best: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+  """By encoder, the entry of its largest gain."""
+  rows = [row for row in best if row['gain'] is not None]
+  return {number: max((row for row in rows if row['encoder'] == number),
+                      key=lambda row: row['gain'])
+          for number in sorted({row['encoder'] for row in rows})}
 
 
 def shown(found: Mapping[str, xr.Dataset]) -> list[str]:

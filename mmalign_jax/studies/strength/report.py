@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,7 +13,7 @@ from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import half_width, spearman
 from mmalign_jax.reports.text import bracket, percent, plain, points, write_json
-from mmalign_jax.studies.strength import retention, together, tuning_report
+from mmalign_jax.studies.strength import headline, retention, together, tuning_report
 from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
 
@@ -188,21 +189,27 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
           figures: bool = True) -> str:
   """Writes summary.json, trends.json and, with figures, figures/ and report.html into `folder`;
   returns the answer as text."""
-  summary = summarise(dataset, resamples=resamples)
-  found = trends(dataset, resamples=resamples)
-  tuned, fused = tuning_report.entries(dataset), together.entries(dataset)
-  for name, content in (('summary.json', summary + fused), ('trends.json', found),
-                        ('tuning.json', tuned)):
-    if content is not None:
-      write_json(folder / name, content)
-  pictures = []
-  if figures:
-    from mmalign_jax.studies.strength.figures import draw_all  # Matplotlib is slow to import
-    pictures = draw_all(dataset, summary, folder / 'figures', fused)
-  made = as_document(dataset, summary, found, pictures, fused)
+  made, files = compose(dataset, folder / 'figures' if figures else None, resamples=resamples)
+  for name, content in files.items():
+    write_json(folder / name, content)
   if figures:
     document.write(folder / 'report.html', made)
   return document.text(made)
+
+
+def compose(dataset: xr.Dataset, figures: pathlib.Path | None, *,
+            resamples: int = 2000) -> tuple[Document, dict[str, Any]]:
+  """The report, and what its JSON files hold by name; pictures are drawn into `figures`, if any."""
+  summary = summarise(dataset, resamples=resamples)
+  found = trends(dataset, resamples=resamples)
+  tuned, fused = tuning_report.entries(dataset), together.entries(dataset)
+  files = {'summary.json': summary + fused, 'trends.json': found, 'tuning.json': tuned}
+  pictures = []
+  if figures:
+    from mmalign_jax.studies.strength.figures import draw_all  # Matplotlib is slow to import
+    pictures = draw_all(dataset, summary, figures, fused)
+  return as_document(dataset, summary, found, pictures, fused), {
+      name: content for name, content in files.items() if content is not None}
 
 
 def as_document(dataset: xr.Dataset, summary: list[dict], found: list[dict],
@@ -212,10 +219,12 @@ def as_document(dataset: xr.Dataset, summary: list[dict], found: list[dict],
   notes = dataset.attrs.get('notes', '')
   return Document(f'How strongly to align: {dataset.attrs.get("name", "study")}', [
       Section('Best strength of every encoder', [table(summary, dataset), *map(Words, said)]),
+      *headline.charts(dataset),
       *tuning_report.sections(dataset), *together.sections(dataset, fused),
       *retention.sections(dataset, summary, _settings(summary, dataset)),
       Section('How to read it', [Words(_READING)], said=False),
       *([Section('Pictures', [Picture(path, _words(path)) for path in pictures])]
         if pictures else []),
       *([Section('The data', [Words(notes)], said=False)] if notes else []),
-      *document.provenance(dataset.attrs)])
+      *document.provenance(dataset.attrs)],
+      headline.sentences(summary, _settings(summary, dataset)), headline.numbers(summary, dataset))

@@ -1,14 +1,15 @@
-"""How strongly to align, as a row of STUDIES (`protocol.Sharded`)."""
+"""How strongly to align, as a row of STUDIES (`protocol.Sharded`, `protocol.Reported`)."""
 
 import pathlib
 from typing import Any
 
+from mmalign_jax.runs.dataset import read_dataset
 from mmalign_jax.studies.strength import chunks
 from mmalign_jax.studies.strength.plan import Study, defaults, from_settings
 from mmalign_jax.studies.strength.run import held, run_study, wanted
 
 __all__ = ['FILES', 'FOLDERS', 'LAUNCHER', 'answer', 'deciding', 'defaults', 'from_settings',
-           'held', 'record', 'run', 'wanted']
+           'held', 'record', 'report', 'run', 'wanted']
 
 LAUNCHER = 'sweep'
 FOLDERS, FILES = ('chunks',), ()
@@ -22,3 +23,8 @@ def record(plan: Study) -> dict[str, Any]:
 def answer(plan: Study, dataset: Any, folder: pathlib.Path, *, figures: bool) -> str:
   from mmalign_jax.studies.strength import report  # its libraries are slow to import
   return report.write(dataset, folder, resamples=plan.run['resamples'], figures=figures)
+
+
+def report(folder: pathlib.Path, figures: pathlib.Path, *, resamples: int) -> Any:
+  from mmalign_jax.studies.strength.report import compose
+  return compose(read_dataset(folder / 'results.zarr'), figures, resamples=resamples)[0]

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from mmalign_jax.reports import document, style
+from mmalign_jax.reports.chart import Chart, Series
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import half_width
 from mmalign_jax.reports.text import bracket, number, write_json
@@ -149,18 +150,61 @@ def _look(i: int) -> tuple[str, str, str]:
 def write(dataset: xr.Dataset, folder: pathlib.Path, *, figures: bool = True) -> str:
   """Writes summary.json and, with figures, figures/ and report.html into `folder`; returns the
   answer as text."""
-  summary = summarise(dataset)
+  made, summary = compose(dataset, folder / 'figures' if figures else None)
   write_json(folder / 'summary.json', summary)
-  sections = [Section('By strength', [*tables(summary), *map(Words, remarks(summary))])]
-  if figures:
-    (folder / 'figures').mkdir(parents=True, exist_ok=True)
-    for suffix in ('png', 'svg'):
-      style.save(figure(dataset, summary), folder / 'figures' / f'curve.{suffix}')
-    sections.append(Section('Pictures', [Picture(
-        folder / 'figures' / 'curve.png', 'Test accuracy of the encoders, and similarity of the '
-        'sides, against strength; bars: 95 %.')]))
-  made = Document(f'How strongly to align: {dataset.attrs.get("name", "training")}', [
-      *sections, *document.provenance(dataset.attrs)])
   if figures:
     document.write(folder / 'report.html', made)
   return document.text(made)
+
+
+def compose(dataset: xr.Dataset, figures: pathlib.Path | None) -> tuple[Document, list[dict]]:
+  """The report and its summary; the picture is drawn into `figures`, if there are to be any."""
+  summary = summarise(dataset)
+  sections = [Section('By strength', [*tables(summary), *map(Words, remarks(summary)),
+                                      *([curve(summary)] if len(summary) > 1 else [])])]
+  if figures:
+    figures.mkdir(parents=True, exist_ok=True)
+    for suffix in ('png', 'svg'):
+      style.save(figure(dataset, summary), figures / f'curve.{suffix}')
+    sections.append(Section('Pictures', [Picture(
+        figures / 'curve.png', 'Test accuracy of the encoders, and similarity of the '
+        'sides, against strength; bars: 95 %.')]))
+  return Document(f'How strongly to align: {dataset.attrs.get("name", "training")}', [
+      *sections, *document.provenance(dataset.attrs)], answer(summary), headline(summary)), summary
+
+
+def answer(summary: list[dict]) -> list[str]:
+  """A sentence for every encoder."""
+  return [f'Encoder {side}: most accurate at strength {best["lam"]:g}, '
+          f'{number(100 * best[f"accuracy_{side}"], ".1f", " %")} '
+          f'({number(100 * best[f"gain_{side}"], "+.1f")} points over strength '
+          f'{summary[0]["lam"]:g}, 95 % {bracket(best[f"gain_interval_{side}"], "+.1f", 100)}).'
+          for side, best in _best(summary).items()]
+
+
+def headline(summary: list[dict]) -> dict[str, str]:
+  """The numbers in which several trainings are compared."""
+  found = {}
+  for side, best in _best(summary).items():
+    found[f'encoder {side}: largest gain (points)'] = (
+        f'{number(100 * best[f"gain_{side}"], "+.1f")} '
+        f'{bracket(best[f"gain_interval_{side}"], "+.1f", 100)}')
+    found[f'encoder {side}: at strength'] = f'{best["lam"]:g}'
+    found[f'encoder {side}: accuracy there'] = number(100 * best[f'accuracy_{side}'], '.1f', ' %')
+  return found
+
+
+def _best(summary: list[dict]) -> dict[int, dict]:
+  """By side, the entry of its highest accuracy."""
+  return {side: max(summary, key=lambda row: -np.inf if not np.isfinite(row[f'accuracy_{side}'])
+                    else row[f'accuracy_{side}']) for side in _sides(summary[0])}
+
+
+def curve(summary: list[dict]) -> Chart:
+  """Accuracy against strength."""
+  lam = [row['lam'] for row in summary]
+  return Chart('Test accuracy in percent against the strength of alignment', 'lam',
+               'test accuracy, %', [Series(
+                   f'encoder {side}', lam, [100 * row[f'accuracy_{side}'] for row in summary],
+                   *([100 * row[f'interval_{side}'][end] for row in summary] for end in (0, 1)))
+                   for side in _sides(summary[0])], '.1f')

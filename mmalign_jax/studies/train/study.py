@@ -5,10 +5,11 @@ import pathlib
 from typing import Any
 
 from mmalign_jax.runs import devices, processes
+from mmalign_jax.runs.dataset import read_dataset
 from mmalign_jax.studies.train.data import DATA
 from mmalign_jax.studies.train.plan import TrainPlan, defaults, from_settings
 
-__all__ = ['LAUNCHER', 'answer', 'defaults', 'from_settings', 'run']
+__all__ = ['LAUNCHER', 'answer', 'defaults', 'from_settings', 'report', 'run']
 
 LAUNCHER = 'train'
 
@@ -36,3 +37,8 @@ def run(plan: TrainPlan, workdir: str | os.PathLike, *, shard: tuple[int, int] =
 def answer(plan: TrainPlan, dataset: Any, folder: pathlib.Path, *, figures: bool) -> str:
   from mmalign_jax.studies.train import report  # its libraries are slow to import
   return report.write(dataset, folder, figures=figures)
+
+
+def report(folder: pathlib.Path, figures: pathlib.Path, *, resamples: int) -> Any:
+  from mmalign_jax.studies.train.report import compose
+  return compose(read_dataset(folder / 'results.zarr'), figures)[0]

@@ -179,13 +179,22 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
           figures: bool = True) -> str:
   """Writes summary.json and, with figures, figures/ and report.html into `folder`; returns the
   answer as text."""
-  summary = summarise(dataset, resamples=resamples)
+  made, summary = compose(dataset, folder / 'figures' if figures else None, resamples=resamples)
   write_json(folder / 'summary.json', summary)
   if figures:
-    from mmalign_jax.studies.emergence.real.figures import draw_all  # Matplotlib is slow to import
-    pictures = draw_all(dataset, summary, folder / 'figures')
-    document.write(folder / 'report.html', Document(
-        f'When alignment emerges: {summary["name"]}', [
-            *said(summary), Section('Picture', [Picture(path, _PICTURE) for path in pictures]),
-            *document.provenance(dataset.attrs)]))
+    document.write(folder / 'report.html', made)
   return text(summary)
+
+
+def compose(dataset: xr.Dataset, figures: pathlib.Path | None, *,
+            resamples: int = 2000) -> tuple[Document, dict]:
+  """The report and its summary; the picture is drawn into `figures`, if there are to be any."""
+  summary = summarise(dataset, resamples=resamples)
+  pictures = []
+  if figures:
+    from mmalign_jax.studies.emergence.real.figures import draw_all  # Matplotlib is slow to import
+    pictures = draw_all(dataset, summary, figures)
+  return Document(f'When alignment emerges: {summary["name"]}', [
+      *said(summary),
+      *([Section('Picture', [Picture(path, _PICTURE) for path in pictures])] if pictures else []),
+      *document.provenance(dataset.attrs)]), summary

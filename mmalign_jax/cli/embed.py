@@ -1,0 +1,127 @@
+"""mmalign embed: what the encoders of a work folder make of new rows."""
+
+import argparse
+from collections.abc import Sequence
+import csv
+import io
+import pathlib
+import sys
+
+import numpy as np
+
+from mmalign_jax.cli import Parser, printable
+from mmalign_jax.data.files import lone_view, reading
+from mmalign_jax.data.files.formats.guard import place
+
+TOGETHER = 'together'
+_ENDS = ('.npy', '.csv')
+_READING = ('missing', 'layers', 'pool', *reading.OF_TABLES)
+
+DESCRIPTION = """\
+Embeddings and calibrated predictions of new rows, by the encoders that a work folder keeps in
+DIR/encoders. One view is enough, whatever the encoders were aligned with.
+
+FILE holds rows of the view: an .npy array, a key of an .npz, .h5, .mat, .safetensors (FILE:KEY, or
+the key of the view's name), columns of a .csv, .tsv or .parquet, as when the encoders were fitted;
+another number, name or order of columns is refused. No label is needed.
+"""
+EPILOG = """\
+examples:
+  mmalign embed DIR new.npz --view=x1 --out=z.npy
+  mmalign embed DIR new.csv --view=x1 --predictions=said.csv
+  mmalign embed DIR new.npz --view=together --predictions=said.csv
+"""
+
+
+def run(argv: list[str]) -> None:
+  """Writes embeddings and predictions, and says how many."""
+  args = _arguments(argv)
+  out, table = _path(args.out, '--out', _ENDS), _path(args.predictions, '--predictions', ('.csv',))
+  read = reading.of(args)
+  from mmalign_jax import fitted as encoders  # JAX is slow to import
+  from mmalign_jax.fitted import model
+  found = encoders.load(place(args.folder))
+  together = args.view == TOGETHER and TOGETHER not in found.names
+  if together and out:
+    raise ValueError(f'--out={args.out}: every view has an embedding of its own; name one of them')
+  views = found.views if together else [found.views[model.number_of(found, args.view)]]
+  rows, notes = {}, []
+  for view in views:
+    made = lone_view.read(args.file, view.name, view.columns, reading=read)
+    model.check_columns(view, made.columns, f'FILE={args.file!r}')
+    rows[view.name] = model.as_view(view, made.x)
+    notes += made.notes
+  for note in dict.fromkeys(notes):
+    print(f'note: {printable(note)}', file=sys.stderr)
+  if out is None and table is None:
+    out = _path(f'z_{args.view}.npy', '--out', _ENDS)
+  (name, x), *_ = rows.items()
+  if out is not None:
+    _write_embeddings(out, encoders.embed(found, name, x))
+  if table is not None:
+    _write_predictions(table, found, encoders.predict_together(found, rows))
+  print(printable(f'{len(x)} rows of {" and ".join(rows)}: '
+                  f'{" and ".join(str(path) for path in (out, table) if path)}'))
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+  parser = Parser(prog='mmalign embed', description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False,
+                  formatter_class=argparse.RawDescriptionHelpFormatter)
+  add = parser.add_argument
+  add('folder', metavar='DIR', help='work folder that holds encoders/')
+  add('file', metavar='FILE', help='rows of the view: FILE or FILE:KEY')
+  add('--view', default='x1', metavar='NAME', help='x1, x2, ... or the name of the view when it '
+      'was fitted (x1); together: predictions from all views, which FILE then holds by name')
+  add('--out', metavar='FILE', help='.npy or .csv: embeddings, a row of norm 1 for each row; NaN '
+      'where the view is missing (z_VIEW.npy, unless --predictions is given)')
+  add('--predictions', metavar='FILE', help='.csv: the prediction of each row, and its probability '
+      'of each class, or the error to expect of a regression')
+  reading.add_arguments(parser, _READING)
+  return parser.parse_args(argv)
+
+
+def _path(text: str | None, option: str, ends: Sequence[str]) -> pathlib.Path | None:
+  """A file that can be written; better found out before than after the work."""
+  if text is None:
+    return None
+  path = place(text)
+  if path.suffix.lower() not in ends:
+    raise ValueError(f'{option}={text} must end in {" or ".join(ends)}')
+  if not path.parent.is_dir():
+    raise FileNotFoundError(f'{option}={text}: no folder {str(path.parent)!r}')
+  return path
+
+
+def _write_embeddings(path: pathlib.Path, z: np.ndarray) -> None:
+  from mmalign_jax.runs import folder
+  if path.suffix.lower() == '.csv':
+    head = [f'z{i + 1}' for i in range(z.shape[1])]
+    folder.write_whole(path, _csv(head, [[_number(v) for v in row] for row in z.tolist()]))
+    return
+  content = io.BytesIO()
+  np.save(content, z, allow_pickle=False)
+  folder.write_whole(path, content.getvalue())
+
+
+def _write_predictions(path: pathlib.Path, found, said) -> None:
+  """row, prediction, and p(CLASS) of every class, or residual."""
+  from mmalign_jax.runs import folder
+  if said.probabilities is None:
+    head = ['row', 'prediction', 'residual']
+    rows = [[str(i), _number(v), _number(said.residual)] for i, v in enumerate(said.value.tolist())]
+  else:
+    head = ['row', 'prediction', *(f'p({name})' for name in found.classes)]
+    rows = [[str(i), '' if np.isnan(v) else found.classes[int(v)], *map(_number, p)] for i, (v, p)
+            in enumerate(zip(said.value.tolist(), said.probabilities.tolist()))]
+  folder.write_whole(path, _csv(head, rows))
+
+
+def _number(value: float) -> str:
+  """As short as gives the value back; '' for none."""
+  return '' if np.isnan(value) else repr(value)
+
+
+def _csv(head: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+  text = io.StringIO()
+  csv.writer(text, lineterminator='\n').writerows([head, *rows])
+  return text.getvalue().encode()

@@ -1,0 +1,116 @@
+"""One view of a file without the others and without labels: rows that encoders are applied to."""
+
+from collections.abc import Collection
+import dataclasses
+
+import numpy as np
+
+from mmalign_jax.data.files import checked, columns, features, gaps, steps, stores, table_views
+from mmalign_jax.data.files.opened import Opened
+from mmalign_jax.data.files.reading import Reading
+
+PARTS = ('train', 'valid', 'test')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class LoneView:
+  """x [N, F] f64, rows that lack the view all NaN; names of the columns, () where there are none;
+  notes for the user."""
+  x: np.ndarray
+  columns: tuple[str, ...] = ()
+  notes: tuple[str, ...] = ()
+
+
+def read(spec: str, name: str, known: Collection[str] = (), *, reading: Reading | None = None,
+         argument: str = 'FILE') -> LoneView:
+  """The rows of a view.
+
+  Args:
+    spec: FILE or FILE:KEY. Without KEY, of a file with keys the one of the view's name (NAME_train,
+      NAME_valid, NAME_test one after the other), or the only one; of a table the columns that are
+      `known` or begin with the view's name, else all.
+    name: of the view. known: the columns that it had when the encoder was fitted.
+    reading: how the file is read; missing numbers are refused, given the means of training
+      ('mean': they stay NaN here), or the row lacks the view ('drop').
+    argument: what an error message calls the file.
+
+  Raises:
+    OSError: no such file. ValueError: one line that names the file, for what does not fit.
+  """
+  opened = Opened(reading)
+  with features.named(argument, spec):
+    if spec == 'digits':
+      return _judged(_of_store(stores.digits(), name, opened.reading), opened.reading)
+    path, key = features.parts(spec)
+    source = opened.at(path)
+    if isinstance(source, columns.Table):
+      made = _of_table(source, key, name, known)
+    elif key is None and _keys(source, name):
+      made = _of_store(source, name, opened.reading)
+    else:
+      made = _of_key(spec, argument, opened)
+    opened.refuse_unread()
+    return _judged(made, opened.reading)
+
+
+def _of_table(table: columns.Table, key: str | None, name: str,
+              known: Collection[str]) -> LoneView:
+  if key is not None:
+    chosen = table.features(pattern=key)
+  elif not table.named:
+    chosen = table.features()
+  else:
+    chosen = [j for j in table.features()
+              if table.names[j] in known or table_views.in_view(table.names[j], name)]
+    chosen = chosen or table.features()
+  if not chosen:
+    raise ValueError(f'no column {key!r}; it has {stores.listing(table.names)}' if key else
+                     'no features: every column is an index or an id')
+  names = tuple(table.names[j] for j in chosen) if table.named else ()
+  return LoneView(table.numbers(chosen), names, table.notes)
+
+
+def _keys(store: stores.Store, name: str) -> list[str]:
+  """Keys of a view: its name, or its parts where train and test are there."""
+  if name in store.keys:
+    return [name]
+  found = [key for part in PARTS if (key := f'{name}_{part}') in store.keys]
+  return found if {f'{name}_train', f'{name}_test'} <= set(found) else []
+
+
+def _of_store(store: stores.Store, name: str, reading: Reading) -> LoneView:
+  made, notes = [], []
+  for key in _keys(store, name):
+    side = steps.one_each({name: stores.find(store, key)}, reading.layers, reading.pool)[name]
+    array, = side.arrays.values()
+    made.append(checked.matrix(array, key))
+    notes += side.notes
+  widths = [part.shape[1] for part in made]
+  if len(set(widths)) > 1:
+    raise ValueError(f'{name}: parts of {" and ".join(map(str, widths))} columns')
+  return LoneView(np.concatenate(made), notes=(*store.remarks, *notes))
+
+
+def _of_key(spec: str, argument: str, opened: Opened) -> LoneView:
+  """The array of a key, or the only one."""
+  found = features.find(spec, argument, opened)
+  side = steps.one_each({argument: found}, opened.reading.layers, opened.reading.pool)[argument]
+  (where, array), = side.arrays.items()
+  return LoneView(checked.matrix(array, where or 'the array'), notes=side.notes)
+
+
+def _judged(view: LoneView, reading: Reading) -> LoneView:
+  """Single numbers that are missing, as `pairs` judges them; a row without any lacks the view."""
+  x = view.x
+  gone = np.asarray(np.isnan(x).all(axis=1))
+  partly = np.asarray(np.isnan(x).any(axis=1)) & ~gone
+  notes = [*view.notes] + [f'{gone.sum()} of {len(x)} rows lack this view'] * bool(gone.any())
+  if not partly.any():
+    return dataclasses.replace(view, notes=tuple(dict.fromkeys(notes)))
+  if reading.missing == 'drop':
+    notes.append(f'{partly.sum()} rows with missing numbers count as lacking this view')
+    return LoneView(np.where(partly[:, None], np.nan, x), view.columns, tuple(notes))
+  gaps.kept({'features': [x[~gone]]}, reading.missing)  # refuses, or leaves them
+  notes.append(f'{partly.sum()} rows with missing numbers given the means of the columns in '
+               'training')
+  return LoneView(x, view.columns, tuple(notes))
