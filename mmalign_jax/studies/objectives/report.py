@@ -1,6 +1,7 @@
 """What the comparison answers: the best of each objective, who wins where, and what each erases."""
 
 from collections.abc import Iterator, Mapping, Sequence
+import json
 import pathlib
 from typing import Any
 
@@ -12,9 +13,9 @@ from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import LEVEL, over_seeds_and_folds
 from mmalign_jax.reports.text import bracket, percent, plain, points, write_json
-from mmalign_jax.studies.objectives import beside
+from mmalign_jax.studies.objectives import atoms, atoms_report, beside
 from mmalign_jax.studies.objectives.run import SET
-from mmalign_jax.studies.strength import report as strength
+from mmalign_jax.studies.strength import report as strength, scores
 from mmalign_jax.studies.strength.curves import Curve, curves
 from mmalign_jax.studies.strength.optimum import cross_fitted, optimum
 
@@ -222,11 +223,16 @@ def write(found: Mapping[str, xr.Dataset], folder: pathlib.Path, *, resamples: i
   write_json(folder / 'summary.json', entries)
   write_json(folder / 'winners.json', best)
   told = beside.predictions(entries)
+  pairs = atoms_of(found)
+  trends = atoms.trends(entries, pairs, [name for name in shown(found) if name != SET],
+                        resamples=resamples)
   pictures = []
   if figures:
     from mmalign_jax.studies.objectives.figures import draw_all  # Matplotlib is slow to import
     pictures = draw_all(found, entries, told, folder / 'figures')
-  made = as_document(found, entries, best, told, pictures)
+    if trends:
+      pictures += atoms_report.draw(trends, pairs, folder / 'figures')
+  made = as_document(found, entries, best, told, pictures, pairs, trends)
   if figures:
     document.write(folder / 'report.html', made)
   return document.text(made)
@@ -234,7 +240,8 @@ def write(found: Mapping[str, xr.Dataset], folder: pathlib.Path, *, resamples: i
 
 def as_document(found: Mapping[str, xr.Dataset], entries: list[dict[str, Any]],
                 best: list[dict[str, Any]], told: Sequence[beside.Prediction],
-                pictures: Sequence[pathlib.Path]) -> Document:
+                pictures: Sequence[pathlib.Path], pairs: Mapping[str, Mapping[str, Any]],
+                trends: Sequence[atoms.Trend]) -> Document:
   """The report."""
   names = shown(found)
   first = next(iter(found.values()))
@@ -244,13 +251,23 @@ def as_document(found: Mapping[str, xr.Dataset], entries: list[dict[str, Any]],
       Section('Who wins where', [winner_table(best, names)]),
       Section('The best of each objective', [best_table(entries, names), Words(_READING), *(
           [Words(f'{diverged} trainings diverged')] if diverged else [])]),
+      *scores.sections(entries, [*names, OBJECTIVE]),
+      *atoms_report.sections(pairs, trends, names),
       *([Section('What each erases', [erased_table(erased, names), Words(_ERASED)])]
         if erased else []),
       *([Section('Does a linear method tell?', [prediction_table(told), Words(_BESIDE)])]
         if told else []),
-      *([Section('Pictures', [Picture(path, PICTURES[path.stem]) for path in pictures])]
+      *([Section('Pictures', [Picture(path, (PICTURES | atoms_report.PICTURES)[path.stem])
+                             for path in pictures])]
         if pictures else []),
       *document.provenance(first.attrs)])
+
+
+def atoms_of(found: Mapping[str, xr.Dataset]) -> dict[str, dict[str, Any]]:
+  """{set: its information atoms}, of those that have some."""
+  made = {label: json.loads(dataset.attrs.get(atoms.ATTRIBUTE, '{}'))
+          for label, dataset in found.items()}
+  return {label: own for label, own in made.items() if own}
 
 
 def shown(found: Mapping[str, xr.Dataset]) -> list[str]:
