@@ -39,8 +39,8 @@ def strength(path, tmp_path_factory):
   """(data sets, folder, text) of strength_real on two views of it, a regression."""
   settings = config('strength_real', f'data={path},x1=vision,x2=text,pool=mean') | SHORT | dict(
       objectives=('cosine',), lam=(0.0, 1.0), seed=(0, 1, 2, 3, 4), steps=4, depth=1, width=4,
-      batch_size=8, n_labelled=(0,), atoms=20, projection_width=4, tune_learning_rate=(5e-3, 1e-2),
-      tune_weight_decay=(), tune_train_steps=(), tune_components=(), tune_seeds=1)
+      batch_size=8, n_labelled=(0,), atoms=20, projection_width=4, tune_learning_rate=(),
+      tune_weight_decay=(), tune_train_steps=(), tune_components=())
   folder, study = tmp_path_factory.mktemp('strength'), registry.STUDIES['objectives']
   plan = study.from_settings(settings, preset=tuple(settings))
   found = study.run(plan, folder, progress=False)
@@ -71,7 +71,7 @@ def test_strengths_of_a_pickle_with_its_atoms(strength, path):
 
 def test_emergence_of_a_pickle(path, tmp_path):
   settings = config('emergence_real', f'data={path},x1=vision,x2=text,pool=none') | SHORT | dict(
-      encoder='sequence_transformer', depth=(1, 2), seed=(0, 1), epochs_1=1, epochs_2=1,
+      encoder='sequence_transformer', depth=(1,), seed=(0, 1), epochs_1=1, epochs_2=1,
       learning_rate=(5e-3,), weight_decay=(0.0,), permutations=9)
   study = registry.STUDIES['emergence']
   plan = study.from_settings(settings, preset=tuple(settings))

@@ -109,9 +109,10 @@ def trends(entries: Sequence[Mapping[str, Any]], found: Mapping[str, Mapping[str
   """
   groups: dict[tuple, dict[str, dict[int, Mapping[str, Any]]]] = {}
   for entry in entries:
-    if found.get(entry.get('set', '')):
-      key = (*((name, entry[name]) for name in settings), ('objective', entry['objective']))
-      groups.setdefault(key, {}).setdefault(entry['set'], {})[entry['encoder']] = entry
+    name = entry.get('set', '')
+    if found.get(name):
+      key = (*((one, entry[one]) for one in settings), ('objective', entry['objective']))
+      groups.setdefault(key, {}).setdefault(name, {})[entry['encoder']] = entry
   made = []
   for key, of_sets in groups.items():
     setting = dict(key[:-1])
