@@ -13,7 +13,7 @@ from scipy import stats
 
 from mmalign_jax.information.decomposition import ATOMS
 from mmalign_jax.studies import files, registry
-from mmalign_jax.studies.objectives import atoms, atoms_report, report
+from mmalign_jax.studies.objectives import atoms, atoms_figures, atoms_report, report
 from mmalign_jax.studies.strength import scores
 
 CONFIGS = pathlib.Path(__file__).resolve().parent.parent / 'configs'
@@ -50,7 +50,7 @@ def strength(path, tmp_path_factory):
 def test_strengths_of_a_pickle_with_its_atoms(strength, path):
   found, folder, said = strength
   assert 'redundancy' in said and 'best of all' in said
-  of, kept = (json.loads((folder / name).read_text()) for name in ('summary.json', 'atoms.json'))
+  of, kept = (json.loads((folder / name).read_text()) for name in ('summary.json', 'information.json'))
   pairs = files.read_pairs(config('strength_real', f'data={path},x1=vision,x2=text,pool=mean'))
   assert kept['atoms']['n'] == sum(pickles.N.values()) == len(pairs.y)
   again = atoms.estimate(pairs, 20)
@@ -130,14 +130,17 @@ def test_a_trend_over_pairs_and_over_sources():
   assert atoms.trends(entries[:2 * (atoms.FEWEST - 1)], found, ['n_labelled'], resamples=20) == []
 
 
-def test_one_picture_of_all_pairs(tmp_path):
-  entries, found = made()
+def test_one_picture_of_all_pairs_and_their_curves(strength, tmp_path):
+  entries, found = made(15)
   trends = atoms.trends(entries, found, ['n_labelled'], resamples=20)
-  assert [p.name for p in atoms_report.draw(trends, found, tmp_path)] == ['atoms.png']
+  of = dict.fromkeys(found, strength[0][''])
+  assert [p.name for p in atoms_figures.draw(of, trends, found, tmp_path)] == [
+      'curves.png', 'curves_2.png', 'atoms.png']
   assert (tmp_path / 'atoms.svg').exists()
+  assert atoms_report.words(tmp_path / 'curves_2.png').startswith('Accuracy over')
   tables = [part for section in atoms_report.sections(found, trends, ['set', 'n_labelled'])
             for part in section.parts if hasattr(part, 'head')]
-  assert [len(table.rows) for table in tables] == [12, 2, 2]
+  assert [len(table.rows) for table in tables] == [15, 2, 2]
 
 
 @pytest.mark.parametrize('more, words', [

@@ -151,9 +151,9 @@ def score(prediction: Array, test: Test | Joint, *, spec: Spec) -> Score:
   if test.n_folds > 1:
     member = jax.nn.one_hot(test.fold, test.n_folds)  # [M, F]
     by_fold = jnp.dot(correct, member, precision='highest') / jnp.sum(member, axis=0)
-  more = further(prediction, test, spec=spec)
-  return Score(correct.mean(), by_fold, task_loss.mean(), information,
-               more.get('balanced_accuracy', nan), more.get('correlation', nan))
+  more = {'balanced_accuracy': nan, 'correlation': nan} | further(prediction, test, spec=spec)
+  return Score(correct.mean(), by_fold, task_loss.mean(), information, more['balanced_accuracy'],
+               more['correlation'])
 
 
 def further(prediction: Array, test: Test | Joint, *, spec: Spec) -> dict[str, Array]:

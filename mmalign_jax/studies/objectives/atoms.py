@@ -48,7 +48,8 @@ def estimate(pairs: Pairs, draws: int) -> dict[str, Any]:
   y = pairs.y[kept]
   label = Label(y, pairs.classes) if pairs.classes else binned(y, LABEL_CELLS)[0]
   group = None if pairs.group is None else np.unique(pairs.group[kept], return_inverse=True)[1]
-  found = answer(Question(*pairs.names, x1, x2, label, group), Plan(
+  name_1, name_2 = pairs.names
+  found = answer(Question(name_1, name_2, x1, x2, label, group), Plan(
       null=draws, bootstrap=draws, check=False, workers=cores()))
   return {name: value for name, value in found.items() if name != 'cross_check'}
 

@@ -216,7 +216,7 @@ def _points_of(entry: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 def write(found: Mapping[str, xr.Dataset], folder: pathlib.Path, *, resamples: int,
           figures: bool) -> str:
-  """Writes summary.json, winners.json and, with figures, figures/ and report.html into `folder`;
+  """Writes summary.json, winners.json, atoms.json where there are atoms and, with figures, figures/ and report.html into `folder`;
   the answer as text."""
   entries = summarise(found, resamples=resamples)
   best = winners(found, resamples=resamples)
@@ -226,12 +226,15 @@ def write(found: Mapping[str, xr.Dataset], folder: pathlib.Path, *, resamples: i
   pairs = atoms_of(found)
   trends = atoms.trends(entries, pairs, [name for name in shown(found) if name != SET],
                         resamples=resamples)
+  if pairs:
+    write_json(folder / 'atoms.json', atoms_report.content(pairs, trends))
   pictures = []
   if figures:
     from mmalign_jax.studies.objectives.figures import draw_all  # Matplotlib is slow to import
     pictures = draw_all(found, entries, told, folder / 'figures')
-    if trends:
-      pictures += atoms_report.draw(trends, pairs, folder / 'figures')
+    if pairs:
+      from mmalign_jax.studies.objectives import atoms_figures  # as above
+      pictures += atoms_figures.draw(found, trends, pairs, folder / 'figures')
   made = as_document(found, entries, best, told, pictures, pairs, trends)
   if figures:
     document.write(folder / 'report.html', made)
@@ -257,8 +260,8 @@ def as_document(found: Mapping[str, xr.Dataset], entries: list[dict[str, Any]],
         if erased else []),
       *([Section('Does a linear method tell?', [prediction_table(told), Words(_BESIDE)])]
         if told else []),
-      *([Section('Pictures', [Picture(path, (PICTURES | atoms_report.PICTURES)[path.stem])
-                             for path in pictures])]
+      *([Section('Pictures', [Picture(
+          path, PICTURES.get(path.stem) or atoms_report.words(path)) for path in pictures])]
         if pictures else []),
       *document.provenance(first.attrs)])
 
