@@ -50,7 +50,8 @@ def strength(path, tmp_path_factory):
 def test_strengths_of_a_pickle_with_its_atoms(strength, path):
   found, folder, said = strength
   assert 'redundancy' in said and 'best of all' in said
-  of, kept = (json.loads((folder / name).read_text()) for name in ('summary.json', 'information.json'))
+  of, kept = (json.loads((folder / f'{name}.json').read_text())
+              for name in ('summary', 'information'))
   pairs = files.read_pairs(config('strength_real', f'data={path},x1=vision,x2=text,pool=mean'))
   assert kept['atoms']['n'] == sum(pickles.N.values()) == len(pairs.y)
   again = atoms.estimate(pairs, 20)

@@ -216,8 +216,8 @@ def _points_of(entry: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 def write(found: Mapping[str, xr.Dataset], folder: pathlib.Path, *, resamples: int,
           figures: bool) -> str:
-  """Writes summary.json, winners.json, atoms.json where there are atoms and, with figures, figures/ and report.html into `folder`;
-  the answer as text."""
+  """Writes summary.json, winners.json, atoms.json where there are atoms and, with figures, figures/
+  and report.html into `folder`; the answer as text."""
   entries = summarise(found, resamples=resamples)
   best = winners(found, resamples=resamples)
   write_json(folder / 'summary.json', entries)

@@ -133,7 +133,8 @@ def _atoms(case: Case, place: pathlib.Path) -> dict[str, Any]:
   if not case.atoms or read is None:
     return {}
   asked = {'draws': case.atoms, 'data': case.unaligned.settings['data_fingerprint']}
-  return _kept(place / 'information.json', asked, 'atoms', lambda: atoms.estimate(read(), case.atoms))
+  return _kept(place / 'information.json', asked, 'atoms',
+               lambda: atoms.estimate(read(), case.atoms))
 
 
 def _kept(path: pathlib.Path, asked: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
