@@ -2,15 +2,15 @@
 
 The real-data study of arXiv 2502.16282: depths 1 to 10, three seeds, every encoder against the best
 one of the other side. Arguments: digits (two halves of scikit-learn's handwritten digits; no
-download), tiny (a very short run of the same); cora, wikipedia, emoji, mosi, mfeat, utd, mmmo, with
---data_dir=FOLDER of the files as they are published; or
+download), tiny (a very short run of the same); cora, wikipedia, emoji, mosi, mfeat, utd, mmmo,
+avmnist, with --data_dir=FOLDER of the files as they are published; or
 data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1]... for files. Other views of a data set by
 name, as in --config.x1=text --config.x2=video.
 
-Encoders are those of the paper where there are sequences (utd, in 50 even steps, and mmmo:
-Transformers as wide as their input), of vectors MLPs of `width`. Learning rate and weight decay are
-chosen on validation rows, `n_validation` labels a class (in all, for a regression), for each side
-and band of depths.
+Encoders are those of the paper where there are sequences (utd, in 50 even steps, mmmo, and avmnist,
+49 patches and 20 frames: Transformers as wide as their input), of vectors MLPs of `width`. Learning
+rate and weight decay are chosen on validation rows, `n_validation` labels a class (in all, for a
+regression), for each side and band of depths; for avmnist they are given.
 """
 
 from ml_collections import ConfigDict
@@ -45,6 +45,8 @@ OWN = {
     'utd': dict(encoder='sequence_transformer', pool='even'),
     'mmmo': dict(encoder='sequence_transformer', pool='none', n_validation=VALIDATION),
     'mosi': dict(n_validation=100),
+    'avmnist': dict(encoder='sequence_transformer', x1='patches', x2='frames', n_align=1024,
+                    learning_rate=(1e-3,), weight_decay=(0.0,)),
     'tiny': dict(
         depth=(1, 2, 3), seed=(0, 1), width=8, batch_size=128, epochs_1=4, epochs_2=4,
         tune_epochs_1=4, tune_epochs_2=4, learning_rate=(5e-3, 1e-2), weight_decay=(0.0,),

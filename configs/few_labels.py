@@ -2,8 +2,8 @@
 
 Arguments: digits (two halves of scikit-learn's handwritten digits; no download), tiny (a very short
 run of the same); bits (the generator of configs/strength.py, exact: against shared task bits, with
-settings that are not tuned); cora, wikipedia, emoji, mosi, mfeat, utd, mmmo, with
---data_dir=FOLDER of the files as they are published; or
+settings that are not tuned); cora, wikipedia, emoji, mosi, mfeat, utd, mmmo,
+avmnist, with --data_dir=FOLDER of the files as they are published; or
 data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1]... for files.
 
 n_labelled is the number of labels a class (in all, for a regression; 0: all) that the task may

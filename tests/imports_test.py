@@ -17,7 +17,7 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
      'data.files.pooling', 'data.files.steps', 'data.files.reading', 'data.files.delimited',
      'data.files.parquet', 'data.files.columns', 'data.files.labels', 'data.files.rows',
      'data.files.gaps', 'data.avmnist.idx', 'data.avmnist.wav', 'data.avmnist.spectra',
-     'data.avmnist.knobs'},
+     'data.avmnist.knobs', 'data.avmnist.originals'},
     {'data.sources', 'data.components', 'data.pair_source', 'data.pairs', 'data.prepared',
      'data.published', 'data.loading', 'checks', 'data.files', 'runs', 'training.step',
      'training.apart'},

@@ -3,6 +3,7 @@
 from mmalign_jax.data import pairs, prepared, published
 from mmalign_jax.data.files import views
 from mmalign_jax.data.files.reading import Reading
+from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.data.prepared import Prepared
 
 
@@ -26,8 +27,27 @@ def load_pairs(data: str, *, data_dir: str = '', x1: str = '', x2: str = '', x3:
   Raises:
     FileNotFoundError: a missing file. ValueError: one line that names the field and the value.
   """
-  reading = Reading(sep=sep, decimal=decimal, header=header, index=index, missing=missing,
-                    layers=layers, pool=pool, task=task, classes=classes)
+  found = read_pairs(
+      data, data_dir=data_dir, x1=x1, x2=x2, x3=x3, y=y, group=group, id=id, task=task,
+      classes=classes, sep=sep, decimal=decimal, header=header, index=index, missing=missing,
+      layers=layers, pool=pool)
+  if found.test is not None and test_fraction != prepared.TEST_FRACTION:
+    raise ValueError(f'test_fraction={test_fraction!r} has no effect: {found.where} comes split')
+  if found.validation is not None and n_validation != prepared.VALIDATION:
+    raise ValueError(f'n_validation={n_validation!r} has no effect: {found.where} comes with its '
+                     'validation rows')
+  return prepared.prepare(found, components=most_components, n_validation=n_validation,
+                          test_fraction=test_fraction, split_seed=split_seed)
+
+
+def read_pairs(data: str, *, data_dir: str, x1: str, x2: str, x3: str, y: str, group: str, id: str,
+               task: str, classes: int, missing: str, pool: str, **more: str) -> Pairs:
+  """The pairs as they are in the files; arguments and errors as of `load_pairs`.
+
+  Args:
+    more: sep, decimal, header, index, layers.
+  """
+  reading = Reading(missing=missing, pool=pool, task=task, classes=classes, **more)
   names = {'x1': x1, 'x2': x2, 'x3': x3, 'y': y, 'group': group}
   if data in published.DATASETS:
     given = reading.given()
@@ -44,11 +64,4 @@ def load_pairs(data: str, *, data_dir: str = '', x1: str = '', x2: str = '', x3:
     raw = views.read_raw(data, **names, id=id, reading=reading)
   if data in published.DATASETS and task == 'auto' and not classes:
     task = published.DATASETS[data].reading.task
-  found = pairs.from_raw(raw, missing=missing, task=task, classes=classes)
-  if found.test is not None and test_fraction != prepared.TEST_FRACTION:
-    raise ValueError(f'test_fraction={test_fraction!r} has no effect: {raw.where} comes split')
-  if found.validation is not None and n_validation != prepared.VALIDATION:
-    raise ValueError(f'n_validation={n_validation!r} has no effect: {raw.where} comes with its '
-                     'validation rows')
-  return prepared.prepare(found, components=most_components, n_validation=n_validation,
-                          test_fraction=test_fraction, split_seed=split_seed)
+  return pairs.from_raw(raw, missing=missing, task=task, classes=classes)

@@ -7,6 +7,7 @@ import pathlib
 
 import numpy as np
 
+from mmalign_jax.data.avmnist import knobs, originals
 from mmalign_jax.data.files import stores, views
 from mmalign_jax.data.files.columns import open_table
 from mmalign_jax.data.files.reading import Reading
@@ -97,6 +98,27 @@ def _digits(path: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
   return views.read_raw('digits', y=names['y'], reading=None, **sides)
 
 
+def _avmnist(folder: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
+  """Written digits beside spoken ones, paired as for `configs/avmnist.py`: image [N, 784] and audio
+  [N, 720], or as sequences patches [N, 49, 16] of 4 x 4 pixels and frames [N, 20, 36]; groups are
+  recordings, of which one is in many pairs."""
+  known = ('image', 'audio', 'patches', 'frames', 'label', 'recording')
+  for role, name in names.items():
+    if name not in known or (role in ('y', 'group')) != (name in known[4:]):
+      raise ValueError(f'{folder.parent}: no {name!r} for {role}; avmnist has the sides '
+                       f'{", ".join(known[:4])}, y=label and group=recording')
+  parts, notes = originals.paired(originals.source_paths(str(folder.parent)), knobs.Knobs())
+  made = {}
+  for part, (images, labels, heard, recordings, (image, row)) in parts.items():
+    n, pixels = len(image), images[image] / 255
+    patches = pixels.reshape(n, 7, 4, 7, 4).swapaxes(2, 3).reshape(n, 49, 16)
+    columns = {'image': pixels.reshape(n, -1), 'audio': heard[row].reshape(n, -1),
+               'patches': patches, 'frames': heard[row], 'label': labels[image],
+               'recording': recordings.name[row]}
+    made[part] = {role: np.asarray(columns[name]) for role, name in names.items()}
+  return stores.Raw('avmnist', dict(names), made, tuple(notes))
+
+
 DATASETS = {
     'cora': Dataset('few_labels/Cora.mat', {'x1': 'X{2}', 'x2': 'X{1}'}, 'y'),
     'wikipedia': Dataset('few_labels/Wikipedia.mat', {'x1': 'X{1}', 'x2': 'X{2}'}, 'y'),
@@ -108,5 +130,7 @@ DATASETS = {
                    Reading(pool='resample'), test_groups=('2', '4', '6', '8')),
     'mmmo': Dataset('mfn_mmmo', {'x1': 'video', 'x2': 'audio'}, 'y',
                     reading=Reading(pool='mean', task='l1')),
+    'avmnist': Dataset('mnist', {'x1': 'image', 'x2': 'audio'}, 'label', 'recording',
+                       read=_avmnist),
     'digits': Dataset('', {'x1': 'left', 'x2': 'right'}, 'y', read=_digits),
 }

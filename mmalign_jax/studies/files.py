@@ -11,6 +11,7 @@ from mmalign_jax import checks, losses
 from mmalign_jax.data import loading, prepared
 from mmalign_jax.data.files import views
 from mmalign_jax.data.files.reading import CHOICES
+from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.data.sources import ArrayTables
 from mmalign_jax.settings import MOST_VALUES, Rule, choice, count, like, number
@@ -19,6 +20,7 @@ from mmalign_jax.types import PyTree
 Loaded = views.PairedData | Prepared
 _LOADERS = {'paired': views.load_paired, 'pairs': loading.load_pairs}
 GENERATORS = tuple(_LOADERS)  # whose data are files
+_PREPARED = ('test_fraction', 'split_seed', 'n_validation', 'most_components')
 BUDGETS = (3, 10, 30)  # labels a class, where nothing is said
 
 
@@ -55,10 +57,22 @@ def load(settings: Mapping[str, Any]) -> Loaded:
   """The data that the settings name."""
   if not settings['data']:
     raise ValueError("data='' names no file: give data=PATH (or data=digits)")
-  task, loader = settings['task'], _LOADERS[settings['generator']]
-  if task != 'auto':  # a row of one's own is a regression or it is not
-    task = 'l1' if losses.task_of(task).regression else 'cross_entropy'
-  return loader(task=task, **{name: settings[name] for name in _defaults_of(loader)})
+  loader = _LOADERS[settings['generator']]
+  return loader(task=_task(settings), **{name: settings[name] for name in _defaults_of(loader)})
+
+
+def read_pairs(settings: Mapping[str, Any]) -> Pairs:
+  """The pairs of generator `pairs` that the settings name, as they are in the files."""
+  names = inspect.signature(loading.load_pairs).parameters.keys() - {*_PREPARED, 'task'}
+  return loading.read_pairs(task=_task(settings), **{name: settings[name] for name in names})
+
+
+def _task(settings: Mapping[str, Any]) -> str:
+  task = settings['task']
+  if task == 'auto':
+    return task
+  # a row of one's own is a regression or it is not
+  return 'l1' if losses.task_of(task).regression else 'cross_entropy'
 
 
 def decided(settings: Mapping[str, Any], loaded: Loaded) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from mmalign_jax import losses, named, rng
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.encoders import sides
 from mmalign_jax.objective import outputs
-from mmalign_jax.training.evaluate import Score, score
+from mmalign_jax.training.evaluate import Score, further, score
 from mmalign_jax.training.step import descend, optimizer
 from mmalign_jax.types import Array, Hyper, PyTree, Spec, Test, TrainState, lookup, shape_of
 
@@ -165,21 +165,6 @@ def merit(params: PyTree, held_out: Test, *, module: sides.Side, spec: Spec) -> 
   found = score(outputs(module, params, held_out.x).prediction, held_out, spec=spec)
   regression = losses.task_of(spec.task).regression
   return jnp.where(finite(params), -found.task_loss if regression else found.accuracy, -jnp.inf)
-
-
-def further(prediction: Array, test: Test, *, spec: Spec) -> dict[str, Array]:
-  """What else rows with labels are scored by, each []: `balanced_accuracy`, the mean share of every
-  class found (of those in the test rows); of a regression `absolute_error`, the mean in standard
-  deviations of the labels in training, and `correlation` (Pearson) of prediction and label."""
-  if losses.task_of(spec.task).regression:
-    a, b = (v - v.mean() for v in (prediction, test.target))
-    size = jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
-    return {'absolute_error': jnp.abs(prediction - test.target).mean(),
-            'correlation': jnp.where(size > 0, jnp.sum(a * b) / jnp.where(size > 0, size, 1), 0)}
-  hit = jax.nn.one_hot(jnp.argmax(prediction, axis=1), prediction.shape[1]) * test.target
-  count = test.target.sum(axis=0)
-  found = jnp.where(count > 0, hit.sum(axis=0) / jnp.maximum(count, 1), 0)
-  return {'balanced_accuracy': found.sum() / (count > 0).sum()}
 
 
 def finite(params: PyTree) -> Array:

@@ -19,11 +19,14 @@ from mmalign_jax.types import Array, Hyper, Joint, Key, Outputs, PyTree, Spec, T
 @struct.dataclass
 class Score:
   """One encoder: accuracy [] in 0..1, accuracy_by_fold [F], task_loss [] (cross-entropy in nats, or
-  absolute error), information [] I(prediction; Y) in nats (NaN for regression)."""
+  absolute error), information [] I(prediction; Y) in nats (NaN for regression); balanced_accuracy,
+  correlation []: see `further`, NaN where the task has none."""
   accuracy: Array
   accuracy_by_fold: Array
   task_loss: Array
   information: Array
+  balanced_accuracy: Array
+  correlation: Array
 
 
 @struct.dataclass
@@ -135,10 +138,10 @@ def score(prediction: Array, test: Test | Joint, *, spec: Spec) -> Score:
   For regression accuracy is the share of rows predicted on the label's own side of the training
   median, which the standardised labels have at 0 (the field scores sentiment by sign).
   """
-  task_loss = losses.expected(spec.task, prediction, test.target)  # [M]
+  task_loss, nan = losses.expected(spec.task, prediction, test.target), jnp.float32(jnp.nan)
   if losses.task_of(spec.task).regression:
     correct = ((prediction > 0) == (test.target > 0)).astype(jnp.float32)
-    information = jnp.float32(jnp.nan)
+    information = nan
   else:
     guess = jax.nn.one_hot(jnp.argmax(prediction, axis=1), prediction.shape[1])
     correct = jnp.sum(guess * test.target, axis=1)
@@ -148,4 +151,21 @@ def score(prediction: Array, test: Test | Joint, *, spec: Spec) -> Score:
   if test.n_folds > 1:
     member = jax.nn.one_hot(test.fold, test.n_folds)  # [M, F]
     by_fold = jnp.dot(correct, member, precision='highest') / jnp.sum(member, axis=0)
-  return Score(correct.mean(), by_fold, task_loss.mean(), information)
+  more = {'balanced_accuracy': nan, 'correlation': nan} | further(prediction, test, spec=spec)
+  return Score(correct.mean(), by_fold, task_loss.mean(), information, more['balanced_accuracy'],
+               more['correlation'])
+
+
+def further(prediction: Array, test: Test | Joint, *, spec: Spec) -> dict[str, Array]:
+  """What else rows with labels are scored by, each []: `balanced_accuracy`, the mean share of every
+  class found (of those in the test rows); of a regression `absolute_error`, the mean in standard
+  deviations of the labels in training, and `correlation` (Pearson) of prediction and label."""
+  if losses.task_of(spec.task).regression:
+    a, b = (v - v.mean() for v in (prediction, test.target))
+    size = jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
+    return {'absolute_error': jnp.abs(prediction - test.target).mean(),
+            'correlation': jnp.where(size > 0, jnp.sum(a * b) / jnp.where(size > 0, size, 1), 0)}
+  hit = jax.nn.one_hot(jnp.argmax(prediction, axis=1), prediction.shape[1]) * test.target
+  count = test.target.sum(axis=0)
+  found = jnp.where(count > 0, hit.sum(axis=0) / jnp.maximum(count, 1), 0)
+  return {'balanced_accuracy': found.sum() / (count > 0).sum()}

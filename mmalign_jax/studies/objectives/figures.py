@@ -16,6 +16,7 @@ from mmalign_jax.studies.objectives.report import OBJECTIVE, last, shown
 from mmalign_jax.studies.strength.curves import curves
 
 MAX_PANELS = 12
+MAX_COLUMNS = 30
 _MARKS = 'osD^v<>PX*hpd'
 
 
@@ -71,6 +72,8 @@ def _heat(entries: Sequence[Mapping[str, Any]], names: Sequence[str],
     number = value(entry)
     table[at] = np.nan if number is None else 100 * number
     stars[at] = number is not None and starred(entry)
+  if len(columns) > MAX_COLUMNS:  # then downwards
+    rows, columns, table, stars = columns, rows, table.T, stars.T
   figure, axes = style.grid(2.6 + 0.42 * len(columns), 2.4 + 0.26 * len(rows))
   axis, most = axes[0, 0], max(np.nanmax(np.abs(table), initial=1), 1)
   colors = colormaps['RdBu'].with_extremes(bad='0.85')

@@ -2,27 +2,30 @@
 
 Settings are those of a study of strength, but for `loss`, and `objectives` (names in LOSSES; ():
 all but the streaming forms of others) and `sets` (NAME or NAME:x1,x2 of the published data; (): the
-one that `generator` and `data` say).
+one that `generator` and `data` say), and `atoms` (permutations of the null of the information atoms
+of every pair, and resamples of their intervals; 0: none are estimated).
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 import dataclasses
+import functools
 from typing import Any
 
 from mmalign_jax import losses
+from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.data.prepared import Prepared
-from mmalign_jax.data.published import DATASETS
+from mmalign_jax.data.published import DATASETS, count_sides
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.named import is_own, strengths
 from mmalign_jax.runs.damage import note
-from mmalign_jax.settings import Rule, checked, choice, shown, text
+from mmalign_jax.settings import Rule, checked, choice, count, shown, text
 from mmalign_jax.studies import files
 from mmalign_jax.studies.strength import plan as strength, tuning
 from mmalign_jax.studies.strength.plan import Study
 from mmalign_jax.types import Spec, lookup
 
 KIND = 'objectives'
-_OWN = ('objectives', 'sets')
+_OWN = ('objectives', 'sets', 'atoms')
 _OF_LOSS = ('temperature', 'learnable_temperature', 'min_temperature', 'max_temperature',
             'learnable_bias')
 _MANY = 'n_labelled'  # a budget that a data set lacks is left out, if there are several sets
@@ -31,10 +34,13 @@ _MANY = 'n_labelled'  # a budget that a data set lacks is left out, if there are
 @dataclasses.dataclass(frozen=True)
 class Case:
   """One data set. unaligned: at strength 0, which all objectives share; parts: {objective: at the
-  strengths above}; loaded: data from files, None of a generator."""
+  strengths above}; loaded: data from files, None of a generator; atoms: draws for their atoms, and
+  read, their pairs as they are in the files."""
   unaligned: Study
   parts: Mapping[str, Study]
   loaded: Prepared | None
+  atoms: int = 0
+  read: Callable[[], Pairs] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Plan:
 def defaults() -> dict[str, Any]:
   """Every setting with its default."""
   return {**{k: v for k, v in strength.defaults().items() if k != 'loss'}, 'study': KIND,
-          'objectives': (), 'sets': ()}
+          'objectives': (), 'sets': (), 'atoms': 0}
 
 
 def known() -> tuple[str, ...]:
@@ -63,7 +69,8 @@ def rules() -> dict[str, Rule]:
   return dict.fromkeys(defaults(), Rule('any')) | {
       'name': text(blank=False),
       'objectives': choice(lambda: losses.LOSSES, axis=True, least=0, called='objective'),
-      'sets': dataclasses.replace(text(blank=False), axis=True, least=0)}
+      'sets': dataclasses.replace(text(blank=False), axis=True, least=0),
+      'atoms': count(0, 10**6)}
 
 
 def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> Plan:
@@ -82,7 +89,8 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
       raise ValueError(f'{name}={shown(given[name])}: objectives are compared at one strength, lam')
   names = settings['objectives'] or known()
   of_strength = {k: v for k, v in given.items() if k not in _OWN} | {'study': 'strength'}
-  cases = {label: _case(of_strength | more, names, preset, len(settings['sets']) > 1)
+  cases = {label: _case(of_strength | more, names, preset, len(settings['sets']) > 1,
+                        settings['atoms'])
            for label, more in _sets(settings['sets']).items()}
   studies = [study for case in cases.values() for study in case.parts.values()]
   _refuse_unread(given, studies, names, preset)
@@ -108,12 +116,15 @@ def _sets(named: tuple[str, ...]) -> dict[str, dict[str, str]]:
 
 
 def _case(given: Mapping[str, Any], names: tuple[str, ...], preset: Collection[str],
-          several: bool) -> Case:
+          several: bool, atoms: int) -> Case:
   """The studies of one data set, read once."""
   free = {*preset, *_OF_LOSS, *filter(is_own, given), 'data_dir'}
   if given.get('data') == 'digits':  # comes with a library
     given = {k: v for k, v in given.items() if k != 'data_dir'}
-  loaded = _loaded(given)
+  loaded, read = _loaded(given)
+  if atoms and (read is None or count_sides(given['data'], given.get('x3', '')) > 2):
+    raise ValueError(f'atoms={atoms}: information atoms are estimated of two sides from files, by '
+                     "generator='pairs'")
   if loaded and several and given.get(_MANY):
     given = {**given, _MANY: _budgets(given, loaded)}
   build = lambda loss: strength.from_settings(
@@ -134,7 +145,7 @@ def _case(given: Mapping[str, Any], names: tuple[str, ...], preset: Collection[s
       tuning.part(study, {**study.axes, 'lam': lam[1:]}, name=loss,
                   settings=study.settings | {'lam': lam[1:]}), notes=())
            for loss, study in whole.items()}
-  return Case(zero, parts, loaded if isinstance(loaded, Prepared) else None)
+  return Case(zero, parts, loaded if isinstance(loaded, Prepared) else None, atoms, read)
 
 
 def _read_by(loss: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,11 +156,16 @@ def _read_by(loss: str, given: Mapping[str, Any]) -> dict[str, Any]:
           and (not name.startswith('loss_') or name.removeprefix('loss_') in own)}
 
 
-def _loaded(given: Mapping[str, Any]) -> files.Loaded | None:
-  """Data from files, which are read once for all objectives; None of a generator."""
+def _loaded(given: Mapping[str, Any]) -> tuple[files.Loaded | None, Callable[[], Pairs] | None]:
+  """Data from files, which are read once for all objectives, and how pairs are read as they are
+  there; None of a generator."""
   source = lookup(SOURCES, str(given.get('generator', Spec.generator)), 'generator')
   settings = checked(given, strength.defaults(), strength.rules(source))
-  return files.load(settings) if settings['generator'] in files.GENERATORS else None
+  if settings['generator'] not in files.GENERATORS:
+    return None, None
+  loaded = files.load(settings)
+  return loaded, functools.partial(files.read_pairs, settings) if isinstance(
+      loaded, Prepared) else None
 
 
 def _budgets(given: Mapping[str, Any], loaded: files.Loaded) -> tuple[int, ...]:
@@ -157,6 +173,9 @@ def _budgets(given: Mapping[str, Any], loaded: files.Loaded) -> tuple[int, ...]:
   asked = given[_MANY] if isinstance(given[_MANY], (tuple, list)) else (given[_MANY],)
   if not isinstance(loaded, Prepared):
     return tuple(asked)
+  if not loaded.classes:
+    note(f'{given["data"]}: a regression, so no budget of labels a class; all labels')
+    return (0,)
   most = files.per_class(loaded)[0].min()
   left = tuple(b for b in asked if b <= most)
   if len(left) < len(asked):

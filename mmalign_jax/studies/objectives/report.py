@@ -1,6 +1,7 @@
 """What the comparison answers: the best of each objective, who wins where, and what each erases."""
 
 from collections.abc import Iterator, Mapping, Sequence
+import json
 import pathlib
 from typing import Any
 
@@ -12,9 +13,9 @@ from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import LEVEL, over_seeds_and_folds
 from mmalign_jax.reports.text import bracket, percent, plain, points, write_json
-from mmalign_jax.studies.objectives import beside
+from mmalign_jax.studies.objectives import atoms, atoms_report, beside
 from mmalign_jax.studies.objectives.run import SET
-from mmalign_jax.studies.strength import report as strength
+from mmalign_jax.studies.strength import report as strength, scores
 from mmalign_jax.studies.strength.curves import Curve, curves
 from mmalign_jax.studies.strength.optimum import cross_fitted, optimum
 
@@ -215,8 +216,8 @@ def _points_of(entry: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 def write(found: Mapping[str, xr.Dataset], folder: pathlib.Path, *, resamples: int,
           figures: bool) -> str:
-  """Writes summary.json, winners.json and, with figures, figures/ and report.html into `folder`;
-  the answer as text."""
+  """Writes summary.json, winners.json, atoms.json where there are atoms and, with figures, figures/
+  and report.html into `folder`; the answer as text."""
   made, files = compose(found, folder / 'figures' if figures else None, resamples=resamples)
   for name, content in files.items():
     write_json(folder / name, content)
@@ -231,17 +232,26 @@ def compose(found: Mapping[str, xr.Dataset], figures: pathlib.Path | None, *,
   entries = summarise(found, resamples=resamples)
   best = winners(found, resamples=resamples)
   told = beside.predictions(entries)
+  pairs = atoms_of(found)
+  trends = atoms.trends(entries, pairs, [name for name in shown(found) if name != SET],
+                        resamples=resamples)
+  files: dict[str, Any] = {'summary.json': entries, 'winners.json': best}
+  if pairs:
+    files['atoms.json'] = atoms_report.content(pairs, trends)
   pictures = []
   if figures:
     from mmalign_jax.studies.objectives.figures import draw_all  # Matplotlib is slow to import
     pictures = draw_all(found, entries, told, figures)
-  return as_document(found, entries, best, told, pictures), {
-      'summary.json': entries, 'winners.json': best}
+    if pairs:
+      from mmalign_jax.studies.objectives import atoms_figures  # as above
+      pictures += atoms_figures.draw(found, trends, pairs, figures)
+  return as_document(found, entries, best, told, pictures, pairs, trends), files
 
 
 def as_document(found: Mapping[str, xr.Dataset], entries: list[dict[str, Any]],
                 best: list[dict[str, Any]], told: Sequence[beside.Prediction],
-                pictures: Sequence[pathlib.Path]) -> Document:
+                pictures: Sequence[pathlib.Path], pairs: Mapping[str, Mapping[str, Any]],
+                trends: Sequence[atoms.Trend]) -> Document:
   """The report."""
   names = shown(found)
   first = next(iter(found.values()))
@@ -251,11 +261,14 @@ def as_document(found: Mapping[str, xr.Dataset], entries: list[dict[str, Any]],
       Section('Who wins where', [winner_table(best, names)]),
       Section('The best of each objective', [best_table(entries, names), Words(_READING), *(
           [Words(f'{diverged} trainings diverged')] if diverged else [])]),
+      *scores.sections(entries, [*names, OBJECTIVE]),
+      *atoms_report.sections(pairs, trends, names),
       *([Section('What each erases', [erased_table(erased, names), Words(_ERASED)])]
         if erased else []),
       *([Section('Does a linear method tell?', [prediction_table(told), Words(_BESIDE)])]
         if told else []),
-      *([Section('Pictures', [Picture(path, PICTURES[path.stem]) for path in pictures])]
+      *([Section('Pictures', [Picture(
+          path, PICTURES.get(path.stem) or atoms_report.words(path)) for path in pictures])]
         if pictures else []),
       *document.provenance(first.attrs)], answer(best), headline(best, found))
 
@@ -288,6 +301,13 @@ def _largest(best: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
   return {number: max((row for row in rows if row['encoder'] == number),
                       key=lambda row: row['gain'])
           for number in sorted({row['encoder'] for row in rows})}
+
+
+def atoms_of(found: Mapping[str, xr.Dataset]) -> dict[str, dict[str, Any]]:
+  """{set: its information atoms}, of those that have some."""
+  made = {label: json.loads(dataset.attrs.get(atoms.ATTRIBUTE, '{}'))
+          for label, dataset in found.items()}
+  return {label: own for label, own in made.items() if own}
 
 
 def shown(found: Mapping[str, xr.Dataset]) -> list[str]:

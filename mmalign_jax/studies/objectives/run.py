@@ -4,6 +4,7 @@ DIR/[SET/]unaligned holds strength 0, which all share; DIR/[SET/]tuning the choi
 it, where they are tuned: every objective is judged with the settings that are best without it.
 """
 
+from collections.abc import Callable
 import json
 import os
 import pathlib
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mmalign_jax.reports.text import write_json
 from mmalign_jax.runs import folder, shards
 from mmalign_jax.runs.dataset import write_dataset
-from mmalign_jax.studies.objectives import beside
+from mmalign_jax.studies.objectives import atoms, beside
 from mmalign_jax.studies.objectives.plan import Case, Plan
 from mmalign_jax.studies.strength import run as strength, tuning
 
@@ -68,10 +69,11 @@ def _parts(case: Case, place: pathlib.Path, shard: tuple[int, int],
 def _whole(case: Case, place: pathlib.Path, whole: 'list[xr.Dataset]',
            choices: tuning.Choices) -> 'xr.Dataset':
   """One data set of `_parts`, with linear references."""
-  references = _references(case, place)
   joined = _joined(whole[0], dict(zip(case.parts, whole[1:])))
   return joined.assign_attrs({
-      'tuning': json.dumps(_rows(choices)), beside.LINEAR: json.dumps(references)})
+      'tuning': json.dumps(_rows(choices)),
+      beside.LINEAR: json.dumps(_references(case, place)),
+      atoms.ATTRIBUTE: json.dumps(_atoms(case, place))})
 
 
 def _chosen(study: Any, choices: tuning.Choices) -> Any:
@@ -118,13 +120,29 @@ def _references(case: Case, place: pathlib.Path) -> list[dict[str, Any]]:
   path = place / 'linear.json'
   if case.loaded is None or not beside.possible(case.loaded):
     return []
-  axes = case.unaligned.axes
+  axes, loaded = case.unaligned.axes, case.loaded
   asked = {'n_labelled': list(axes[tuning.BUDGET]), 'seed': list(axes['seed']),
            'data': case.unaligned.settings['data_fingerprint']}
+  return _kept(path, asked, 'references', lambda: beside.references(
+      loaded, axes[tuning.BUDGET], axes['seed']))
+
+
+def _atoms(case: Case, place: pathlib.Path) -> dict[str, Any]:
+  """The information atoms of the pair, kept beside the rest; {} where none are asked for."""
+  read = case.read
+  if not case.atoms or read is None:
+    return {}
+  asked = {'draws': case.atoms, 'data': case.unaligned.settings['data_fingerprint']}
+  return _kept(place / 'information.json', asked, 'atoms',
+               lambda: atoms.estimate(read(), case.atoms))
+
+
+def _kept(path: pathlib.Path, asked: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
+  """What a file holds of what is asked, made now where it does not."""
   if path.exists():
     held = folder.read_json(path)
     if held['of'] == asked:
-      return held['references']
-  found = beside.references(case.loaded, axes[tuning.BUDGET], axes['seed'])
-  write_json(path, {'of': asked, 'references': found})
+      return held[name]
+  found = make()
+  write_json(path, {'of': asked, name: found})
   return found

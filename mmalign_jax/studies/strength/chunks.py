@@ -31,6 +31,11 @@ _OF_SIDE = (  # name, where in Score or Bounds, long name, units
     ('ceiling', lambda _, known: known.accuracy, 'Bayes accuracy of encoder {} (NaN if unknown)',
      '1'),
     ('mi', lambda _, known: known.mi, 'I(X{};Y) (NaN if unknown)', 'nats'))
+_OF_FILES = {  # by whether the task is a regression, in the same form
+    False: ('balanced_accuracy', lambda score, _: score.balanced_accuracy,
+            'mean share of every class that encoder {} finds, test rows', '1'),
+    True: ('correlation', lambda score, _: score.correlation,
+           'Pearson correlation of prediction of encoder {} and label, test rows', '1')}
 _OF_PAIR = (('cka', 'debiased linear CKA of the last hidden layers'),
             ('mutual_knn', 'mutual kNN of the last hidden layers'))
 _AXES = {  # name: (long name, units)
@@ -59,11 +64,16 @@ def variables(n_sides: int) -> dict[str, Variable]:
 
 
 def _variables_of(study: Study) -> dict[str, Variable]:
-  """`variables`, those of a head on all sides where there is one, accuracies on rows that choose
-  settings where the data have them, and what probes read where they are asked for."""
+  """`variables`, those of a head on all sides where there is one, further scores of data from
+  files, accuracies on rows that choose settings where the data have them, and what probes read
+  where they are asked for."""
   known = variables(study.n_sides) | (
       {} if study.spec.fusion == 'none' else _fused_variables(study.n_sides))
   for i in range(study.n_sides):
+    if SOURCES[study.spec.generator].tables is None:
+      name, get, text, units = _OF_FILES[task_of(study.spec.task).regression]
+      known[f'{name}_{i + 1}'] = (lambda cell, i=i, get=get: get(cell.sides[i], None),
+                                  text.format(i + 1), units)
     if SOURCES[study.spec.generator].validation is not None:
       known[f'validation_{i + 1}'] = (lambda cell, i=i: cell.validation[i],
                                       f'validation accuracy of encoder {i + 1}', '1')

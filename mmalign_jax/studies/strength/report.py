@@ -13,7 +13,7 @@ from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import half_width, spearman
 from mmalign_jax.reports.text import bracket, percent, plain, points, write_json
-from mmalign_jax.studies.strength import headline, retention, together, tuning_report
+from mmalign_jax.studies.strength import headline, retention, scores, together, tuning_report
 from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
 
@@ -49,6 +49,9 @@ def summarise(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
   """One entry per data setting and encoder, JSON-ready; see `Optimum` for the statistics."""
   found = [(curve, _entry(curve, optimum(curve.lam, curve.accuracy, n_boot=resamples)))
            for curve in sorted(curves(dataset), key=_order)]
+  for curve, entry in found:
+    if more := scores.scores(dataset, curve, entry['best_lam']):
+      entry['scores'] = more
   if 'retention' not in dataset:
     return [entry for _, entry in found]
   return [entry | {'retention': retention.entries(dataset, curve.encoder, curve.setting)}
@@ -220,6 +223,7 @@ def as_document(dataset: xr.Dataset, summary: list[dict], found: list[dict],
   return Document(f'How strongly to align: {dataset.attrs.get("name", "study")}', [
       Section('Best strength of every encoder', [table(summary, dataset), *map(Words, said)]),
       *headline.charts(dataset),
+      *scores.sections(summary, _settings(summary, dataset)),
       *tuning_report.sections(dataset), *together.sections(dataset, fused),
       *retention.sections(dataset, summary, _settings(summary, dataset)),
       Section('How to read it', [Words(_READING)], said=False),
