@@ -5,6 +5,7 @@
   mmalign merge DIR DIR... [--workdir=DIR]
   mmalign generator --name=bits --redundancy=4 --level=0 [--json]
   mmalign measure X.npy Y.npy [--measures=linear_cka,mutual_knn|all] [--null=200] [--json]
+  mmalign zoo --left=VISION.npz --right=LANGUAGE.npz --workdir=DIR [--y=Y.npy] [--json]
   mmalign diagnose --x1=X1.npy --x2=X2.npy [--y=Y.npy] [--json]
   mmalign decompose --x1=X1.npy --x2=X2.npy --y=Y.npy [--null=200] [--json]
   mmalign decompose --table=JOINT.npy [--method=broja|imin|mmi] [--json]
@@ -67,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
   if name not in COMMANDS:
     return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
   return guard(lambda: COMMANDS[name](rest),
-               stopped={'sweep': SAFE, 'train': SAFE, 'merge': MERGING}.get(name, start.STOPPED))
+               stopped={'sweep': SAFE, 'train': SAFE, 'zoo': SAFE, 'merge': MERGING}.get(name, start.STOPPED))
 
 
 def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
@@ -176,5 +177,5 @@ def _command(name: str) -> Callable[[list[str]], None]:
 
 
 COMMANDS = {name: _command(name)
-            for name in ('sweep', 'train', 'merge', 'generator', 'measure', 'diagnose',
-                         'decompose')}
+            for name in ('sweep', 'train', 'merge', 'generator', 'measure', 'zoo',
+                         'diagnose', 'decompose')}

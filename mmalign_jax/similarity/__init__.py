@@ -39,6 +39,7 @@ from mmalign_jax.similarity.linear import debiased_linear_cka, linear_cka, rv_co
 from mmalign_jax.similarity.measure import Measure, merged
 from mmalign_jax.similarity.minibatch import minibatch_cka
 from mmalign_jax.similarity.null import Calibration, Pairs, calibrate, calibration, layer_pairs
+from mmalign_jax.similarity.own import of_function
 from mmalign_jax.similarity.preprocess import center, clip, normalize, standardize
 from mmalign_jax.similarity.rbf import debiased_rbf_cka, rbf_cka
 from mmalign_jax.similarity.retrieval import median_rank_xy, median_rank_yx, recall_xy, recall_yx
@@ -63,5 +64,5 @@ __all__ = [
     'distribution_gap', 'edit_distance_knn', 'effective_rank', 'hsic', 'jaccard_knn',
     'layer_pairs', 'lcs_knn', 'linear_cka', 'linear_regression', 'median_rank_xy',
     'median_rank_yx', 'minibatch_cka', 'modality_gap', 'modality_gap_parts',
-    'modality_gap_share', 'mutual_knn', 'normalize', 'pls', 'procrustes', 'pwcca', 'rbf_cka',
+    'modality_gap_share', 'mutual_knn', 'normalize', 'of_function', 'pls', 'procrustes', 'pwcca', 'rbf_cka',
     'recall_xy', 'recall_yx', 'rsa', 'rv_coefficient', 'standardize', 'svcca', 'uniformity']

@@ -1,5 +1,7 @@
 """How sure is a score? An interval from random halves of the samples."""
 
+from collections.abc import Callable
+
 from flax import struct
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 from mmalign_jax import grouped
 from mmalign_jax.similarity.measure import Measure
 from mmalign_jax.similarity.null import Layers, as_layers, layer_pairs
+from mmalign_jax.similarity.own import as_measure
 from mmalign_jax.types import Array, Key
 
 RESAMPLES = 'random halves of the samples, pairs kept together, without replacement'
@@ -25,7 +28,7 @@ class Interval:
   resampled: str = struct.field(pytree_node=False, default=RESAMPLES)
 
 
-def bootstrap(measure: Measure, x: Layers, y: Layers, *, key: Key, resamples: int = 200,
+def bootstrap(measure: Measure | Callable, x: Layers, y: Layers, *, key: Key, resamples: int = 200,
               level: float = 0.95, groups: np.ndarray | None = None,
               items: np.ndarray | None = None, **settings) -> Interval:
   """Interval of the measure (of its best value over layers) over samples.
@@ -45,7 +48,7 @@ def bootstrap(measure: Measure, x: Layers, y: Layers, *, key: Key, resamples: in
   of 2 and 3, wide as they are, 83 to 99 %.
 
   Args:
-    measure: an entry of MEASURES.
+    measure: an entry of MEASURES, or any function of x and y (`own.of_function`).
     x, y: [N, D], or a sequence of such layers.
     key: of the halves.
     resamples: number of halves, at least 2.
@@ -69,29 +72,37 @@ def bootstrap(measure: Measure, x: Layers, y: Layers, *, key: Key, resamples: in
     raise ValueError(f'resamples={resamples} must be at least 2')
   if not 0 < level < 1:
     raise ValueError(f'level={level} is not in (0, 1)')
+  measure = as_measure(measure)
   x, y = as_layers(measure, x, y)
   n, codes = len(x[0]), groups if groups is not None else items
   codes = None if codes is None else grouped.checked(codes, n)
-  m = held(n, codes)
   def half(key):
-    if codes is None:
-      kept = jax.random.permutation(key, n)[:m]
-    else:
-      place = jax.random.permutation(key, int(codes.max()) + 1)
-      kept = jnp.argsort(place[codes], stable=True)[:m]
+    kept = half_of(key, n, codes)
     own = None if items is None else jnp.asarray(items)[kept]
     return layer_pairs(measure, [z[kept] for z in x], [z[kept] for z in y], items=own,
                        **settings).best
-  halves = jax.lax.map(half, jax.random.split(key, resamples))
+  values = jax.lax.map(half, jax.random.split(key, resamples))
   score = layer_pairs(measure, x, y, items=items, **settings).best
-  spread = (halves - halves.mean()) * (m / (n - m)) ** 0.5
+  low, high = score + jnp.stack(ends(deviations(values, n, codes), codes, level))
   if codes is None:
-    tail = jnp.array([(1 - level) / 2, (1 + level) / 2], spread.dtype)
-    low, high = score + jnp.quantile(spread, tail)
     return Interval(score, low, high, level)
-  low, high = score + jnp.stack(_few(spread, codes, level))
   return Interval(score, low, high, level,
                   OF_GROUPS.format('items' if groups is None else 'groups'))
+
+
+def half_of(key: Key, n: int, codes: np.ndarray | None) -> Array:
+  """[m] of N samples, drawn without replacement, whole groups [N] but the last."""
+  m = held(n, codes)
+  if codes is None:
+    return jax.random.permutation(key, n)[:m]
+  place = jax.random.permutation(key, int(codes.max()) + 1)
+  return jnp.argsort(place[codes], stable=True)[:m]
+
+
+def deviations(halves: Array, n: int, codes: np.ndarray | None) -> Array:
+  """Values of halves [B, ...] about their mean, as much as those of N samples vary."""
+  m = held(n, codes)
+  return (halves - halves.mean(axis=0, keepdims=True)) * (m / (n - m)) ** 0.5
 
 
 def held(n: int, codes: np.ndarray | None) -> int:
@@ -102,14 +113,17 @@ def held(n: int, codes: np.ndarray | None) -> int:
   return int(len(sizes) // 2 * sizes[0]) if (sizes == sizes[0]).all() else n // 2
 
 
-def _few(spread: Array, codes: np.ndarray, level: float) -> tuple[Array, Array]:
-  """Ends of the interval about 0, of deviations of halves of groups."""
+def ends(spread: Array, codes: np.ndarray | None, level: float) -> tuple[Array, Array]:
+  """Ends [...] of the interval about 0, of `deviations` [B, ...]."""
+  tail = jnp.array([(1 - level) / 2, (1 + level) / 2], spread.dtype)
+  if codes is None:
+    low, high = jnp.quantile(spread, tail, axis=0)
+    return low, high
   from scipy import special  # slow to import, and needed here only
   sizes = np.bincount(codes).astype(float)
   degrees = max(sizes.sum() ** 2 / (sizes @ sizes) - 1, 1.0)
   t = float(special.stdtrit(degrees, (1 + level) / 2))
   if len(sizes) < NORMAL:
-    return -t * spread.std(), t * spread.std()
-  tail = jnp.array([(1 - level) / 2, (1 + level) / 2], spread.dtype)
-  low, high = jnp.quantile(spread, tail) * (t / float(special.ndtri((1 + level) / 2)))
+    return -t * spread.std(axis=0), t * spread.std(axis=0)
+  low, high = jnp.quantile(spread, tail, axis=0) * (t / float(special.ndtri((1 + level) / 2)))
   return low, high

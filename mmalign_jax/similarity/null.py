@@ -6,7 +6,7 @@ pairing. `prepare` runs once a layer; a permutation costs a comparison. Which pe
 are, and how groups of samples move, is in `arrangements`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flax import struct
 import jax
@@ -15,6 +15,7 @@ import numpy as np
 
 from mmalign_jax.similarity import arrangements
 from mmalign_jax.similarity.measure import Measure, paired
+from mmalign_jax.similarity.own import as_measure
 from mmalign_jax.similarity.wide import is_wide
 from mmalign_jax.types import Array, Key
 
@@ -52,12 +53,12 @@ class Calibration:
   tested: Array
 
 
-def layer_pairs(measure: Measure, x: Layers, y: Layers, *, items: Array | None = None,
+def layer_pairs(measure: Measure | Callable, x: Layers, y: Layers, *, items: Array | None = None,
                 **settings) -> Pairs:
   """`measure` of every layer of x [N, D] with every layer of y [N, D'], each prepared once.
 
   Args:
-    measure: an entry of MEASURES.
+    measure: an entry of MEASURES, or any function of x and y (`own.of_function`).
     x, y: one array or a sequence of them, all of the same N samples; widths may differ.
     items: codes [N]; samples of one item are each other's partners, for measures that have any.
     **settings: of the measure.
@@ -72,11 +73,12 @@ def layer_pairs(measure: Measure, x: Layers, y: Layers, *, items: Array | None =
     >>> round(float(found.best), 3), found.index.tolist()
     (1.0, [1, 0])
   """
+  measure = as_measure(measure)
   x, y = as_layers(measure, x, y)
   return _compared(measure, *(_prepared(measure, side, settings, items) for side in (x, y)))
 
 
-def calibrate(measure: Measure, x: Layers, y: Layers, *, key: Key,
+def calibrate(measure: Measure | Callable, x: Layers, y: Layers, *, key: Key,
               permutations: int = 1000, groups: np.ndarray | None = None,
               items: np.ndarray | None = None, **settings) -> Calibration:
   """The best value over layers beside its permutation null.
@@ -92,7 +94,7 @@ def calibrate(measure: Measure, x: Layers, y: Layers, *, key: Key,
   given one apart, and P is their number, less than `permutations`.
 
   Args:
-    measure: an entry of MEASURES.
+    measure: an entry of MEASURES, or any function of x and y (`own.of_function`).
     x, y: [N, D], or a sequence of such layers; D may differ.
     key: of the permutations.
     permutations: P, at least 1.
@@ -114,6 +116,7 @@ def calibrate(measure: Measure, x: Layers, y: Layers, *, key: Key,
   """
   if permutations < 1:
     raise ValueError(f'permutations={permutations} must be at least 1')
+  measure = as_measure(measure)
   x, y = as_layers(measure, x, y)
   n = len(x[0])
   units = arrangements.units(n, groups, items)
@@ -180,10 +183,8 @@ def as_layers(measure: Measure, x: Layers, y: Layers) -> tuple[list, list]:
   """Both sides as lists of layers [N, D], checked as the measure asks.
 
   Raises:
-    ValueError: no entry of MEASURES, no layers, or arrays that do not fit (see `paired`).
+    ValueError: no layers, or arrays that do not fit (see `paired`).
   """
-  if not isinstance(measure, Measure):
-    raise ValueError(f'measure={measure!r} must be an entry of similarity.MEASURES')
   x, y = (list(side) if isinstance(side, Sequence) or np.ndim(side) == 3 else [side]
           for side in (x, y))
   if not x or not y:

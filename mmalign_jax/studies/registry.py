@@ -12,10 +12,12 @@ from mmalign_jax.studies.objectives import study as objectives
 from mmalign_jax.studies.protocol import Plan, Sharded, Study
 from mmalign_jax.studies.strength import study as strength
 from mmalign_jax.studies.train import study as train
+from mmalign_jax.studies.zoo import study as zoo
 from mmalign_jax.types import lookup
 
 STUDIES: dict[str, Study] = {
-    'strength': strength, 'emergence': emergence, 'train': train, 'objectives': objectives}
+    'strength': strength, 'emergence': emergence, 'train': train, 'objectives': objectives,
+    'zoo': zoo}
 
 
 def study_of(settings: Mapping[str, Any], launcher: str = '') -> Study:

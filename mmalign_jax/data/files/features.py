@@ -62,11 +62,13 @@ def read_sides(specs: dict[str, str], opened: Opened | None = None,
   found = {argument: find(spec, argument, opened, left_out) for argument, spec in specs.items()}
   settle = sequences.one_each if lone else sequences.settled
   settled = settle(found, opened.reading.layers, opened.reading.pool, rows)
-  return {argument: _features(argument, side, gaps, lone)
+  return {argument: checked(argument, side, gaps, lone)
           for argument, side in settled.items()}
 
 
-def _features(argument: str, side: sequences.Found, gaps: bool, lone: bool) -> Features:
+def checked(argument: str, side: sequences.Found, gaps: bool = False,
+            lone: bool = False) -> Features:
+  """A settled side, its arrays as numbers; arguments and errors as in `read_sides`."""
   with named(argument, side.where):
     if lone:
       side = side.with_arrays({name: _column_of(z) for name, z in side.arrays.items()})
@@ -178,7 +180,7 @@ def _of_store(spec: str, store: stores.Store, key: str | None,
     key = store.main or store.keys[0]
   keys, picked = [key], None
   if key not in store.keys:
-    keys = sorted((name for name in store.keys if fnmatch.fnmatchcase(name, key)), key=_natural)
+    keys = sorted((name for name in store.keys if fnmatch.fnmatchcase(name, key)), key=natural)
     if len(keys) > MOST_LAYERS:
       raise ValueError(f'{len(keys)} arrays fit {key!r}; at most {MOST_LAYERS} layers are compared')
     steps = {step for name in keys for step in sequences.beside(name, store.keys).values()}
@@ -209,7 +211,7 @@ def _lone_with_steps(keys: tuple[str, ...]) -> str | None:
   return left[0] if len(left) == 1 else None
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
   """Sorts digits by the number they spell."""
   return [(int(part), '') if part.isdigit() else (-1, part)
           for part in re.split(r'([0-9]+)', name)]

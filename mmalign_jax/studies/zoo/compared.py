@@ -1,0 +1,147 @@
+"""All models of one side against all of the other, on some of the samples, within a bound of memory.
+
+The left side is held, as much of it as memory allows, and the right side goes past it: so that each
+model is prepared once where the left side fits.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+from mmalign_jax.runs import devices
+from mmalign_jax.similarity import arrangements, preprocess
+from mmalign_jax.studies.zoo import models
+from mmalign_jax.studies.zoo.models import Model
+from mmalign_jax.studies.zoo.plan import Plan
+from mmalign_jax.zoo import Best, Engine, Stack, best, engine_of, stack
+from mmalign_jax.zoo.states import States
+
+_OF_LEFT = 0.8  # of the memory
+
+
+class Comparison:
+  """Compares models of a plan, and keeps what it has made of the left side last."""
+
+  def __init__(self, plan: Plan):
+    self.plan = plan
+    self._held: dict[tuple, Stack] = {}
+    self._engines: dict[str, Engine] = {
+        name: engine_of(measure, plan.of_measure(measure), plan.n)
+        for name, measure in plan.measures.items()}
+
+  def __call__(self, name: str, left: Sequence[Model], right: Sequence[Model], *,
+               rows: np.ndarray, level: int = 0, orders: np.ndarray | None = None,
+               held: bool = False) -> Best:
+    """The best pairs of layers under a measure.
+
+    Args:
+      name: of the measure.
+      left, right: models that can be compared.
+      rows: [m] of the samples of the plan.
+      level: of the right side.
+      orders: [P, m] permutations of these rows of the right side.
+      held: whether the same left side comes again on the same rows.
+    """
+    with jax.enable_x64(self.plan.wide):
+      strips = []
+      for block in self._blocks(name, left, len(rows), _OF_LEFT):
+        mine = self._stack(name, 'left', block, rows, 0, held)
+        strips.append([self._best(name, mine, part, rows, level, orders)
+                       for part in self._blocks(name, right, len(rows), 1 - _OF_LEFT)])
+      return _joined(strips)
+
+  def _best(self, name: str, left: Stack, part: Sequence[Model], rows, level, orders) -> Best:
+    engine = self._engines[name]
+    workers = 1 if isinstance(engine, States) else devices.cores()
+    return best(engine, left, self._stack(name, 'right', part, rows, level), orders,
+                higher=self.plan.measures[name].higher, workers=workers)
+
+  def groups(self, right: Sequence[Model]) -> Iterator[list[Model]]:
+    """The right side in parts that memory holds, whatever the measure."""
+    largest = max(self._engines, key=lambda name: self._engines[name].bytes_of(self.plan.n))
+    yield from self._blocks(largest, right, self.plan.n, 1 - _OF_LEFT)
+
+  def _blocks(self, name: str, side: Sequence[Model], n: int,
+              share: float) -> Iterator[list[Model]]:
+    most = share * self.plan.run['memory'] * 2**30
+    each = self._engines[name].bytes_of(n) * (2 if self.plan.wide else 1)
+    block: list[Model] = []
+    for model in side:
+      if block and sum(len(m.layers) for m in (*block, model)) * each > most:
+        yield block
+        block = []
+      block.append(model)
+    yield block
+
+  def _stack(self, name: str, side: str, block: Sequence[Model], rows: np.ndarray, level: int,
+             held: bool = False) -> Stack:
+    key = (name, tuple(m.name for m in block), len(rows))
+    if held and key in self._held:
+      return self._held[key]
+    if held:
+      self._held = {k: v for k, v in self._held.items() if k[0] != name}
+    made = stack(self._engines[name], side, self._layers(name, block, rows, level),
+                 [len(m.layers) for m in block])
+    if held:
+      self._held[key] = made
+    return made
+
+  def _layers(self, name: str, block: Sequence[Model], rows: np.ndarray,
+              level: int) -> Iterator[Any]:
+    """Prepared layers, a few models at a time."""
+    engine, plan = self._engines[name], self.plan
+    items = None if plan.items is None else np.unique(plan.items[rows], return_inverse=True)[1]
+    read = lambda model: [engine.layer(z, items)
+                          for z in features_of(plan, model, rows, level if model.source.levels else 0)]
+    workers = 1 if isinstance(engine, States) else devices.cores()
+    with ThreadPoolExecutor(workers) as pool:
+      for start in range(0, len(block), workers):
+        for layers in pool.map(read, block[start:start + workers]):
+          yield from layers
+
+
+def features_of(plan: Plan, model: Model, rows: np.ndarray, level: int = 0) -> list[np.ndarray]:
+  """Layers [m, D] of a model after preprocessing, of one type."""
+  argument = 'left' if model in plan.left else 'right'
+  kind = np.float64 if plan.wide else np.float32
+  with jax.enable_x64(plan.wide):
+    made = []
+    for z in models.layers_of(model, argument, plan.reading, plan.kept, level):
+      z = z.astype(kind, copy=False)
+      for step in steps(plan.settings):
+        z = np.asarray(step(z))
+      made.append(z if len(rows) == len(z) else z[rows])
+  return made
+
+
+def steps(settings: Mapping[str, Any]) -> list:
+  """What is done to features before they are compared, in order, on all samples."""
+  clip = functools.partial(preprocess.clip, quantile=settings['clip'])
+  return [*([clip] if settings['clip'] < 1 else []),
+          *([preprocess.standardize] if settings['standardize'] else []),
+          *([preprocess.normalize] if settings['normalize'] else [])]
+
+
+def units_of(plan: Plan) -> arrangements.Units | None:
+  """How samples change places."""
+  return arrangements.units(plan.n, plan.groups, plan.items)
+
+
+def orders(plan: Plan, n: int, units: arrangements.Units | None, permutations: int,
+           key: jax.Array) -> np.ndarray | None:
+  """[P, n] permutations, those of `mmalign measure` under the same key; None for none."""
+  if not permutations:
+    return None
+  draws, order = arrangements.pairings(key, permutations, n, units)
+  return np.asarray(jax.jit(lambda draws: jax.lax.map(order, draws))(draws))
+
+
+def _joined(strips: Sequence[Sequence[Best]]) -> Best:
+  """Blocks of models as one."""
+  join = lambda name, first: np.concatenate([np.concatenate(
+      [getattr(one, name) for one in strip], axis=first + 1) for strip in strips], axis=first)
+  return Best(join('value', 0), join('layers', 0), join('null', 1))

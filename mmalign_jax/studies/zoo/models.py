@@ -1,0 +1,220 @@
+"""The models of a zoo: which features are whose, looked at once, read again when they are needed.
+
+A file with keys holds a model a key; another file is one model, named as the file; a folder holds a
+model a file, or a model a key of the files that have several. FILE:PATTERN is the keys that fit,
+FOLDER:PATTERN the layers of the model in every file.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import fnmatch
+import pathlib
+import zlib
+
+import numpy as np
+
+from mmalign_jax.data.files import columns, features, gaps, rows, steps, stores
+from mmalign_jax.data.files.formats import guard
+from mmalign_jax.data.files.opened import FORMATS, Opened
+from mmalign_jax.data.files.reading import Reading
+
+Layers = tuple[np.ndarray, ...]
+DIGITS = 'digits'
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+  """Where a model is: its name, FILE[:KEY], and on which axis levels lie, if it has any."""
+  name: str
+  spec: str
+  levels: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+  """What is known of a model after one look. n samples; layers by name; width of the widest; wide:
+  whether a number needs float64; gaps [N]: rows with missing numbers; print: of its values;
+  refused: why it cannot be compared, '' if it can."""
+  source: Source
+  n: int
+  layers: tuple[str, ...]
+  width: int
+  wide: bool
+  gaps: np.ndarray
+  print: int
+  refused: str = ''
+
+  @property
+  def name(self) -> str:
+    return self.source.name
+
+
+# -- which there are -------------------------------------------------------------------------------
+
+
+def sources(where: str, argument: str, reading: Reading,
+            others: Sequence[str] = ()) -> list[tuple[str, str]]:
+  """(name, FILE[:KEY]) of the models of a side, in natural order.
+
+  Args:
+    where: a file, a folder, or either with :PATTERN. argument: what an error message calls it.
+    reading: how files are read. others: keys that are no models.
+
+  Raises:
+    OSError, ValueError: one line that names the argument and its value.
+  """
+  with features.named(argument, where):
+    place, pattern = _folder(where)
+    if where.partition(':')[0] == DIGITS and not guard.place(DIGITS).exists():
+      found = _of_keys(stores.digits(), DIGITS, where.partition(':')[2] or '*', others)
+    elif place is None:
+      path, key = features.parts(where)
+      found = _of_file(path, key, Opened(reading), others)
+    else:
+      found = [one for path in _files(place) for one in _of_folder(path, pattern, reading, others)]
+    names = [name for name, _ in found]
+    twice = [name for i, name in enumerate(names) if name in names[:i]]
+    if twice:
+      raise ValueError(f'two models are named {twice[0]!r}: '
+                       f'{" and ".join(spec for name, spec in found if name == twice[0])}')
+    if not found:
+      raise ValueError('no models')
+    return found
+
+
+def _folder(where: str) -> tuple[pathlib.Path | None, str]:
+  """A folder of files, and what follows it; None for a file."""
+  for end in [len(where), *(i for i in range(len(where) - 1, 0, -1) if where[i] == ':')]:
+    path = guard.place(where[:end])
+    if path.is_dir() and not stores.is_folder(path):
+      return path, where[end + 1:]
+  return None, ''
+
+
+def _files(place: pathlib.Path) -> list[pathlib.Path]:
+  known = [path for path in place.iterdir() if guard.kind(path) in FORMATS and path.is_file()]
+  return sorted(known, key=lambda path: features.natural(path.name))
+
+
+def _of_folder(path: pathlib.Path, pattern: str, reading: Reading,
+               others: Sequence[str]) -> list[tuple[str, str]]:
+  stem = path.name.removesuffix('.gz').removesuffix(guard.kind(path))
+  if pattern:
+    return [(stem, f'{path}:{pattern}')]
+  found = _of_file(path, None, Opened(reading), others)
+  return ([(stem, found[0][1])] if len(found) == 1 else
+          [(f'{stem}:{name}', spec) for name, spec in found])
+
+
+def _of_file(path: pathlib.Path, pattern: str | None, opened: Opened,
+             others: Sequence[str]) -> list[tuple[str, str]]:
+  stem = path.name.removesuffix('.gz').removesuffix(guard.kind(path))
+  source = opened.at(path)
+  if isinstance(source, columns.Table):
+    return [(stem, str(path) if pattern is None else f'{path}:{pattern}')]
+  if source.keys == ('',):
+    return [(stem, str(path))]
+  return _of_keys(source, str(path), pattern or '*', others)
+
+
+def _of_keys(source: stores.Store, where: str, pattern: str,
+             others: Sequence[str]) -> list[tuple[str, str]]:
+  said = {key for name in source.keys for key in steps.beside(name, source.keys).values()}
+  fit = [key for key in source.keys if key not in said and key not in others
+         and fnmatch.fnmatchcase(key, pattern)]
+  if not fit:
+    raise ValueError(f'no key fits {pattern!r}; it has {stores.listing(source.keys)}')
+  return [(key, f'{where}:{key}') for key in sorted(fit, key=features.natural)]
+
+
+def find(spec: str, argument: str, opened: Opened) -> steps.Found:
+  """What a model names, as it is in the file; digits:KEY is of those that scikit-learn carries."""
+  name, _, key = spec.partition(':')
+  if name != DIGITS or guard.place(name).exists():
+    return features.find(spec, argument, opened)
+  store = stores.digits()
+  if key not in store.keys:
+    raise ValueError(f'{argument}={spec!r}: no key {key!r}; it has {stores.listing(store.keys)}')
+  return steps.Found(spec, {key: store.read(key)})
+
+
+# -- what they hold --------------------------------------------------------------------------------
+
+
+def read(source: Source, argument: str, reading: Reading, level: int = 0) -> features.Features:
+  """Layers [N, D] of a model, NaN where numbers are missing.
+
+  Raises:
+    OSError, ValueError: one line that names the argument and the model.
+  """
+  where = f'{argument}: model {source.name!r}'
+  found = find(source.spec, where, Opened(reading))
+  if source.levels:
+    for name, array in found.arrays.items():
+      if array.ndim not in (3, 4) or len(array) != source.levels:
+        raise ValueError(f'{where}: shape {array.shape}; [{source.levels} levels, samples, '
+                         'features] is needed')
+    found = dataclasses.replace(
+        found, arrays={name: array[level] for name, array in found.arrays.items()})
+  deep = any(array.ndim == 3 for array in found.arrays.values())
+  layers = 'first' if deep and not reading.pool and len(found.arrays) == 1 else 'auto'
+  found = dataclasses.replace(
+      found, arrays={name: _finite(array) for name, array in found.arrays.items()})
+  settled = steps.settled({where: found}, layers, reading.pool if deep else '')[where]
+  return features.checked(where, settled, gaps=True)
+
+
+def _finite(array: np.ndarray) -> np.ndarray:
+  """Infinite numbers count as missing here: `look` has refused their model."""
+  return np.where(np.isinf(array), np.nan, array).astype(array.dtype) if (
+      array.dtype.kind == 'f' and np.isinf(array).any()) else array
+
+
+def look(source: Source, argument: str, reading: Reading) -> Model | None:
+  """A model after one look at all its levels; None where its key is no features at all."""
+  first = find(source.spec, argument, Opened(reading))
+  if all(array.ndim < 2 or array.dtype.kind not in 'biuf' for array in first.arrays.values()):
+    return None
+  infinite = sum(int(np.isinf(z).sum()) for z in first.arrays.values() if z.dtype.kind == 'f')
+  missing, refused, crc, found = None, f'{infinite} values infinite' if infinite else '', 0, None
+  for level in range(source.levels or 1):
+    found = read(source, argument, reading, level)
+    gone = rows.with_gaps(found.layers)
+    missing = gone if missing is None else missing | gone
+    for label, z in zip(found.names, found.layers):
+      crc = zlib.crc32(np.ascontiguousarray(z).view(np.uint8), crc)
+      if (z == z[:1]).all():
+        refused = f'constant features{f" in layer {label}" if len(found.layers) > 1 else ""}'
+  assert found is not None and missing is not None
+  if missing.any() and reading.missing == 'refuse' and not infinite:
+    count, row, column = rows.first_gap(found.layers) if rows.with_gaps(
+        found.layers).any() else (int(missing.sum()), int(missing.argmax()), 0)
+    refused = f'{count} values not finite, first at row {row}, column {column} (from 0)'
+  return Model(source, len(found.layers[0]), found.names, max(z.shape[1] for z in found.layers),
+               any(z.dtype != np.float32 for z in found.layers), missing, crc, refused)
+
+
+def layers_of(model: Model, argument: str, reading: Reading, kept: np.ndarray,
+              level: int = 0) -> Layers:
+  """Layers [M, D] of the rows `kept`, without gaps."""
+  found = read(model.source, argument, reading, level)
+  whole = gaps.filled(found.layers, reading.missing, f'{argument}: model {model.name!r}')
+  return tuple(z[kept] if len(kept) < len(z) else z for z in whole)
+
+
+def same_samples(sides: dict[str, Sequence[Model]]) -> int:
+  """N of all models.
+
+  Raises:
+    ValueError: models of different N, with their names.
+  """
+  every = [(argument, model) for argument, models in sides.items() for model in models]
+  counts: dict[int, list[str]] = {}
+  for argument, model in every:
+    counts.setdefault(model.n, []).append(f'{model.name!r} of {argument}')
+  if len(counts) > 1:
+    most = max(counts, key=lambda n: len(counts[n]))
+    odd = next(n for n in counts if n != most)
+    raise ValueError(f'{counts[odd][0]} has N={odd} samples and {counts[most][0]} has N={most}; '
+                     'row i of every model must be the same sample')
+  return every[0][1].n

@@ -1,0 +1,17 @@
+"""Many models against many: every model prepared once, all pairs of layers at a stroke."""
+
+from mmalign_jax.similarity import Measure
+from mmalign_jax.zoo import grams, lists
+from mmalign_jax.zoo.stacks import Best, Engine, Stack, best, stack
+from mmalign_jax.zoo.states import States
+
+__all__ = ['Best', 'Engine', 'Stack', 'best', 'engine_of', 'stack']
+
+
+def engine_of(measure: Measure, settings: dict, n: int = 0) -> Engine:
+  """The fastest engine for a measure, under its settings, of N samples."""
+  if grams.fits(measure) and n <= grams.MOST:
+    return grams.Grams(measure, settings)
+  if lists.fits(measure) and n <= lists.MOST:
+    return lists.Lists(measure, settings)
+  return States(measure, settings)
