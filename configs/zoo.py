@@ -22,7 +22,8 @@ def get_config(arg: str = 'emoji') -> ConfigDict:
     config.update(KNOWN[arg])
     return config
   given = dict(part.partition('=')[::2] for part in arg.split(','))
-  unknown = [name for name in given if name not in ('left', 'right', 'levels', 'y', 'group', 'item')]
+  known = ('left', 'right', 'levels', 'y', 'group', 'item')
+  unknown = [name for name in given if name not in known]
   if unknown or not all(given.values()):
     raise ValueError(f'configs/zoo.py:{arg}: cannot read {unknown[0] if unknown else arg!r}; give '
                      f'{" or ".join(KNOWN)}, or left=PATH,right=PATH,...')
@@ -35,7 +36,8 @@ TOP_1 = {'mobilenet_v1_025_128': 41.5, 'mobilenet_v1_050_160': 59.1, 'mobilenet_
 KNOWN = {
     'emoji': dict(
         left='emoji/vision.npz', right='emoji/language.npz', levels='uniqueness',
-        y='emoji/captions.csv:category', sizes=(128, 256, 512, 1024), permutations=1000,
+        y='emoji/captions.csv:category', sizes=(128, 256, 512, 1024),
         score_left=','.join(f'{name}={score}' for name, score in TOP_1.items())),
-    'tiny': dict(left='digits:[lr]*', right='digits:[tb]*', y='digits:y', k=5, permutations=19,
-                 resamples=2, sizes=(64,), repeats=2, size_permutations=3, draws=100)}
+    'tiny': dict(left='digits:[lr]*', right='digits:[tb]*', y='digits:y', measures=('mutual_knn',),
+                 k=5, permutations=9, resamples=2, sizes=(64,), repeats=2, size_permutations=3,
+                 draws=100)}

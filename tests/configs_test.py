@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / 'tests'))
 import digit_files  # noqa: E402
 
 ALL = sorted((ROOT / 'configs').glob('*.py'))
-CONFIGS = [path for path in ALL if path.stem != 'avmnist']  # needs files: below
+CONFIGS = [path for path in ALL if path.stem not in ('avmnist', 'zoo')]  # both below
 
 
 def load(path):
@@ -50,6 +50,15 @@ def test_tiny_runs_two_steps_and_answers(path, tmp_path):
     assert np.isfinite(one['accuracy_1']).all() and np.isfinite(one[similarity]).all()
   text = registry.answer(study_, plan, dataset, tmp_path, figures=False)
   assert said in text and (tmp_path / 'summary.json').exists()
+
+
+def test_tiny_zoo_compares_and_answers(tmp_path):
+  plan_ = registry.STUDIES['zoo'].from_settings(
+      load(ROOT / 'configs' / 'zoo.py').get_config('tiny').to_dict(),
+      preset=registry.STUDIES['zoo'].defaults())
+  dataset = registry.STUDIES['zoo'].run(plan_, tmp_path, progress=False)
+  text = registry.answer(registry.STUDIES['zoo'], plan_, dataset, tmp_path, figures=False)
+  assert dataset['left'].values.tolist() == ['left', 'right'] and 'calibrated' in text
 
 
 def test_tiny_trains_and_answers(tmp_path):
@@ -90,7 +99,7 @@ def test_variants_of_the_digits(variant):
 
 
 def test_an_unknown_kind_of_study_lists_the_known_ones():
-  known = "study 'strenght' is unknown; known: emergence, objectives, strength, train"
+  known = "study 'strenght' is unknown; known: emergence, objectives, strength, train, zoo"
   with pytest.raises(ValueError, match=known):
     registry.study_of({'study': 'strenght'})
 

@@ -68,7 +68,8 @@ def main(argv: list[str] | None = None) -> int:
   if name not in COMMANDS:
     return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
   return guard(lambda: COMMANDS[name](rest),
-               stopped={'sweep': SAFE, 'train': SAFE, 'zoo': SAFE, 'merge': MERGING}.get(name, start.STOPPED))
+               stopped={**dict.fromkeys(('sweep', 'train', 'zoo'), SAFE), 'merge': MERGING}.get(
+                   name, start.STOPPED))
 
 
 def guard(function: Callable[[], object], stopped: str = SAFE) -> int:

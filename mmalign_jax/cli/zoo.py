@@ -27,7 +27,7 @@ command continues there; `mmalign merge` joins folders of shards.
 EPILOG = """\
 examples:
   mmalign zoo --left=vision.npz --right=language.npz --workdir=zoo
-  mmalign zoo --left=vision.npz --right=language.npz --workdir=scored --score-left=top1.csv --y=y.npy
+  mmalign zoo --left=vision.npz --right=language.npz --workdir=zoo --score-left=top1.csv --y=y.npy
   mmalign zoo --left=models/ --measure=mutual_knn,my_module:my_function --null=1000 --workdir=own
 """
 _READING = ('group', 'item', 'missing', 'pool', *reading.OF_TABLES)
@@ -90,13 +90,13 @@ def _parser() -> Parser:
   add('--workdir', metavar='DIR', help='folder of the results')
   add('--measures', '--measure', metavar='A,B', help='names, or module:function of your own, of '
       'x [N, D1] and y [N, D2] (mutual_knn,debiased_linear_cka)')
-  add('--score-left', metavar='CSV', help='what the models of LEFT are worth: lines of a name and a '
-      'number, or NAME=NUMBER,...')
+  add('--score-left', metavar='CSV', help='what the models of LEFT are worth: lines of a name and '
+      'a number, or NAME=NUMBER,...')
   add('--score-right', metavar='CSV', help='of RIGHT')
   add('--y', metavar='FILE', help='a label: models without scores are scored by a linear probe of '
       'it')
-  add('--levels', metavar='KEY', help='the arrays of RIGHT are [levels, samples, features], and KEY '
-      'of its file holds a number a level, as how unlike the captions are')
+  add('--levels', metavar='KEY', help='the arrays of RIGHT are [levels, samples, features], and '
+      'KEY of its file holds a number a level, as how unlike the captions are')
   add('--sizes', metavar='N,N', help='also on nested subsamples of so many samples')
   add('--repeats', type=int, default=10, metavar='R', help='subsamples of each size (10)')
   add('--k', type=int, help='neighbours (10)')
@@ -108,7 +108,7 @@ def _parser() -> Parser:
   add('--null', type=int, default=200, metavar='P', help='permutations (200); 0 for none')
   add('--bootstrap', type=int, default=100, metavar='B', help='random halves of the samples for '
       'intervals (100); 0 for none: intervals are then over models alone')
-  add('--nomap', action='store_true', help='no map of all models: it compares each side with itself')
+  add('--nomap', action='store_true', help='no map: it compares each side with itself, too')
   add('--seed', type=int, default=0, help='of permutations, halves and subsamples (0)')
   add('--memory', type=float, metavar='GIB', help='for prepared models (2)')
   add('--shard', default='1/1', metavar='I/N', help='part i of n, in one folder or one each')

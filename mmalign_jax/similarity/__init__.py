@@ -64,5 +64,6 @@ __all__ = [
     'distribution_gap', 'edit_distance_knn', 'effective_rank', 'hsic', 'jaccard_knn',
     'layer_pairs', 'lcs_knn', 'linear_cka', 'linear_regression', 'median_rank_xy',
     'median_rank_yx', 'minibatch_cka', 'modality_gap', 'modality_gap_parts',
-    'modality_gap_share', 'mutual_knn', 'normalize', 'of_function', 'pls', 'procrustes', 'pwcca', 'rbf_cka',
+    'modality_gap_share', 'mutual_knn', 'normalize', 'of_function', 'pls', 'procrustes', 'pwcca',
+    'rbf_cka',
     'recall_xy', 'recall_yx', 'rsa', 'rv_coefficient', 'standardize', 'svcca', 'uniformity']

@@ -14,7 +14,7 @@ from mmalign_jax.types import Array, Numeric
 METRICS = ('cosine', 'inner_product', 'euclidean')
 TIE = 1e-12   # distances that differ by less, relative to themselves, are equal: far above what
 # float64 sums round (1e-15 to 1e-13), far below what separates distances of different samples
-_UNIT = 2.0**-46  # the same for rows that were brought to norm 1, absolute: 64 roundings
+UNIT = 2.0**-46  # the same for rows that were brought to norm 1, absolute: 64 roundings
 _CLOSE = 2.0**-20  # squared distances below this share of the squares lose digits in products
 _FEW = 32          # features up to which differences cost no more than products
 
@@ -55,7 +55,7 @@ def slack(near: Array, metric: str, size: Numeric, features: int) -> Array:
     return jnp.broadcast_to(4 * features**0.5 * 2.0**-52 * size, near.shape)
   square = jnp.abs(near)
   return 2 * TIE * square + (0 if metric == 'euclidean' else
-                             2 * _UNIT * jnp.sqrt(square) + _UNIT**2)
+                             2 * UNIT * jnp.sqrt(square) + UNIT**2)
 
 
 def tie(distance: Array, metric: str, error: Array) -> Array:
@@ -63,7 +63,7 @@ def tie(distance: Array, metric: str, error: Array) -> Array:
   of their squares, where they come from products."""
   of_products = error / jnp.where(distance > 0, 2 * distance, 1)
   return (jnp.minimum(of_products, 100 * TIE * distance) + TIE * distance
-          + (_UNIT if metric == 'cosine' else 0))
+          + (UNIT if metric == 'cosine' else 0))
 
 
 def squared_distances(rows: Array, z: Array, own: Array | None = None,

@@ -1,4 +1,4 @@
-"""Measures of one's own: any function of x [N, D1] and y [N, D2], and by the name module:function."""
+"""Measures of one's own: any function of x [N, D1], y [N, D2], and by the name module:function."""
 
 from collections.abc import Callable
 import importlib
@@ -40,8 +40,8 @@ def of_function(function: Callable[[Array, Array], Array], *, best: float | None
   best = getattr(function, 'best', best)
   return Measure(
       function, lambda z: Rows(z), lambda x, y: _called(function, x.z, y.z),
-      f'{_name(function)}: a measure of your own', '', (), higher=getattr(function, 'higher', higher),
-      best=best, differentiable=False)
+      f'{_name(function)}: a measure of your own', '', (),
+      higher=getattr(function, 'higher', higher), best=best, differentiable=False)
 
 
 def as_measure(measure: Measure | Callable) -> Measure:

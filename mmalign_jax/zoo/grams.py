@@ -63,13 +63,13 @@ class Grams:
               order: np.ndarray | None) -> np.ndarray:
     if order is None:
       return left @ right
-    i, j = _above(len(order))
-    place, order = _place(len(order)), np.asarray(order, np.int32)
+    moved_to = np.take(np.take(_place(len(order)), order, 0), order, 1).ravel()
+    every = _flat(len(order))
     total = np.zeros((len(left), right.shape[1]), left.dtype)
     moved = np.empty((_CHUNK, right.shape[1]), right.dtype)
     for start in range(0, len(right), _CHUNK):
       part = slice(start, min(start + _CHUNK, len(right)))
-      source = place[order[i[part]], order[j[part]]]
+      source = np.take(moved_to, every[part])
       rows = np.take(right, source, axis=0, out=moved[:len(source)], mode='clip')
       total += left[:, part] @ rows
     return total
@@ -98,6 +98,13 @@ def _place(n: int) -> np.ndarray:
   made = np.empty((n, n), np.int32)
   made[i, j] = made[j, i] = np.arange(len(i), dtype=np.int32)
   return made
+
+
+@functools.lru_cache(maxsize=4)
+def _flat(n: int) -> np.ndarray:
+  """[entries] i64: where in a matrix [N, N] the entries of the vector stand."""
+  i, j = np.triu_indices(n)
+  return i * n + j
 
 
 def padded(z: np.ndarray) -> np.ndarray:

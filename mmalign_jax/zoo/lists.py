@@ -13,6 +13,7 @@ from scipy import sparse
 
 from mmalign_jax.similarity import Measure, knn
 from mmalign_jax.similarity.neighbors import search
+from mmalign_jax.zoo import nearest
 from mmalign_jax.zoo.grams import padded
 
 MOST = 16384  # samples, above which N^2 columns are too many
@@ -35,7 +36,7 @@ class Lists:
 
   def __init__(self, measure: Measure, settings: dict):
     own = {**measure.settings, **settings}
-    self.k = own['k']
+    self.k, self._metric = own['k'], own['metric']
     self._search = jax.jit(lambda z, items=None: search(
         z, k=own['k'], metric=own['metric'], items=items))
 
@@ -43,6 +44,8 @@ class Lists:
     return 16 * self.k * n
 
   def layer(self, z: np.ndarray, items: np.ndarray | None) -> Right:
+    if items is None and self._metric == 'cosine':
+      return Right(nearest.search(z, self.k), np.arange(len(z), dtype=np.int32))
     found = (self._search(padded(z)) if items is None else self._search(padded(z), items))
     first = np.arange(len(z)) if found.first is None else np.asarray(found.first)
     return Right(np.asarray(found.lists), first.astype(np.int32))

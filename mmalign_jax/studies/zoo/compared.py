@@ -1,4 +1,4 @@
-"""All models of one side against all of the other, on some of the samples, within a bound of memory.
+"""All models of one side against all of the other, on some samples, within a bound of memory.
 
 The left side is held, as much of it as memory allows, and the right side goes past it: so that each
 model is prepared once where the left side fits.
@@ -29,6 +29,7 @@ class Comparison:
   def __init__(self, plan: Plan):
     self.plan = plan
     self._held: dict[tuple, Stack] = {}
+    self._features: dict[tuple, list[np.ndarray]] = {}  # the oldest first
     self._engines: dict[str, Engine] = {
         name: engine_of(measure, plan.of_measure(measure), plan.n)
         for name, measure in plan.measures.items()}
@@ -95,17 +96,29 @@ class Comparison:
     """Prepared layers, a few models at a time."""
     engine, plan = self._engines[name], self.plan
     items = None if plan.items is None else np.unique(plan.items[rows], return_inverse=True)[1]
-    read = lambda model: [engine.layer(z, items)
-                          for z in features_of(plan, model, rows, level if model.source.levels else 0)]
+    read = lambda model: [engine.layer(z[rows] if len(rows) < len(z) else z, items)
+                          for z in self._read(model, level)]
     workers = 1 if isinstance(engine, States) else devices.cores()
     with ThreadPoolExecutor(workers) as pool:
       for start in range(0, len(block), workers):
         for layers in pool.map(read, block[start:start + workers]):
           yield from layers
 
+  def _read(self, model: Model, level: int) -> list[np.ndarray]:
+    """Features of a model; those used last are kept, as far as a tenth of the memory holds them."""
+    key = (model.source.spec, level if model.source.levels else 0)
+    made = self._features.pop(key, None) or features_of(self.plan, model, key[1])
+    self._features[key] = made
+    size = lambda layers: sum(z.nbytes for z in layers)
+    most, total = 0.1 * self.plan.run['memory'] * 2**30, sum(map(size, self._features.values()))
+    for old in list(self._features)[:-1]:
+      if total > most and old in self._features:
+        total -= size(self._features.pop(old))
+    return made
 
-def features_of(plan: Plan, model: Model, rows: np.ndarray, level: int = 0) -> list[np.ndarray]:
-  """Layers [m, D] of a model after preprocessing, of one type."""
+
+def features_of(plan: Plan, model: Model, level: int = 0) -> list[np.ndarray]:
+  """Layers [N, D] of a model after preprocessing, of one type."""
   argument = 'left' if model in plan.left else 'right'
   kind = np.float64 if plan.wide else np.float32
   with jax.enable_x64(plan.wide):
@@ -114,7 +127,7 @@ def features_of(plan: Plan, model: Model, rows: np.ndarray, level: int = 0) -> l
       z = z.astype(kind, copy=False)
       for step in steps(plan.settings):
         z = np.asarray(step(z))
-      made.append(z if len(rows) == len(z) else z[rows])
+      made.append(z)
   return made
 
 

@@ -200,8 +200,10 @@ def _with_map(plan: Plan, workdir: pathlib.Path, made: xr.Dataset) -> xr.Dataset
   else:
     arrays = _read(workdir, 'map')
     values = np.stack([arrays[f'{name}/value'] for name in plan.measures])
-  together = ('measure', 'model', 'other'), values, _attrs('measure of all models, first level', '1')
-  return made.assign(together=together).assign_coords(model=('model', names), other=('other', names))
+  together = ('measure', 'model', 'other'), values, _attrs(
+      'measure of all models, first level', '1')
+  return made.assign(together=together).assign_coords(
+      model=('model', names), other=('other', names))
 
 
 def qualities(dataset: xr.Dataset, side: str, level: int) -> np.ndarray | None:

@@ -63,9 +63,10 @@ def matrix_figure(dataset: xr.Dataset) -> Figure:
     image = axis.imshow(values, cmap='viridis', aspect='auto')
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
     for i, j in np.ndindex(values.shape) if few else ():
-      axis.text(j, i, f'{values[i, j]:.2f}'.replace('0.', '.') if np.isfinite(values[i, j]) else '-',
-                ha='center', va='center', fontsize=6.5,
-                color='black' if values[i, j] > middle or not np.isfinite(values[i, j]) else 'white')
+      value = values[i, j]
+      some = bool(np.isfinite(value))
+      axis.text(j, i, f'{value:.2f}'.replace('0.', '.') if some else '-', ha='center', va='center',
+                fontsize=6.5, color='white' if some and value < middle else 'black')
     _named(axis.xaxis, [str(dataset['right'].values[j]) for j in columns])
     axis.set_xticklabels(axis.get_xticklabels(), rotation=90)
     _named(axis.yaxis, [str(dataset['left'].values[i]) for i in rows])

@@ -150,7 +150,7 @@ def read(source: Source, argument: str, reading: Reading, level: int = 0) -> fea
   where = f'{argument}: model {source.name!r}'
   found = find(source.spec, where, Opened(reading))
   if source.levels:
-    for name, array in found.arrays.items():
+    for array in found.arrays.values():
       if array.ndim not in (3, 4) or len(array) != source.levels:
         raise ValueError(f'{where}: shape {array.shape}; [{source.levels} levels, samples, '
                          'features] is needed')

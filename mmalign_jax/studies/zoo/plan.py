@@ -28,8 +28,8 @@ DECIDING = {
     'study': KIND, 'left': '', 'right': '', 'levels': '', 'y': '', 'group': '', 'item': '',
     'measures': ('mutual_knn', 'debiased_linear_cka'), 'k': 10, 'metric': 'cosine', 'sigma': 0.0,
     'clip': 1.0, 'standardize': False, 'normalize': False, 'permutations': 200, 'resamples': 100,
-    'sizes': (), 'repeats': 10, 'size_permutations': 50, 'map': True, 'seed': 0, 'missing': 'refuse',
-    'pool': '', 'sep': '', 'decimal': '', 'header': 'auto', 'index': 'auto'}
+    'sizes': (), 'repeats': 10, 'size_permutations': 50, 'map': True, 'seed': 0,
+    'missing': 'refuse', 'pool': '', 'sep': '', 'decimal': '', 'header': 'auto', 'index': 'auto'}
 RUN = {'name': 'zoo', 'data_dir': '', 'score_left': '', 'score_right': '', 'draws': 2000,
        'memory': 2.0}
 SIDES = ('left', 'right')
@@ -172,7 +172,8 @@ def _measure(name: str) -> Measure:
 
 def _placed(where: str, data_dir: str) -> str:
   """A path as written, or below the folder of the data where it is there and not here."""
-  if not (where and data_dir) or '=' in where or where.startswith(models.DIGITS) or guard.place(where).is_absolute():
+  if (not (where and data_dir) or '=' in where or where.startswith(models.DIGITS)
+      or guard.place(where).is_absolute()):
     return where
   return str(guard.place(data_dir) / where)
 
@@ -237,13 +238,13 @@ def _check(plan: Plan) -> None:
   """What the measures need of the samples, of all and of the fewest that are compared."""
   half = scores.Plan(plan.settings['permutations'], plan.settings['resamples'])
   widths = sorted({model.width for model in (*plan.left, *plan.right)})
-  for name, codes in (('group', plan.groups), ('item', plan.items)):
+  for codes in (plan.groups, plan.items):
     if codes is not None:
       grouped.checked(codes, plan.n)
   for name, measure in plan.measures.items():
     if measure.null != 'pairs':
-      raise ValueError(f'measure {name!r}: its chance exchanges two sides of one space; take a pair '
-                       'at a time by mmalign measure')
+      raise ValueError(f'measure {name!r}: its chance exchanges two sides of one space; take a '
+                       'pair at a time by mmalign measure')
     own_plan = dataclasses.replace(half, settings=plan.of_measure(measure))
     reason = scores.obstacle(measure, plan.n, widths, own_plan, plan.groups, plan.items)
     if not reason and plan.settings['sizes']:

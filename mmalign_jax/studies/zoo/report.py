@@ -1,4 +1,4 @@
-"""What a zoo answers: who is like whom, whether quality, uniqueness and N tell, as text and files."""
+"""What a zoo answers: who is like whom, and whether quality, uniqueness and N tell."""
 
 from collections.abc import Iterator, Mapping, Sequence
 import csv
@@ -25,9 +25,9 @@ _READING = {
     'matrix': 'value of the best pair of layers, and in brackets calibrated: 0 at chance, 1 for '
               'equal sides, the best pair taken within every permutation too',
     'trend': 'alignment of a model: its mean over the models of the other side. Spearman with '
-             'quality, and p of one as strong where scores go to models by chance; slope: alignment '
-             'a unit of score; without width: log2 of the features partialled out. Intervals of '
-             '95 % draw models of both sides anew{halves}',
+             'quality, and p of one as strong where scores go to models by chance; slope: '
+             'alignment a unit of score; without width: log2 of the features partialled out. '
+             'Intervals of 95 % draw models of both sides anew{halves}',
     'halves': ', and move values as random halves of the samples differ',
     'level': 'highest and mean alignment of all pairs at a level, and the slope of alignment '
              'against the quality of the right side{own}',
@@ -36,9 +36,10 @@ _READING = {
 PICTURES = {
     'matrix': 'Calibrated alignment of all pairs of models, ordered by quality where it is known, '
               'bright where alike.',
-    'quality': 'Alignment of every model, mean over the other side, against its quality; bars: 95 % '
-               'interval over samples.',
-    'levels': 'Alignment against the level of the right side, a line a pair and its mean in colour.',
+    'quality': 'Alignment of every model, mean over the other side, against its quality; bars: '
+               '95 % interval over samples.',
+    'levels': 'Alignment against the level of the right side, a line a pair and their mean in '
+              'colour.',
     'sizes': 'Alignment against the number of samples, as it is and calibrated; bars: deviation '
              'over subsamples.',
     'map': 'All models in two dimensions by how unlike they are, and as a tree.'}
@@ -52,7 +53,8 @@ def summarise(dataset: xr.Dataset, draws: int) -> dict[str, Any]:
       'left': _models(dataset, 'left'), 'right': _models(dataset, 'right'),
       'refused': mapping(dataset, 'refused'),
       'pairs': [_of_pairs(dataset, name) for name in names],
-      'trends': list(_trends(dataset, names, draws)), 'levels': list(_levels(dataset, names, draws)),
+      'trends': list(_trends(dataset, names, draws)),
+      'levels': list(_levels(dataset, names, draws)),
       'sizes': list(_sizes(dataset, names)), 'nearest': list(_nearest(dataset, names)),
       'maps': list(_maps(dataset, names))}
 
@@ -103,8 +105,8 @@ def deviation(dataset: xr.Dataset, name: str, kind: str, level: int) -> np.ndarr
 
 def turned(dataset: xr.Dataset, name: str, kind: str) -> int:
   """1 where higher is more similar, else -1."""
-  higher = mapping(dataset, 'higher')[name]
-  return 1 if higher or (kind == 'calibrated' and mapping(dataset, 'best')[name] is not None) else -1
+  scaled = kind == 'calibrated' and mapping(dataset, 'best')[name] is not None
+  return 1 if scaled or mapping(dataset, 'higher')[name] else -1
 
 
 def _trends(dataset: xr.Dataset, names: Sequence[str], draws: int) -> Iterator[dict[str, Any]]:
@@ -216,13 +218,14 @@ def pairs_table(summary: Mapping[str, Any]) -> Table:
 
 def trend_table(rows: Sequence[Mapping[str, Any]], leveled: str) -> Table:
   """Trends with quality."""
-  head = [*([leveled] if leveled else []), 'measure', 'of', 'side', 'models', 'Spearman', '95 %', 'p',
-          'slope', '95 %', 'without width', '95 %']
+  head = [*([leveled] if leveled else []), 'measure', 'of', 'side', 'models', 'Spearman', '95 %',
+          'p', 'slope', '95 %', 'without width', '95 %']
   return Table(head, [
       [*([f'{row["level"]:g}'] if leveled else []), row['measure'], row['kind'], row['side'],
        str(row['m']), number(row['spearman']), bracket(row['spearman_interval']),
-       number(row['p'], '.3f'), number(row['slope'], '+.2g'), bracket(row['slope_interval'], '+.2g'),
-       number(row['partial']), bracket(row['partial_interval'])]
+       number(row['p'], '.3f'), number(row['slope'], '+.2g'),
+       bracket(row['slope_interval'], '+.2g'), number(row['partial']),
+       bracket(row['partial_interval'])]
       for row in rows], tuple(range(bool(leveled), 3 + bool(leveled))))
 
 

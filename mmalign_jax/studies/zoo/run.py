@@ -158,7 +158,7 @@ def _probe(plan: Plan, compare: Comparison, own: Sequence[Cell]) -> Made:
   for cell in own:
     side, level, i = cell.at
     model = (plan.left, plan.right)[side][i]
-    layers = features_of(plan, model, np.arange(plan.n), level)
+    layers = features_of(plan, model, level)
     score, layer = quality.probe(layers, plan.y, plan.groups if plan.groups is not None else
                                  plan.items, plan.settings['seed'])
     yield cell, {'score': np.array(score), 'layer': np.array(layer)}

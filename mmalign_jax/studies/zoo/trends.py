@@ -164,4 +164,5 @@ def with_level(levels: np.ndarray, values: np.ndarray, deviation: np.ndarray | N
       [of(grid + away[:, h]) for h in range(away.shape[1])])
   first, second, half = draws(grid.shape[1:], len(moved), count, seed)
   drawn = [moved[h][np.ix_(i, j)].mean() for i, j, h in zip(first, second, half)]
-  return Fall(float(pairs.mean()), within_one(interval(np.array(drawn), min(grid.shape[1:]))), share)
+  ends = interval(np.array(drawn), min(grid.shape[1:]))
+  return Fall(float(pairs.mean()), within_one(ends), share)
