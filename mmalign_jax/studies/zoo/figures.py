@@ -102,7 +102,7 @@ def _against_quality(axis, dataset: xr.Dataset, name: str, side: str, kind: str)
   quality = qualities(dataset, side, 0)
   assert quality is not None
   over = 1 if side == 'left' else 0
-  values = report._apart(dataset, dataset[kind].sel(measure=name).isel(level=0).values)
+  values = report.apart(dataset, dataset[kind].sel(measure=name).isel(level=0).values)
   some = np.isfinite(quality) & np.isfinite(values).any(axis=over)
   mean = np.nanmean(values[some] if side == 'left' else values[:, some], axis=over)
   away = report.deviation(dataset, name, kind, 0)
@@ -113,14 +113,32 @@ def _against_quality(axis, dataset: xr.Dataset, name: str, side: str, kind: str)
     bars = np.maximum([-low, high], 0)
   axis.errorbar(quality[some], mean, yerr=bars, fmt='o', color=style.BLUE, markersize=4,
                 elinewidth=0.9)
+  axis.margins(x=0.25, y=0.15)
   if some.sum() <= _NAMED // 2:
-    for x, y, model in zip(quality[some], mean, dataset[side].values[some]):
-      right = x > (quality[some].min() + quality[some].max()) / 2
-      axis.annotate(str(model), (x, y), xytext=(-4 if right else 4, 4), fontsize=6, color='0.35',
-                    textcoords='offset points', ha='right' if right else 'left')
-  axis.margins(x=0.1, y=0.15)
+    _label(axis, np.stack([quality[some], mean], axis=1),
+           [str(name) for name in dataset[side].values[some]])
   axis.set_xlabel(f'quality: {dataset[f"quality_{side}"].attrs["long_name"]}', fontsize=7)
   axis.set_ylabel(f'{kind} alignment', fontsize=8)
+
+
+def _label(axis, places: np.ndarray, labels: Sequence[str]) -> None:
+  """Names beside points [m, 2], moved up until none lies on another."""
+  low, high = np.array([axis.get_xlim(), axis.get_ylim()]).T
+  width, height = (axis.get_position().size * axis.figure.get_size_inches())
+  line, letter = 0.1 / height, 0.055 / width  # in shares of the axis
+  at = (places - low) / (high - low)
+  taken = [(x - 0.008, y, 0.016) for x, y in at]  # left end, middle, length
+  for i in np.argsort(places[:, 1], kind='stable'):
+    x, y = at[i]
+    wide = letter * len(labels[i])
+    x += 0.012 if x + 0.012 + wide < 1 else -0.012 - wide
+    def hit(y: float, x: float = x, wide: float = wide) -> bool:
+      return any(abs(y - b) < line and x < a + w and a < x + wide for a, b, w in taken)
+    while hit(y):
+      y += line / 4
+    taken.append((x, y, wide))
+    axis.annotate(labels[i], places[i], xytext=(x, y), textcoords='axes fraction', fontsize=6,
+                  color='0.35', arrowprops={'arrowstyle': '-', 'linewidth': 0.4, 'color': '0.7'})
 
 
 def level_figure(dataset: xr.Dataset) -> Figure:
@@ -169,9 +187,9 @@ def map_figure(dataset: xr.Dataset, maps: Sequence[Mapping[str, Any]]) -> Figure
     labels = [m.removeprefix('left: ').removeprefix('right: ') for m in one['models']]
     for own, color, mark in ((~right, style.BLUE, 'o'), (right, style.ORANGE, 's')):
       plane.plot(*places[own].T, mark, color=color, markersize=4)
-    for (x, y), label in zip(places, labels) if count <= _NAMED else ():
-      plane.annotate(label, (x, y), xytext=(3, 3), textcoords='offset points', fontsize=6)
-    plane.margins(0.2)
+    plane.margins(0.25)
+    if count <= _NAMED:
+      _label(plane, places, labels)
     plane.set_title(f'{one["measure"].replace("_", " ")}: {100 * one["share"]:.0f} % of squared '
                     'distances', fontsize=9)
     hierarchy.dendrogram(np.array(one['tree']), ax=tree, orientation='left', labels=labels,

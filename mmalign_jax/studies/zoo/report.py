@@ -26,11 +26,11 @@ _READING = {
               'equal sides, the best pair taken within every permutation too',
     'trend': 'alignment of a model: its mean over the models of the other side. Spearman with '
              'quality, and p of one as strong where scores go to models by chance; slope: '
-             'alignment a unit of score; without width: log2 of the features partialled out. '
-             'Intervals of 95 % draw models of both sides anew{halves}',
+             'alignment a unit of score; without width: log2 of the features partialled out (- '
+             'where it says all). Intervals of 95 % draw models of both sides anew{halves}',
     'halves': ', and move values as random halves of the samples differ',
     'level': 'highest and mean alignment of all pairs at a level, and the slope of alignment '
-             'against the quality of the right side{own}',
+             'against the quality of the right side',
     'size': 'nested subsamples of the samples: means over pairs, and their standard deviation over '
             'subsamples; Spearman of alignment and quality'}
 PICTURES = {
@@ -52,7 +52,8 @@ def summarise(dataset: xr.Dataset, draws: int) -> dict[str, Any]:
       'name': dataset.attrs['name'], 'n': int(dataset.attrs['n']),
       'left': _models(dataset, 'left'), 'right': _models(dataset, 'right'),
       'refused': mapping(dataset, 'refused'),
-      'pairs': [_of_pairs(dataset, name) for name in names],
+      'pairs': [_of_pairs(dataset, name, level) for name in names
+                for level in range(dataset.sizes['level'])],
       'trends': list(_trends(dataset, names, draws)),
       'levels': list(_levels(dataset, names, draws)),
       'sizes': list(_sizes(dataset, names)), 'nearest': list(_nearest(dataset, names)),
@@ -71,20 +72,20 @@ def _kinds(dataset: xr.Dataset) -> list[str]:
   return [kind for kind in KINDS if kind in dataset]
 
 
-def _of_pairs(dataset: xr.Dataset, name: str) -> dict[str, Any]:
+def _of_pairs(dataset: xr.Dataset, name: str, level: int) -> dict[str, Any]:
   """The whole of a measure: how many pairs are above chance, and the ends of what they are."""
-  one = dataset.sel(measure=name)
-  value = _apart(dataset, one['value'].values)
-  found = {'measure': name, 'pairs': int(np.isfinite(value).sum()),
+  one = dataset.sel(measure=name).isel(level=level)
+  value = apart(dataset, one['value'].values)
+  found = {'level': float(one['level']), 'measure': name, 'pairs': int(np.isfinite(value).sum()),
            'lowest': float(np.nanmin(value)), 'highest': float(np.nanmax(value))}
   if 'p_value' in dataset:
-    p = _apart(dataset, one['p_value'].values)
+    p = apart(dataset, one['p_value'].values)
     found |= {'chance': float(np.nanmean(one['null_mean'])), 'highest_p': float(np.nanmax(p)),
               'above_chance': int((p < 0.05 + 1e-6).sum())}
   return found
 
 
-def _apart(dataset: xr.Dataset, values: np.ndarray) -> np.ndarray:
+def apart(dataset: xr.Dataset, values: np.ndarray) -> np.ndarray:
   """Values [..., left, right] without a model and itself."""
   if not dataset.attrs['within']:
     return values
@@ -150,7 +151,7 @@ def _sizes(dataset: xr.Dataset, names: Sequence[str]) -> Iterator[dict[str, Any]
       one = dataset.sel(measure=name, size=size)
       row: dict[str, Any] = {'measure': name, 'samples': int(size)}
       for kind in KINDS:
-        values = _apart(dataset, one[f'size_{kind}'].values)
+        values = apart(dataset, one[f'size_{kind}'].values)
         mean = np.nanmean(values, axis=(1, 2))
         row[kind] = float(mean.mean())
         row[f'{kind}_deviation'] = float(mean.std(ddof=1)) if len(mean) > 1 else math.nan
@@ -167,7 +168,7 @@ def _sizes(dataset: xr.Dataset, names: Sequence[str]) -> Iterator[dict[str, Any]
 def _nearest(dataset: xr.Dataset, names: Sequence[str]) -> Iterator[dict[str, Any]]:
   kind = _kinds(dataset)[-1]
   for name in names:
-    values = turned(dataset, name, kind) * _apart(
+    values = turned(dataset, name, kind) * apart(
         dataset, dataset[kind].sel(measure=name).isel(level=0).values)
     for side, other, grid in (('left', 'right', values), ('right', 'left', values.T)):
       for i, row in enumerate(grid if side == 'left' or not dataset.attrs['within'] else ()):
@@ -207,13 +208,15 @@ def matrix_table(dataset: xr.Dataset, name: str) -> Table:
       for i, model in enumerate(dataset['left'].values)], (0,))
 
 
-def pairs_table(summary: Mapping[str, Any]) -> Table:
+def pairs_table(summary: Mapping[str, Any], leveled: str) -> Table:
   """How many pairs are above chance."""
-  rows = [[one['measure'], str(one['pairs']), f'{one["lowest"]:.3f} to {one["highest"]:.3f}',
+  rows = [[*([f'{one["level"]:g}'] if leveled else []), one['measure'], str(one['pairs']),
+           f'{one["lowest"]:.3f} to {one["highest"]:.3f}',
            *([f'{one["chance"]:.4f}', f'{one["above_chance"]}', f'{one["highest_p"]:.2g}']
              if 'chance' in one else [])] for one in summary['pairs']]
-  head = ['measure', 'pairs', 'value', 'chance', 'p <= 0.05', 'highest p']
-  return Table(head[:len(rows[0])], rows, (0,))
+  head = [*([leveled] if leveled else []), 'measure', 'pairs', 'value', 'chance', 'p <= 0.05',
+          'highest p']
+  return Table(head[:len(rows[0])], rows, (0, 1) if leveled else (0,))
 
 
 def trend_table(rows: Sequence[Mapping[str, Any]], leveled: str) -> Table:
@@ -310,7 +313,7 @@ def as_document(dataset: xr.Dataset, summary: Mapping[str, Any],
   refused = summary['refused']
   small = max(dataset.sizes['left'], dataset.sizes['right']) <= SHOWN
   sections = [Section('How alike are all pairs?', [
-      pairs_table(summary),
+      pairs_table(summary, leveled),
       *([matrix_table(dataset, str(name)) for name in dataset['measure'].values] if small else []),
       Words(_READING['matrix'])])]
   if any(refused.values()):
@@ -319,12 +322,16 @@ def as_document(dataset: xr.Dataset, summary: Mapping[str, Any],
         (0, 1, 2))]))
   if summary['trends']:
     halves = _READING['halves'] if 'deviation' in dataset else ''
+    first = summary['trends'][0]['level']
     sections.append(Section('Do better models agree more?', [
-        trend_table(summary['trends'], leveled), Words(_READING['trend'].format(halves=halves))]))
+        trend_table([row for row in summary['trends'] if row['level'] == first], ''),
+        Words(_READING['trend'].format(halves=halves))]))
   if summary['levels']:
     sections.append(Section(f'Does it fall with {leveled}?', [
-        level_table(summary, leveled), fall_table(summary, leveled),
-        Words(_READING['level'].format(own=''))]))
+        level_table(summary, leveled), fall_table(summary, leveled), Words(_READING['level'])]))
+    if summary['trends']:
+      sections.append(Section(f'Quality, by {leveled}', [
+          trend_table(summary['trends'], leveled)], said=False))
   if summary['sizes']:
     sections.append(Section('Does it depend on the number of samples?', [
         size_table(summary['sizes']), Words(_READING['size'])]))
