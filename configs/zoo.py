@@ -21,7 +21,7 @@ def get_config(arg: str = 'emoji') -> ConfigDict:
   if arg in KNOWN:
     config.update(KNOWN[arg])
     return config
-  given = dict(part.partition('=')[::2] for part in arg.split(','))
+  given = {name: value for name, _, value in (part.partition('=') for part in arg.split(','))}
   known = ('left', 'right', 'levels', 'y', 'group', 'item')
   unknown = [name for name in given if name not in known]
   if unknown or not all(given.values()):

@@ -46,7 +46,7 @@ def char_trigrams(texts: list[str], width: int = 512) -> np.ndarray:
 def wordllama(texts: list[str], width: int) -> np.ndarray:
   """Mean [N, width] of the embeddings of the tokens."""
   from safetensors.numpy import load_file
-  from tokenizers import Tokenizer
+  from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
   place = package('wordllama')
   table = load_file(place / 'weights/l2_supercat_256.safetensors')['embedding.weight']
   tokenizer = Tokenizer.from_file(str(place / 'tokenizers/l2_supercat_tokenizer_config.json'))
@@ -57,7 +57,7 @@ def wordllama(texts: list[str], width: int) -> np.ndarray:
 
 def minilm(texts: list[str]) -> np.ndarray:
   """Mean [N, 384] of the last layer over the tokens of every text."""
-  from tokenizers import Tokenizer
+  from tokenizers import Tokenizer  # pyright: ignore[reportMissingImports]
   with zipfile.ZipFile(package('all_minilm_l6_v2') / 'model.zip') as file:
     tokenizer = Tokenizer.from_buffer(file.read('tokenizer.json'))
   tokenizer.enable_truncation(MOST)
@@ -130,7 +130,7 @@ def package(name: str) -> pathlib.Path:
 
 def onnx(path: pathlib.Path):
   """A model on the CPU."""
-  import onnxruntime
+  import onnxruntime  # pyright: ignore[reportMissingImports]
   return onnxruntime.InferenceSession(str(path), providers=['CPUExecutionProvider'])
 
 

@@ -61,7 +61,7 @@ class Lists:
   def compare(self, left: sparse.csr_array, right: Right,
               order: np.ndarray | None) -> np.ndarray:
     n = right.lists.shape[2]
-    shared = (_rows(right, order) @ left).toarray()
+    shared = np.asarray(sparse.csr_array(_rows(right, order) @ left).todense())
     return (shared.T / np.float32(self.k * n)).astype(np.float32)
 
 

@@ -32,7 +32,7 @@ def search(z: np.ndarray, k: int) -> np.ndarray:
   values = np.take_along_axis(near, kept, axis=1)
   lists, last = kept[:, :k], values[:, :k].min(axis=1)
   for i in np.flatnonzero(last - values[:, k] <= _CLEAR):
-    lists[i] = _exactly(p, some, i, k)
+    lists[i] = _exactly(p, some, int(i), k)
   return np.ascontiguousarray(lists.T, np.int32)
 
 

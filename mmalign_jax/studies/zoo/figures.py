@@ -160,6 +160,7 @@ def size_figure(summary: Mapping[str, Any]) -> Figure:
   """A panel for values and one for calibrated ones, a line a measure."""
   figure, axes = style.grid(7.5, 2.9, ncols=2)
   names = list(dict.fromkeys(row['measure'] for row in summary['sizes']))
+  sizes = sorted({row['samples'] for row in summary['sizes']})
   for axis, kind in zip(axes[0], report.KINDS):
     for name, color in zip(names, _COLORS * len(names)):
       rows = [row for row in summary['sizes'] if row['measure'] == name]
@@ -167,7 +168,7 @@ def size_figure(summary: Mapping[str, Any]) -> Figure:
                     yerr=[np.nan_to_num(r[f'{kind}_deviation']) for r in rows], fmt='o-',
                     color=color, markersize=4, linewidth=1.2, label=name.replace('_', ' '))
     axis.set_xscale('log', base=2)
-    axis.set_xticks([r['samples'] for r in rows], [str(r['samples']) for r in rows], fontsize=8)
+    axis.set_xticks(sizes, list(map(str, sizes)), fontsize=8)
     axis.minorticks_off()
     axis.set_xlabel('samples')
     axis.set_ylabel('mean of all pairs')

@@ -5,7 +5,7 @@ model a file, or a model a key of the files that have several. FILE:PATTERN is t
 FOLDER:PATTERN the layers of the model in every file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import fnmatch
 import pathlib
@@ -182,7 +182,7 @@ def look(source: Source, argument: str, reading: Reading) -> Model | None:
     gone = rows.with_gaps(found.layers)
     missing = gone if missing is None else missing | gone
     for label, z in zip(found.names, found.layers):
-      crc = zlib.crc32(np.ascontiguousarray(z).view(np.uint8), crc)
+      crc = zlib.crc32(np.ascontiguousarray(z).tobytes(), crc)
       if (z == z[:1]).all():
         refused = f'constant features{f" in layer {label}" if len(found.layers) > 1 else ""}'
   assert found is not None and missing is not None
@@ -190,7 +190,7 @@ def look(source: Source, argument: str, reading: Reading) -> Model | None:
     count, row, column = rows.first_gap(found.layers) if rows.with_gaps(
         found.layers).any() else (int(missing.sum()), int(missing.argmax()), 0)
     refused = f'{count} values not finite, first at row {row}, column {column} (from 0)'
-  return Model(source, len(found.layers[0]), found.names, max(z.shape[1] for z in found.layers),
+  return Model(source, len(missing), found.names, max(z.shape[1] for z in found.layers),
                any(z.dtype != np.float32 for z in found.layers), missing, crc, refused)
 
 
@@ -202,7 +202,7 @@ def layers_of(model: Model, argument: str, reading: Reading, kept: np.ndarray,
   return tuple(z[kept] if len(kept) < len(z) else z for z in whole)
 
 
-def same_samples(sides: dict[str, Sequence[Model]]) -> int:
+def same_samples(sides: Mapping[str, Sequence[Model]]) -> int:
   """N of all models.
 
   Raises:

@@ -150,8 +150,8 @@ class Fall:
 def with_level(levels: np.ndarray, values: np.ndarray, deviation: np.ndarray | None = None, *,
                count: int = 2000, seed: int = 0) -> Fall:
   """Over levels [V], of values [V, m, m'] and their deviations [V, H, m, m']."""
-  rows = np.flatnonzero(np.isfinite(values).all(axis=0).any(axis=1))
-  columns = np.flatnonzero(np.isfinite(values).all(axis=0).any(axis=0))
+  known = np.asarray(np.isfinite(values).all(axis=0))
+  rows, columns = np.flatnonzero(known.any(axis=1)), np.flatnonzero(known.any(axis=0))
   grid = values[:, rows][:, :, columns]
   of = lambda z: spearman(levels, np.moveaxis(z, 0, -1))
   pairs = of(grid)
