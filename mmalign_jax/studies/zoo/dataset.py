@@ -1,6 +1,7 @@
 """The data set of a zoo: every measure of all pairs of models, names as coordinates."""
 
 from collections.abc import Mapping, Sequence
+import functools
 import json
 import pathlib
 from typing import Any
@@ -12,7 +13,7 @@ import xarray as xr
 
 from mmalign_jax.runs import folder
 from mmalign_jax.runs.versions import versions
-from mmalign_jax.similarity import calibration, interval
+from mmalign_jax.similarity import Measure, calibration, interval
 from mmalign_jax.similarity.interval import deviations
 from mmalign_jax.studies.zoo.models import Model
 from mmalign_jax.studies.zoo.plan import Plan
@@ -44,7 +45,8 @@ def to_dataset(plan: Plan, workdir: pathlib.Path) -> xr.Dataset:
   data: dict[str, Any] = {
       key: (PAIRS, np.array([[one[key] for one in row] for row in pairs]), _attrs(*_WORDS[key]))
       for key in pairs[0][0]}
-  data |= _halves(plan, workdir, names, levels) if plan.settings['resamples'] else {}
+  if plan.settings['resamples']:
+    data |= _halves(plan, workdir, names, levels, data['value'][1])
   data |= _sizes(plan, workdir, names) if plan.settings['sizes'] else {}
   data |= _qualities(plan, workdir, levels)
   for side, every in (('left', plan.left), ('right', plan.right)):
@@ -117,19 +119,25 @@ def calibrated(plan: Plan, name: str, value: np.ndarray, tested: np.ndarray,
                null: np.ndarray) -> Found:
   """`similarity.calibration` of all pairs: null_mean, null_q95, calibrated, p_value [m, m']."""
   measure = plan.measures[name]
-  settings = plan.of_measure(measure)
-  def one(value, tested, null):
-    made = calibration(measure, value[None, None], null, tested=tested, **settings)
-    return made.null_mean, made.null_quantiles[2], made.calibrated, made.p_value
+  joined = _calibration(measure, tuple(plan.of_measure(measure).items()))
   with jax.enable_x64(value.dtype == np.float64):
     flat = (value.ravel(), tested.ravel(), null.reshape(len(null), -1).T)
-    made = jax.jit(jax.vmap(one))(*map(jnp.asarray, flat))
+    made = joined(*map(jnp.asarray, flat))
   return {key: np.asarray(z).reshape(value.shape)
           for key, z in zip(('null_mean', 'null_q95', 'calibrated', 'p_value'), made)}
 
 
-def _halves(plan: Plan, workdir: pathlib.Path, names: Sequence[str],
-            levels: Sequence[int]) -> dict[str, Any]:
+@functools.lru_cache(maxsize=64)
+def _calibration(measure: Measure, settings: tuple[tuple[str, Any], ...]):
+  """Compiled once for all levels."""
+  def one(value, tested, null):
+    made = calibration(measure, value[None, None], null, tested=tested, **dict(settings))
+    return made.null_mean, made.null_quantiles[2], made.calibrated, made.p_value
+  return jax.jit(jax.vmap(one))
+
+
+def _halves(plan: Plan, workdir: pathlib.Path, names: Sequence[str], levels: Sequence[int],
+            score: np.ndarray) -> dict[str, Any]:
   """Deviations over samples, and the intervals that they make."""
   codes = plan.groups if plan.groups is not None else plan.items
   from mmalign_jax.studies.zoo.run import PART
@@ -142,8 +150,6 @@ def _halves(plan: Plan, workdir: pathlib.Path, names: Sequence[str],
   low, high = (np.array(end) for end in zip(*[
       [np.array(end) for end in zip(*[interval.ends(jnp.asarray(one), codes, 0.95)
                                       for one in row])] for row in away]))
-  score = np.array([[_pairs(plan, workdir, name, level)['value'] for level in levels]
-                    for name in names])
   return {
       'low': (PAIRS, score + low, _attrs(*_WORDS['low'])),
       'high': (PAIRS, score + high, _attrs(*_WORDS['high'])),
