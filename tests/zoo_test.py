@@ -149,7 +149,7 @@ def test_answer_has_all(place, made):
   assert {p.stem for p in (place / 'made' / 'figures').glob('*.png')} == {
       'matrix', 'quality', 'sizes', 'map'}
   assert 'Do better models agree more?' in (place / 'made' / 'report.html').read_text()
-  assert 'without width' in text and list(dataset['left'].values) == ['poor', 'fair', 'good']
+  assert 'without width' in text and list(dataset['left'].values) == ['fair', 'good', 'poor']
 
 
 def test_a_kill_costs_the_cell_at_hand_only(place, made):
@@ -179,16 +179,16 @@ def test_shards_are_merged(place, made):
 
 def test_models_of_one_side_among_themselves_and_a_measure_of_ones_own(place, monkeypatch, capsys):
   monkeypatch.syspath_prepend(str(place))
-  argv = ['zoo', f'--left={place}/right.npz', '--measure=zoo_test:overlap,zoo_test:cka,'
+  argv = ['zoo', f'--left={place}/right.npz:[ab]', '--measure=zoo_test:overlap,zoo_test:cka,'
           'debiased_linear_cka', '--null=9', '--bootstrap=0', f'--workdir={place}/own',
-          '--nofigures', '--json', '--score-left=a=1,b=2,c=3']
+          '--nofigures', '--json', '--score-left=a=1,b=2']
   assert cli.main(argv) == 0
   summary = json.loads(capsys.readouterr().out)
-  assert [one['pairs'] for one in summary['pairs']] == [6, 6, 6]  # none with itself
+  assert [one['pairs'] for one in summary['pairs']] == [2, 2, 2]  # none with itself
   mine, package = summary['pairs'][1:]
   np.testing.assert_allclose(mine['highest'], package['highest'], rtol=1e-5)
   np.testing.assert_allclose(mine['chance'], package['chance'], rtol=1e-3)
-  assert len(summary['nearest']) == 9
+  assert len(summary['nearest']) == 6
 
 
 def test_calibrate_takes_any_function():
@@ -229,7 +229,7 @@ def test_width_alone_is_partialled_out():
   rng = np.random.default_rng(0)
   width = 2.0 ** rng.permutation(np.arange(4, 34))
   quality = np.log2(width) + 3 * rng.normal(size=30)
-  values = (np.log2(width) + 0.1 * rng.normal(size=30))[:, None] * np.ones((1, 4))
+  values = (np.log2(width) + 3 * rng.normal(size=30))[:, None] * np.ones((1, 4))
   found = trends.trend(quality, width, values)
   assert found.spearman > 0.7 and abs(found.partial) < 0.45
   assert found.partial_interval[0] < 0 < found.partial_interval[1]
@@ -238,13 +238,13 @@ def test_width_alone_is_partialled_out():
 def test_intervals_cover_models_and_samples():
   """A trend of a population of models, seen with noise of the samples: 95 % means about 95 %."""
   rng, hits = np.random.default_rng(1), 0
-  for trial in range(60):
+  for trial in range(40):
     quality = rng.normal(size=12)
     pure = quality[:, None] + 0.7 * rng.normal(size=(12, 1)) + 0.3 * rng.normal(size=(12, 8))
     noise = 0.3 * rng.normal(size=(1 + 30, 12, 8))
-    found = trends.trend(quality, np.full(12, 8), pure + noise[0], noise[1:], count=150, seed=trial)
+    found = trends.trend(quality, np.full(12, 8), pure + noise[0], noise[1:], count=100, seed=trial)
     hits += found.slope_interval[0] < 1 < found.slope_interval[1]
-  assert 52 <= hits <= 60
+  assert 34 <= hits <= 40
 
 
 def test_a_level_that_does_nothing():
@@ -286,9 +286,9 @@ def test_one_model_with_gaps_is_marked_and_the_rest_goes_on(place):
 
 
 @pytest.mark.parametrize('more, said', [
-    (dict(right='short.npz'), "'short' of right has N=59 samples and 'poor' of left has N=60"),
+    (dict(right='short.npz'), "'short' of right has N=59 samples and 'fair' of left has N=60"),
     (dict(right='twice'), "two models are named 'm'"),
-    (dict(score_left='best=1'), "a score without a model: 'best'; models are 'poor', 'fair', "),
+    (dict(score_left='best=1'), "a score without a model: 'best'; models are 'fair', 'good', "),
     (dict(score_left='poor=1,poor=2'), "two scores of 'poor'"),
     (dict(score_left='poor=high'), "the score of 'poor' is no number: 'high'"),
     (dict(measures=('ckaa',)), "measure 'ckaa' is unknown; known: "),
