@@ -127,8 +127,9 @@ def test_groups_of_unequal_size_as_in_measure(place):
                                       measures=('debiased_linear_cka',), map=False))
   found = runs.run(plan, place / 'grouped', progress=False).isel(level=0, measure=0)
   files = np.load(place / 'left.npz'), np.load(place / 'right.npz')
+  codes = np.unique(UNEVEN.astype(str), return_inverse=True)[1]  # in the order of their names
   wanted, _ = scores.score({'cka': MEASURES['debiased_linear_cka']}, [files[0]['poor']],
-                           [files[1]['a']], scores.Plan(19, 2), groups=UNEVEN)
+                           [files[1]['a']], scores.Plan(19, 2), groups=codes)
   one = found.sel(left='poor', right='a')
   for key in ('value', 'tested', 'null_mean', 'calibrated', 'p_value'):
     np.testing.assert_allclose(one[key], getattr(wanted['cka'], key), rtol=1e-4, atol=1e-6)

@@ -9,7 +9,6 @@ measure itself makes of every pair of layers, but for rounding.
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 import dataclasses
-import os
 from typing import Any, Protocol
 
 import numpy as np
@@ -59,7 +58,7 @@ def stack(engine: Engine, side: str, layers: Iterable[Any], counts: Sequence[int
 
 
 def best(engine: Engine, left: Stack, right: Stack, orders: np.ndarray | None, *,
-         higher: bool = True, workers: int | None = None) -> Best:
+         higher: bool = True, workers: int = 1) -> Best:
   """The best of all pairs of layers of every pair of models, and its null.
 
   Args:
@@ -67,7 +66,7 @@ def best(engine: Engine, left: Stack, right: Stack, orders: np.ndarray | None, *
     left, right: stacks of M1 and M2 models.
     orders: [P, N] permutations of the samples of the right side, or None.
     higher: whether a higher value is more similar.
-    workers: threads, each with permutations of its own; as many as there are cores.
+    workers: threads, each with permutations of its own.
 
   Examples:
     >>> from mmalign_jax.similarity import MEASURES
@@ -95,7 +94,7 @@ def best(engine: Engine, left: Stack, right: Stack, orders: np.ndarray | None, *
   def one(p: int) -> None:
     found = engine.compare(left.held, right.held, orders[p])
     null[p] = reduce.reduceat(reduce.reduceat(found, left.starts, 0), right.starts, 1)
-  with threadpool_limits(1, 'blas'), ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+  with threadpool_limits(1, 'blas'), ThreadPoolExecutor(workers) as pool:
     for _ in pool.map(one, range(len(orders))):
       pass
   return Best(made, layers, null)

@@ -48,12 +48,13 @@ class Comparison:
       held: whether the same left side comes again on the same rows.
     """
     with jax.enable_x64(self.plan.wide):
-      strips = []
-      for block in self._blocks(name, left, len(rows), _OF_LEFT):
-        mine = self._stack(name, 'left', block, rows, 0, held)
-        strips.append([self._best(name, mine, part, rows, level, orders)
-                       for part in self._blocks(name, right, len(rows), 1 - _OF_LEFT)])
-      return _joined(strips)
+      blocks = list(self._blocks(name, left, len(rows), _OF_LEFT))
+      strips: dict[int, list[Best]] = {}
+      for i in sorted(range(len(blocks)), key=lambda i: not self._has(name, blocks[i], rows)):
+        mine = self._stack(name, 'left', blocks[i], rows, 0, held)
+        strips[i] = [self._best(name, mine, part, rows, level, orders)
+                     for part in self._blocks(name, right, len(rows), 1 - _OF_LEFT)]
+      return _joined([strips[i] for i in range(len(blocks))])
 
   def _best(self, name: str, left: Stack, part: Sequence[Model], rows, level, orders) -> Best:
     engine = self._engines[name]
@@ -80,7 +81,7 @@ class Comparison:
 
   def _stack(self, name: str, side: str, block: Sequence[Model], rows: np.ndarray, level: int,
              held: bool = False) -> Stack:
-    key = (name, tuple(m.name for m in block), len(rows))
+    key = _key(name, block, rows)
     if held and key in self._held:
       return self._held[key]
     if held:
@@ -90,6 +91,9 @@ class Comparison:
     if held:
       self._held[key] = made
     return made
+
+  def _has(self, name: str, block: Sequence[Model], rows: np.ndarray) -> bool:
+    return _key(name, block, rows) in self._held
 
   def _layers(self, name: str, block: Sequence[Model], rows: np.ndarray,
               level: int) -> Iterator[Any]:
@@ -151,6 +155,10 @@ def orders(plan: Plan, n: int, units: arrangements.Units | None, permutations: i
     return None
   draws, order = arrangements.pairings(key, permutations, n, units)
   return np.asarray(jax.jit(lambda draws: jax.lax.map(order, draws))(draws))
+
+
+def _key(name: str, block: Sequence[Model], rows: np.ndarray) -> tuple:
+  return name, tuple(m.name for m in block), len(rows)
 
 
 def _joined(strips: Sequence[Sequence[Best]]) -> Best:
