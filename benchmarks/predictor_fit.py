@@ -1,5 +1,11 @@
 """Fits the table of the predictor to curves and features, and its margins to settings of their own.
+
+What is chosen (width of the kernel, ridge, caution) is chosen by cross-validation over the training
+settings; margins are quantiles over the calibration settings. No test setting is looked at.
 """
+
+import dataclasses
+import itertools
 
 import numpy as np
 
@@ -7,30 +13,112 @@ from mmalign_jax.advice import predictor
 from mmalign_jax.advice.predictor import INPUTS, Table
 
 LEVEL = 0.95
+WIDTHS = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0)     # of the kernel, in root mean squares of inputs
+RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0)         # of one seed
+CAUTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+FOLDS = 10
 
 
-def arrays(rows: list[dict]) -> tuple[np.ndarray, np.ndarray]:
-  """Inputs [2 N, D] and accuracies [2 N, L, S] of settings, both encoders of one after another."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curves:
+  """Of every encoder: inputs x [N, D], accuracy [N, L, S] (NaN where fewer seeds were trained),
+  setting [N]."""
+  x: np.ndarray
+  accuracy: np.ndarray
+  setting: np.ndarray
+
+  def gain(self, seeds: int | None = None) -> np.ndarray:
+    """[N, L] over the first strength, the mean over the first of the seeds."""
+    part = self.accuracy[:, :, :seeds]
+    return np.nanmean(part - part[:, :1], axis=2)
+
+  def seeds(self) -> np.ndarray:
+    """How many there are [N]."""
+    return np.isfinite(self.accuracy[:, 0]).sum(axis=1)
+
+  def of(self, rows: np.ndarray) -> 'Curves':
+    return Curves(self.x[rows], self.accuracy[rows], self.setting[rows])
+
+
+def curves(rows: list[dict]) -> Curves:
+  """Both encoders of every setting, one after another."""
   x = [predictor.inputs(row['features'] | {'encoder_depth': row['depth']}, encoder, INPUTS)
        for row in rows for encoder in (1, 2)]
-  return np.array(x), np.concatenate([np.array(row['accuracy']) for row in rows])
+  every = np.concatenate([_filled(np.array(row['accuracy']), rows) for row in rows])
+  return Curves(np.array(x), every, np.repeat(np.arange(len(rows)), 2))
 
 
-def gains(accuracy: np.ndarray) -> np.ndarray:
-  """[N, L] over the first strength, the mean over seeds of accuracy [N, L, S]."""
-  return (accuracy - accuracy[:, :1]).mean(axis=2)
+def _filled(accuracy: np.ndarray, rows: list[dict]) -> np.ndarray:
+  most = max(len(row['accuracy'][0][0]) for row in rows)
+  return np.pad(accuracy, [(0, 0), (0, 0), (0, most - accuracy.shape[2])],
+                constant_values=np.nan)
 
 
-def kernel_ridge(x, gain, lam, width: float, ridge: float) -> Table:
-  """The table without spread and margins."""
-  center, scale = x.mean(axis=0), x.std(axis=0)
-  scale = np.where(scale > 0, scale, 1)
-  u = (x - center) / scale
+def kernel_ridge(data: Curves, lam: np.ndarray, width: float, ridge: float) -> Table:
+  """The table without spread and margins; a setting of more seeds weighs more."""
+  center, scale = data.x.mean(axis=0), data.x.std(axis=0)
+  u = (data.x - center) / np.where(scale > 0, scale, 1)
   squared = np.square(u[:, None] - u).mean(axis=2)
-  kernel = np.exp(-squared / (2 * width**2))
-  intercept = gain[:, 1:].mean(axis=0)
-  dual = np.linalg.solve(kernel + ridge * np.eye(len(u)), gain[:, 1:] - intercept)
-  np.fill_diagonal(squared, np.inf)
+  gain = data.gain()[:, 1:]
+  weight = data.seeds() / data.seeds().sum()
+  intercept = weight @ gain
+  dual = np.linalg.solve(np.exp(-squared / (2 * width**2)) + ridge * np.diag(1 / data.seeds()),
+                         gain - intercept)
+  squared[data.setting[:, None] == data.setting] = np.inf
   near = float(np.quantile(np.sqrt(squared.min(axis=1)), 0.99))
-  return Table(INPUTS, center, scale, x.min(axis=0), x.max(axis=0), near, np.asarray(lam), u, dual,
-               intercept, np.ones(len(u)), width, 0.0, 0.0, 0.0)
+  return Table(INPUTS, center, np.where(scale > 0, scale, 1), data.x.min(axis=0),
+               data.x.max(axis=0), near, np.asarray(lam, float), u, dual, intercept,
+               np.ones(len(u)), width, 0.0, 0.0, 0.0)
+
+
+def unseen(data: Curves, lam: np.ndarray, width: float, ridge: float) -> np.ndarray:
+  """Predicted gains [N, L] of every setting by tables that were fitted without it."""
+  found = np.empty(data.accuracy.shape[:2])
+  fold = data.setting % FOLDS
+  for test in (fold == f for f in range(FOLDS)):
+    table = kernel_ridge(data.of(~test), lam, width, ridge)
+    found[test] = predictor.curves(table, predictor.scaled(table, data.x[test]))[0]
+  return found
+
+
+def fitted(data: Curves, lam: np.ndarray) -> tuple[Table, dict]:
+  """The table without margins, and what chose it: for every width and ridge, the squared error in
+  points and the mean gain in points at the strength predicted."""
+  gain, tried = data.gain(), []
+  weight = data.seeds() / data.seeds().sum()
+  for width, ridge in itertools.product(WIDTHS, RIDGES):
+    made = unseen(data, lam, width, ridge)
+    error = float(weight @ np.square(100 * (made - gain)).mean(axis=1))
+    at = 100 * float(weight @ gain[np.arange(len(gain)), made.argmax(axis=1)])
+    tried.append({'width': width, 'ridge': ridge, 'error': error, 'gain': at, 'made': made})
+  best = min(tried, key=lambda one: one['error'])
+  table = kernel_ridge(data, lam, best['width'], best['ridge'])
+  off = np.abs(best['made'] - data.gain(1))[:, 1:].mean(axis=1)  # of as many seeds for all
+  table = dataclasses.replace(table, spread=off)
+  spread = predictor.curves(table, table.points)[1]
+  of_caution = {}
+  for caution in CAUTIONS:
+    careful = dataclasses.replace(table, caution=caution)
+    at = [predictor.chosen(careful, *one) for one in zip(best['made'], spread)]
+    of_caution[caution] = 100 * float(weight @ gain[np.arange(len(gain)), at])
+  caution = max(of_caution, key=lambda c: of_caution[c])
+  chosen = {'tried': [{k: v for k, v in one.items() if k != 'made'} for one in tried],
+            'caution': of_caution}
+  return dataclasses.replace(table, caution=caution), chosen
+
+
+def calibrated(table: Table, data: Curves) -> Table:
+  """The table with margins: split conformal, in spreads (Lei et al. 2018, section 5.2)."""
+  curve, spread = predictor.curves(table, predictor.scaled(table, data.x))
+  gain, each = data.gain(), np.arange(len(data.x))
+  of_lam = (curve.max(axis=1) - curve[each, gain.argmax(axis=1)]) / spread
+  at = [predictor.told_of(one, predictor.chosen(table, one, s)) for one, s in zip(curve, spread)]
+  of_gain = np.abs(gain[each, at] - curve[each, at]) / spread
+  return dataclasses.replace(table, margin_lam=conformal(of_lam), margin_gain=conformal(of_gain))
+
+
+def conformal(score: np.ndarray, level: float = LEVEL) -> float:
+  """The value that a further score is not above with probability `level`: the ceil((n + 1)
+  level)-th of n, the highest where there are too few."""
+  at = min(len(score), int(np.ceil((len(score) + 1) * level)))
+  return float(np.sort(score)[at - 1])

@@ -17,17 +17,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import Hyper, Spec, rng
+from mmalign_jax.advice import features
 from mmalign_jax.data import pair_source
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.training.sweep import make_tables, run_sweep, stack
 
 LAM = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0)
 SPLITS = ('train', 'calibration', 'test')
-SEEDS = {'train': 3, 'calibration': 3, 'test': 6}
+SEEDS = {'train': 1, 'calibration': 3, 'test': 3}  # many settings teach more than many seeds
 GROUPS = [(generator, depth) for depth in (2, 1, 3) for generator in ('bits', 'atoms')]
 CLASSES = {'bits': 4, 'atoms': 16}
 MOST = 2048         # pairs
-TOGETHER = 4        # settings of one call
+TOGETHER = 8        # settings of one call
+CHUNK = 12          # cells of one program
 _SAMPLES = 10**6    # seeds from here on are of the samples that features are computed from
 
 
@@ -73,8 +75,8 @@ def first_seed(split: str, index: int) -> int:
 
 
 def spec_of(setting: dict) -> Spec:
-  return Spec(generator=f'few_pairs_of_{setting["generator"]}', depth=setting['depth'], batch_size=128, steps=400,
-              max_train=MOST, n_align=16)
+  return Spec(generator=f'few_pairs_of_{setting["generator"]}', depth=setting['depth'],
+              batch_size=128, steps=400, max_train=MOST, n_align=16)
 
 
 def traced(setting: dict) -> dict[str, float]:
@@ -90,7 +92,7 @@ def trained(split: str, indices: list[int], workers: int) -> np.ndarray:
   seed = np.concatenate([np.tile(first_seed(split, i) + np.arange(seeds), len(LAM))
                          for i in indices])
   hypers = Hyper(lam=np.tile(np.repeat(LAM, seeds), len(indices)), seed=seed, **columns)
-  cells = run_sweep(spec_of(settings[0]), stack(hypers, total), chunk=6, workers=workers)
+  cells = run_sweep(spec_of(settings[0]), stack(hypers, total), chunk=CHUNK, workers=workers)
   return np.stack([side.accuracy.reshape(len(indices), len(LAM), seeds)
                    for side in cells.sides], axis=1)
 
@@ -120,6 +122,28 @@ def train(folder: pathlib.Path, counts: dict[str, int], workers: int = 2) -> Non
                               'accuracy': accuracy.round(5).tolist()}) + '\n')
 
 
+def measure(folder: pathlib.Path) -> None:
+  """Appends the features of every setting that is trained to folder/features.jsonl."""
+  path = folder / 'features.jsonl'
+  done = {(row['split'], row['index']) for row in read(path)}
+  for row in read(folder / 'curves.jsonl'):
+    at = row['split'], row['index']
+    if at in done:
+      continue
+    found = features(*samples(*at))
+    with path.open('a') as out:
+      out.write(json.dumps({'split': at[0], 'index': at[1], 'features': found}) + '\n')
+
+
+def known(folder: pathlib.Path) -> dict[str, list[dict]]:
+  """{split: settings with curves and features}."""
+  made = {(row['split'], row['index']): row['features'] for row in read(folder / 'features.jsonl')}
+  rows = [row | {'features': made[row['split'], row['index']]}
+          for row in read(folder / 'curves.jsonl') if (row['split'], row['index']) in made]
+  return {split: sorted((row for row in rows if row['split'] == split),
+                        key=lambda row: row['index']) for split in SPLITS}
+
+
 def read(path: pathlib.Path) -> list[dict]:
   """Rows of a file of lines; one that a kill cut off is left out."""
   rows = []
@@ -144,6 +168,5 @@ def samples(split: str, index: int) -> tuple[list[np.ndarray], np.ndarray]:
   hyper = Hyper(seed=seed, **traced(setting))
   draws = source.draw(tables, hyper, rng.stream(np.uint32(seed), 'data'), MOST)
   n, labelled = setting['n_train'], int(draws.n_labelled)
-  rows = [np.asarray(row)[:n] for row in draws.rows]
-  views = [np.asarray(x, np.float64) for x in source.inputs(tables, hyper, rows)]
+  views = [np.asarray(x, np.float64)[:n] for x in source.inputs(tables, hyper, draws.rows)]
   return views, np.where(np.arange(n) < labelled, np.asarray(draws.y)[:n], -1)

@@ -10,13 +10,14 @@ import dataclasses
 import functools
 from importlib import resources
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 HARM = 0.005   # loss of accuracy that matters
 WORTH = 0.01   # gain of accuracy that matters
 WIDER = 2.0    # margins of intervals outside what the table was fitted on
+EDGE = 0.1     # of a scale, by which an input may leave its range
 DEPTH = 2      # layers of the encoders, where `encoder_depth` is not given
 
 
@@ -95,12 +96,17 @@ def advice(found: Prediction) -> str:
 def of_table(table: Table, features: Mapping[str, float], encoder: int) -> Prediction:
   """`predict` by a given table."""
   x = inputs(features, encoder, table.names)
-  clipped = np.clip(x, table.low, table.high)
-  u = (clipped - table.center) / table.scale
+  u = scaled(table, x)
   apart = np.sqrt(np.square(table.points - u).mean(axis=1).min())
-  inside = bool((clipped == x).all() and apart <= table.near)
+  within = (x >= table.low - EDGE * table.scale) & (x <= table.high + EDGE * table.scale)
+  inside = bool(within.all() and apart <= table.near)
   curve, spread = curves(table, u[None])
   return decided(table, curve[0], float(spread[0]), inside)
+
+
+def scaled(table: Table, x: np.ndarray) -> np.ndarray:
+  """Inputs [..., D] moved into their range, in units of scale."""
+  return (np.clip(x, table.low, table.high) - table.center) / table.scale
 
 
 def curves(table: Table, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +126,7 @@ def decided(table: Table, curve: np.ndarray, spread: float, inside: bool) -> Pre
   at = chosen(table, curve, spread)
   may = np.flatnonzero(curve >= curve.max() - wider * table.margin_lam * spread)
   low, high = table.lam[min(at, may[0])], table.lam[max(at, may[-1])]
-  told = curve[at] if at else curve[1:].max()
+  told = curve[told_of(curve, at)]
   margin = wider * table.margin_gain * spread
   return Prediction(float(table.lam[at]), (float(low), float(high)), float(curve[at]),
                     (float(told - margin), float(told + margin)), inside)
@@ -130,6 +136,11 @@ def chosen(table: Table, curve: np.ndarray, spread: float) -> int:
   """Index of the strength with the highest gain; 0 where that is within `caution` of nothing."""
   best = int(curve.argmax())
   return best if curve[best] > table.caution * spread else 0
+
+
+def told_of(curve: np.ndarray, at: int) -> int:
+  """Index of the strength that the interval of the gain is of: `at`; the best above 0, if 0."""
+  return at or 1 + int(curve[1:].argmax())
 
 
 # -- what the model sees of the features ----------------------------------------------------------
@@ -182,12 +193,10 @@ INPUTS = (
 
 def load(text: str) -> Table:
   """A table from its JSON."""
-  held = json.loads(text)
-  arrays = {field.name for field in dataclasses.fields(Table)} - {
-      'names', 'near', 'width', 'caution', 'margin_lam', 'margin_gain'}
-  return Table(**{name: tuple(value) if name == 'names' else
-                  np.array(value, np.float64) if name in arrays else float(value)
-                  for name, value in held.items()})
+  held: dict[str, Any] = json.loads(text)
+  arrays = {name: np.array(value, np.float64) for name, value in held.items()
+            if isinstance(value, list) and name != 'names'}
+  return Table(**{**held, 'names': tuple(held['names']), **arrays})
 
 
 def dump(table: Table) -> str:
