@@ -50,10 +50,11 @@ def judge(args) -> None:
       'seeds': {split: np.unique(of.seeds(), return_counts=True)[0].tolist()
                 for split, of in data.items()},
       'width': table.width, 'caution': table.caution, 'margin_lam': table.margin_lam,
-      'margin_gain': table.margin_gain, 'rule': c, 'chosen': chosen,
+      'margin_gain': table.margin_gain, 'align_at': table.align_at, 'leave_at': table.leave_at,
+      'rule': c, 'chosen': chosen,
       'noise': noise(gain), 'regret': judged.regrets(gain, policies),
       'coverage': judged.covered(gain, LAM, found, told),
-      'decisions': judged.decisions(gain, LAM, found)}
+      'decisions': judged.decisions(gain, table, found)}
   text = markdown(result)
   print(text)
   if args.table:

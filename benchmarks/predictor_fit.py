@@ -15,6 +15,8 @@ from mmalign_jax.advice.predictor import INPUTS, Table
 LEVEL = 0.95
 WIDTHS = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0)     # of the kernel, in root mean squares of inputs
 RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0)         # of one seed
+NEVER = 1e3                                   # a threshold that nothing reaches
+HARMED, MISSED = 0.02, 0.1                   # of `predictor.advice`
 CAUTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 FOLDS = 10
 
@@ -68,7 +70,7 @@ def kernel_ridge(data: Curves, lam: np.ndarray, width: float, ridge: float) -> T
   near = float(np.quantile(np.sqrt(squared.min(axis=1)), 0.99))
   return Table(INPUTS, center, np.where(scale > 0, scale, 1), data.x.min(axis=0),
                data.x.max(axis=0), near, np.asarray(lam, float), u, dual, intercept,
-               np.ones(len(u)), width, 0.0, 0.0, 0.0)
+               np.ones(len(u)), width, 0.0, 0.0, 0.0, np.inf, -np.inf)
 
 
 def unseen(data: Curves, lam: np.ndarray, width: float, ridge: float) -> np.ndarray:
@@ -112,9 +114,38 @@ def calibrated(table: Table, data: Curves) -> Table:
   curve, spread = predictor.curves(table, predictor.scaled(table, data.x))
   gain, each = data.gain(), np.arange(len(data.x))
   of_lam = (curve.max(axis=1) - curve[each, gain.argmax(axis=1)]) / spread
-  at = [predictor.told_of(one, predictor.chosen(table, one, s)) for one, s in zip(curve, spread)]
-  of_gain = np.abs(gain[each, at] - curve[each, at]) / spread
-  return dataclasses.replace(table, margin_lam=conformal(of_lam), margin_gain=conformal(of_gain))
+  at = np.array([predictor.chosen(table, *one) for one in zip(curve, spread)])
+  told = [predictor.told_of(*one) for one in zip(curve, at)]
+  of_gain = conformal(np.abs(gain[each, told] - curve[each, told]) / spread)
+  sure = curve[each, told] / (of_gain * spread)
+  lost = (gain[each, at] < -predictor.HARM) & (at > 0)
+  missed = true_gain(data) > predictor.WORTH
+  return dataclasses.replace(
+      table, margin_lam=conformal(of_lam), margin_gain=of_gain,
+      align_at=threshold(sure[at > 0], lost[at > 0], HARMED * len(sure)),
+      leave_at=-threshold(-sure, missed, MISSED * missed.sum()))
+
+
+def true_gain(data: Curves) -> np.ndarray:
+  """Gain [N] of every encoder, each seed at the strength that its other seeds choose."""
+  every = data.accuracy - data.accuracy[:, :1]
+  return np.array([by_others(one[:, np.isfinite(one[0])]).mean() for one in every])
+
+
+def by_others(gain: np.ndarray) -> np.ndarray:
+  """Of gain [L, S]: that of every seed [S] at the strength that is best by all others."""
+  at = (gain.sum(axis=1, keepdims=True) - gain).argmax(axis=0)
+  return gain[at, np.arange(gain.shape[1])]
+
+
+def threshold(score: np.ndarray, bad: np.ndarray, most: float) -> float:
+  """The lowest threshold that at most `most` - 1 of the bad reach: conformal risk control
+  (Angelopoulos et al. 2022, arXiv 2208.02814), whose expected loss is then at most `most` / N."""
+  allowed = max(0, int(most - 1))
+  reached = np.sort(score[bad])[::-1]
+  if len(reached) <= allowed:
+    return float(score.min(initial=NEVER))
+  return float(np.nextafter(reached[allowed], np.inf))
 
 
 def conformal(score: np.ndarray, level: float = LEVEL) -> float:

@@ -7,9 +7,9 @@ beat. `other seeds` is the regret of those choices: what one who trains the whol
 but one gets.
 """
 
-from collections.abc import Callable
-
 import numpy as np
+
+from predictor_fit import by_others
 
 from mmalign_jax.advice import predictor
 from mmalign_jax.advice.predictor import Prediction, Table
@@ -49,20 +49,12 @@ def slope(rows: list[dict], gain: np.ndarray, weight: np.ndarray, lam: np.ndarra
   return float(SHARES[int(np.argmax(mean))])
 
 
-def by_others(gain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-  """Of gain [L, S] in points: the best strength by all other seeds, for every seed [S], and the
-  gain there [S]."""
-  total = gain.sum(axis=1, keepdims=True) - gain
-  at = total.argmax(axis=0)
-  return at, gain[at, np.arange(gain.shape[1])]
-
-
 def regrets(gain: list[np.ndarray], policies: dict[str, np.ndarray]) -> dict[str, dict]:
   """{policy: what its regret is}: gain [L, S] of every encoder in points, the index of the strength
   that a policy advises [N]."""
   mean = np.array([one.mean(axis=1) for one in gain])
   best, each = mean.max(axis=1), np.arange(len(gain))
-  fitted = np.array([by_others(one)[1].mean() for one in gain])
+  fitted = np.array([by_others(one).mean() for one in gain])
   found = {name: {'best': best - mean[each, at], 'fitted': fitted - mean[each, at]}
            for name, at in policies.items()}
   found['other seeds'] = {'best': best - fitted, 'fitted': np.zeros(len(gain))}
@@ -91,18 +83,18 @@ def covered(gain: list[np.ndarray], lam: np.ndarray, found: list[Prediction],
           'inside': float(np.mean([p.inside for p in found]))}
 
 
-def decisions(gain: list[np.ndarray], lam: np.ndarray, found: list[Prediction],
-              decide: Callable[[Prediction], str] = predictor.advice) -> dict[str, dict]:
+def decisions(gain: list[np.ndarray], table: Table, found: list[Prediction]) -> dict[str, dict]:
   """Shares of 'align', 'do not' and 'cannot tell' where there is a gain, where there is none, and
   over all; harm: 'align' where aligning at that strength loses. The true gain of an encoder is that
   of every seed at the strength that the other seeds choose."""
-  true = np.array([by_others(one)[1].mean() for one in gain])
-  at = np.array([one.mean(axis=1)[nearest(lam, p.lam)] for one, p in zip(gain, found)])
-  said = np.array([decide(p) for p in found])
+  true = np.array([by_others(one).mean() for one in gain])
+  at = np.array([one.mean(axis=1)[nearest(table.lam, p.lam)] for one, p in zip(gain, found)])
+  said = np.array([predictor.advice(p, table) for p in found])
   of = lambda rows: {'encoders': int(rows.sum()), **{
       word: float((said[rows] == word).mean()) if rows.any() else float('nan')
       for word in ('align', 'do not', 'cannot tell')}}
-  every = np.ones(len(true), bool)
+  every, aligned = np.ones(len(true), bool), said == 'align'
+  of_align = float((at[aligned] < -HARM).mean()) if aligned.any() else 0.0
   return {'gain above 1': of(true > WORTH), 'gain below 0.25': of(true < NOTHING),
           'all': of(every), 'harm': {'share': float(((said == 'align') & (at < -HARM)).mean()),
-                                     'of align': float((at[said == 'align'] < -HARM).mean())}}
+                                     'of align': of_align}}

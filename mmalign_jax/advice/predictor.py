@@ -45,7 +45,7 @@ class Table:
   far, in units of scale, an input may be from the nearest of points [M, D]. lam [L], 0 first. dual
   [M, L - 1] and intercept [L - 1]: of the gains. spread [M]: how far off the curves of settings
   near each point are. width: of the kernel. caution: spreads that a gain must exceed. margin_lam,
-  margin_gain: of the intervals, in spreads.
+  margin_gain: of the intervals, in spreads. align_at, leave_at: see `advice`.
   """
   names: tuple[str, ...]
   center: np.ndarray
@@ -62,6 +62,8 @@ class Table:
   caution: float
   margin_lam: float
   margin_gain: float
+  align_at: float
+  leave_at: float
 
 
 def predict(features: Mapping[str, float], encoder: int) -> Prediction:
@@ -84,13 +86,19 @@ def predict(features: Mapping[str, float], encoder: int) -> Prediction:
   return of_table(shipped(), features, encoder)
 
 
-def advice(found: Prediction) -> str:
-  """'align' where some gain is expected and a loss of half a point is not; 'do not' where a gain of
-  a point is not; else 'cannot tell'. 'not' is at the 95 % of the interval."""
+def advice(found: Prediction, table: 'Table | None' = None) -> str:
+  """'align', 'do not' or 'cannot tell'.
+
+  By the gain expected, in units of half its interval: 'align' from where on at most 2 % of the
+  settings of calibration were told so and lost more than HARM; 'do not' up to where at most a tenth
+  of those with a gain above WORTH were told so, and wherever lam is 0 and it is not above that.
+  """
+  table = table or shipped()
   low, high = found.gain_interval
-  if found.lam > 0 and found.gain > 0 and low > -HARM:
+  sure = (low + high) / max(high - low, 1e-12)
+  if found.lam > 0 and sure >= table.align_at:
     return 'align'
-  return 'do not' if high < WORTH else 'cannot tell'
+  return 'do not' if sure <= table.leave_at else 'cannot tell'
 
 
 def of_table(table: Table, features: Mapping[str, float], encoder: int) -> Prediction:
