@@ -122,8 +122,10 @@ if __name__ == '__main__':
   parser.add_argument('stage', choices=('train', 'features', 'judge'))
   parser.add_argument('--folder', type=pathlib.Path, required=True)
   parser.add_argument('--settings', default='606,102,204', help='of training, calibration and test')
-  for name in ('table', 'json', 'markdown', 'figure'):
-    parser.add_argument(f'--{name}', type=pathlib.Path)
+  parser.add_argument('--table', type=pathlib.Path)
+  parser.add_argument('--json', type=pathlib.Path)
+  parser.add_argument('--markdown', type=pathlib.Path)
+  parser.add_argument('--figure', type=pathlib.Path)
   given = parser.parse_args()
   if given.stage == 'judge':
     judge(given)

@@ -13,8 +13,8 @@ from mmalign_jax.advice import predictor
 from mmalign_jax.advice.predictor import INPUTS, Table
 
 LEVEL = 0.95
-WIDTHS = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0)     # of the kernel, in root mean squares of inputs
-RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0)         # of one seed
+WIDTHS = (0.7, 1.0, 1.5, 2.0)                   # of the kernel, in root mean squares of inputs
+RIDGES = (0.03, 0.1, 0.3, 1.0)              # of one seed
 NEVER = 1e3                                   # a threshold that nothing reaches
 HARMED, MISSED = 0.02, 0.1                   # of `predictor.advice`
 CAUTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -56,10 +56,13 @@ def _filled(accuracy: np.ndarray, rows: list[dict]) -> np.ndarray:
                 constant_values=np.nan)
 
 
-def kernel_ridge(data: Curves, lam: np.ndarray, width: float, ridge: float) -> Table:
-  """The table without spread and margins; a setting of more seeds weighs more."""
+def kernel_ridge(data: Curves, lam: np.ndarray, width: float, ridge: float,
+                 relevance: np.ndarray | None = None) -> Table:
+  """The table without spread and margins; a setting of more seeds weighs more. An input counts for
+  as much as its standard deviation times its relevance [D], 1 where that is None."""
   center, scale = data.x.mean(axis=0), data.x.std(axis=0)
-  u = (data.x - center) / np.where(scale > 0, scale, 1)
+  scale = np.where(scale > 0, scale, 1) / (1 if relevance is None else relevance)
+  u = (data.x - center) / scale
   squared = np.square(u[:, None] - u).mean(axis=2)
   gain = data.gain()[:, 1:]
   weight = data.seeds() / data.seeds().sum()
@@ -68,45 +71,59 @@ def kernel_ridge(data: Curves, lam: np.ndarray, width: float, ridge: float) -> T
                          gain - intercept)
   squared[data.setting[:, None] == data.setting] = np.inf
   near = float(np.quantile(np.sqrt(squared.min(axis=1)), 0.99))
-  return Table(INPUTS, center, np.where(scale > 0, scale, 1), data.x.min(axis=0),
-               data.x.max(axis=0), near, np.asarray(lam, float), u, dual, intercept,
-               np.ones(len(u)), width, 0.0, 0.0, 0.0, np.inf, -np.inf)
+  return Table(INPUTS, center, scale, data.x.min(axis=0), data.x.max(axis=0), near,
+               np.asarray(lam, float), u, dual, intercept, np.ones(len(u)), width, 0.0, 0.0, 0.0,
+               NEVER, -NEVER)
 
 
-def unseen(data: Curves, lam: np.ndarray, width: float, ridge: float) -> np.ndarray:
-  """Predicted gains [N, L] of every setting by tables that were fitted without it."""
+def unseen(data: Curves, lam: np.ndarray, *shape) -> np.ndarray:
+  """Predicted gains [N, L] of every setting by tables that were fitted without it; shape: width,
+  ridge and relevance."""
   found = np.empty(data.accuracy.shape[:2])
   fold = data.setting % FOLDS
   for test in (fold == f for f in range(FOLDS)):
-    table = kernel_ridge(data.of(~test), lam, width, ridge)
+    table = kernel_ridge(data.of(~test), lam, *shape)
     found[test] = predictor.curves(table, predictor.scaled(table, data.x[test]))[0]
   return found
 
 
+def error(data: Curves, lam: np.ndarray, *shape) -> float:
+  """Mean squared error of predicted gains, in points, of settings that were not fitted to."""
+  off = 100 * (unseen(data, lam, *shape) - data.gain())
+  return float(data.seeds() @ np.square(off).mean(axis=1) / data.seeds().sum())
+
+
+def shaped(data: Curves, lam: np.ndarray) -> tuple[tuple, dict]:
+  """Width, ridge and relevance with the least error: first all inputs alike, then each in turn with
+  a half or twice of its relevance, once; and what was tried."""
+  tried = {one: error(data, lam, *one) for one in itertools.product(WIDTHS, RIDGES)}
+  best = min(tried, key=lambda one: tried[one])
+  relevance, least = np.ones(data.x.shape[1]), tried[best]
+  for i, factor in itertools.product(range(len(relevance)), (0.5, 2.0)):
+    changed = np.where(np.arange(len(relevance)) == i, relevance * factor, relevance)
+    found = error(data, lam, *best, changed)
+    if found < least:
+      relevance, least = changed, found
+  shape = (*min(((w, r) for w, r in tried), key=lambda one: error(data, lam, *one, relevance)),
+           relevance)
+  return shape, {'error': {f'{w:g}, {r:g}': value for (w, r), value in tried.items()},
+                 'least': error(data, lam, *shape), 'relevance': dict(zip(INPUTS, relevance))}
+
+
 def fitted(data: Curves, lam: np.ndarray) -> tuple[Table, dict]:
-  """The table without margins, and what chose it: for every width and ridge, the squared error in
-  points and the mean gain in points at the strength predicted."""
-  gain, tried = data.gain(), []
-  weight = data.seeds() / data.seeds().sum()
-  for width, ridge in itertools.product(WIDTHS, RIDGES):
-    made = unseen(data, lam, width, ridge)
-    error = float(weight @ np.square(100 * (made - gain)).mean(axis=1))
-    at = 100 * float(weight @ gain[np.arange(len(gain)), made.argmax(axis=1)])
-    tried.append({'width': width, 'ridge': ridge, 'error': error, 'gain': at, 'made': made})
-  best = min(tried, key=lambda one: one['error'])
-  table = kernel_ridge(data, lam, best['width'], best['ridge'])
-  off = np.abs(best['made'] - data.gain(1))[:, 1:].mean(axis=1)  # of as many seeds for all
-  table = dataclasses.replace(table, spread=off)
+  """The table without margins, and what chose it."""
+  shape, chosen = shaped(data, lam)
+  made, gain = unseen(data, lam, *shape), data.gain()
+  off = np.abs(made - data.gain(1))[:, 1:].mean(axis=1)  # of as many seeds for all
+  table = dataclasses.replace(kernel_ridge(data, lam, *shape), spread=off)
   spread = predictor.curves(table, table.points)[1]
-  of_caution = {}
+  weight, of_caution = data.seeds() / data.seeds().sum(), {}
   for caution in CAUTIONS:
     careful = dataclasses.replace(table, caution=caution)
-    at = [predictor.chosen(careful, *one) for one in zip(best['made'], spread)]
+    at = [predictor.chosen(careful, *one) for one in zip(made, spread)]
     of_caution[caution] = 100 * float(weight @ gain[np.arange(len(gain)), at])
   caution = max(of_caution, key=lambda c: of_caution[c])
-  chosen = {'tried': [{k: v for k, v in one.items() if k != 'made'} for one in tried],
-            'caution': of_caution}
-  return dataclasses.replace(table, caution=caution), chosen
+  return dataclasses.replace(table, caution=caution), chosen | {'gain by caution': of_caution}
 
 
 def calibrated(table: Table, data: Curves) -> Table:
