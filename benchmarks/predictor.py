@@ -5,9 +5,9 @@
   python benchmarks/predictor.py judge --folder=DIR [--table=mmalign_jax/advice/table.json] \
       [--json=FILE] [--markdown=FILE] [--figure=FILE]
 
-`train` trains every setting at 9 strengths and appends to DIR/curves.jsonl, `features` measures what
-an owner of a sample of each would (DIR/features.jsonl); both go on where a kill left them, and may
-be ended at any time. `judge` fits the table to the training settings, its margins to those of
+`train` trains every setting at 9 strengths and appends to DIR/curves.jsonl, `features` measures
+what an owner of a sample of each would (DIR/features.jsonl); both go on where a kill left them, and
+may be ended at any time. `judge` fits the table to the training settings, its margins to those of
 calibration, and says what it is worth on the test settings. A training takes about 0.1 s on two
 cores.
 """

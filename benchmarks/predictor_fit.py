@@ -13,10 +13,10 @@ from mmalign_jax.advice import predictor
 from mmalign_jax.advice.predictor import INPUTS, Table
 
 LEVEL = 0.95
-WIDTHS = (0.7, 1.0, 1.5, 2.0)                   # of the kernel, in root mean squares of inputs
-RIDGES = (0.03, 0.1, 0.3, 1.0)              # of one seed
-NEVER = 1e3                                   # a threshold that nothing reaches
-HARMED, MISSED = 0.02, 0.1                   # of `predictor.advice`
+WIDTHS = (0.7, 1.0, 1.5, 2.0)     # of the kernel, in root mean squares of inputs
+RIDGES = (0.03, 0.1, 0.3, 1.0)    # of one seed
+NEVER = 1e3                       # a threshold that nothing reaches
+HARMED, MISSED = 0.02, 0.1        # of `predictor.advice`
 CAUTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 FOLDS = 10
 
@@ -63,7 +63,7 @@ def kernel_ridge(data: Curves, lam: np.ndarray, width: float, ridge: float,
   center, scale = data.x.mean(axis=0), data.x.std(axis=0)
   scale = np.where(scale > 0, scale, 1) / (1 if relevance is None else relevance)
   u = (data.x - center) / scale
-  squared = np.square(u[:, None] - u).mean(axis=2)
+  squared = predictor.apart(u, u)
   gain = data.gain()[:, 1:]
   weight = data.seeds() / data.seeds().sum()
   intercept = weight @ gain

@@ -1,14 +1,13 @@
 """What the predictor is worth on settings that nothing was fitted or calibrated to.
 
-regret: accuracy at the best strength of the grid less accuracy at the one advised, in points. `best`
-is the strength with the highest mean over the seeds that are judged, which flatters the grid by
-their noise; `fitted`: every seed at the strength that the other seeds choose, which any strength can
-beat. `other seeds` is the regret of those choices: what one who trains the whole grid on all seeds
-but one gets.
+regret: accuracy at the best strength of the grid less accuracy at the one advised, in points.
+`best` is the strength with the highest mean over the seeds that are judged, which flatters the grid
+by their noise; `fitted`: every seed at the strength that the other seeds choose, which any strength
+can beat. `other seeds` is the regret of those choices: what one who trains the whole grid on all
+seeds but one gets.
 """
 
 import numpy as np
-
 from predictor_fit import by_others
 
 from mmalign_jax.advice import predictor

@@ -105,9 +105,9 @@ def of_table(table: Table, features: Mapping[str, float], encoder: int) -> Predi
   """`predict` by a given table."""
   x = inputs(features, encoder, table.names)
   u = scaled(table, x)
-  apart = np.sqrt(np.square(table.points - u).mean(axis=1).min())
+  nearest = np.sqrt(apart(u[None], table.points).min())
   within = (x >= table.low - EDGE * table.scale) & (x <= table.high + EDGE * table.scale)
-  inside = bool(within.all() and apart <= table.near)
+  inside = bool(within.all() and nearest <= table.near)
   curve, spread = curves(table, u[None])
   return decided(table, curve[0], float(spread[0]), inside)
 
@@ -117,10 +117,16 @@ def scaled(table: Table, x: np.ndarray) -> np.ndarray:
   return (np.clip(x, table.low, table.high) - table.center) / table.scale
 
 
+def apart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+  """Mean squared differences [N, M] of the rows of u [N, D] and v [M, D]."""
+  squared = np.square(u).sum(axis=1)[:, None] + np.square(v).sum(axis=1) - 2 * u @ v.T
+  return np.maximum(squared, 0) / u.shape[1]
+
+
 def curves(table: Table, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
   """Gains [N, L] at each strength, 0 at the first, and how far off they may be [N]; u [N, D] in
   units of scale."""
-  squared = np.square(u[:, None] - table.points).mean(axis=2)
+  squared = apart(u, table.points)
   kernel = np.exp(-squared / (2 * table.width**2))
   gain = kernel @ table.dual + table.intercept
   weight = np.exp(-(squared - squared.min(axis=1, keepdims=True)) / (2 * table.width**2 / 16))
