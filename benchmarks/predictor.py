@@ -118,7 +118,7 @@ def figure(gain, found, policies, path: pathlib.Path) -> None:
 
 
 if __name__ == '__main__':
-  parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+  parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
   parser.add_argument('stage', choices=('train', 'features', 'judge'))
   parser.add_argument('--folder', type=pathlib.Path, required=True)
   parser.add_argument('--settings', default='606,102,204', help='of training, calibration and test')

@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import json
 import pathlib
-from typing import Iterator
+from typing import Any, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -79,7 +79,7 @@ def spec_of(setting: dict) -> Spec:
               batch_size=128, steps=400, max_train=MOST, n_align=16)
 
 
-def traced(setting: dict) -> dict[str, float]:
+def traced(setting: dict) -> dict[str, Any]:
   return {key: value for key, value in setting.items() if key not in ('generator', 'depth')}
 
 
@@ -87,8 +87,8 @@ def trained(split: str, indices: list[int], workers: int) -> np.ndarray:
   """Accuracies [settings, encoders, L, S] of settings of one group."""
   settings, seeds = [drawn(split, i) for i in indices], SEEDS[split]
   each, total = len(LAM) * seeds, len(LAM) * seeds * len(indices)
-  columns = {name: np.repeat([traced(s)[name] for s in settings], each)
-             for name in traced(settings[0])}
+  columns: dict[str, Any] = {name: np.repeat([traced(s)[name] for s in settings], each)
+                             for name in traced(settings[0])}
   seed = np.concatenate([np.tile(first_seed(split, i) + np.arange(seeds), len(LAM))
                          for i in indices])
   hypers = Hyper(lam=np.tile(np.repeat(LAM, seeds), len(indices)), seed=seed, **columns)
@@ -167,6 +167,6 @@ def samples(split: str, index: int) -> tuple[list[np.ndarray], np.ndarray]:
   seed = _SAMPLES * 10 + first_seed(split, index)
   hyper = Hyper(seed=seed, **traced(setting))
   draws = source.draw(tables, hyper, rng.stream(np.uint32(seed), 'data'), MOST)
-  n, labelled = setting['n_train'], int(draws.n_labelled)
+  n, labelled = setting['n_train'], int(np.asarray(draws.n_labelled))
   views = [np.asarray(x, np.float64)[:n] for x in source.inputs(tables, hyper, draws.rows)]
   return views, np.where(np.arange(n) < labelled, np.asarray(draws.y)[:n], -1)

@@ -16,6 +16,7 @@ OF_LABELLED = ('information', 'kernel', 'accuracy', 'slope')
 
 def of_benchmark(name):
   spec = importlib.util.spec_from_file_location(name, ROOT / f'benchmarks/{name}.py')
+  assert spec is not None and spec.loader is not None
   module = importlib.util.module_from_spec(spec)
   spec.loader.exec_module(module)
   return module
@@ -242,7 +243,9 @@ def test_curves_are_those_of_scikit_learn():
   table = fit.kernel_ridge(data, np.array([0, 1, 2]), width=0.8, ridge=0.3)
   gain = (accuracy[:, 1:, 0] - accuracy[:, :1, 0])
   u = (x - x.mean(axis=0)) / x.std(axis=0)
-  model = KernelRidge(alpha=0.3, kernel='rbf', gamma=1 / (2 * 0.8**2 * x.shape[1]))
+  model = KernelRidge(  # alpha is typed by its default, 1
+      alpha=0.3,  # pyright: ignore[reportArgumentType]
+      kernel='rbf', gamma=1 / (2 * 0.8**2 * x.shape[1]))
   model.fit(u, gain - gain.mean(axis=0))
   curve, _ = predictor.curves(table, u)
   np.testing.assert_allclose(curve[:, 1:], model.predict(u) + gain.mean(axis=0), atol=1e-9)

@@ -117,7 +117,7 @@ def _canonical(x: list[np.ndarray], groups: np.ndarray | None,
   most = max(1, min(MOST_CANONICAL, len(x[0]) // 4))
   x = [_components(view, most, seed) for view in x]
   fold = linear.folds(np.zeros(len(x[0]), int), groups, np.random.default_rng([seed, 2]))
-  made = linear.canonical(*x, fold)
+  made = linear.canonical(x[0], x[1], fold)
   above = made.correlation > ABOVE / np.sqrt(len(x[0]))
   strong = np.clip(made.correlation[above], 0, 1 - 1e-6)
   found = {
