@@ -18,7 +18,7 @@ setup(
     packages=[*find_packages(include=['mmalign_jax', 'mmalign_jax.*']),
               'mmalign_jax.configs', 'mmalign_jax.launch'],
     package_dir={'mmalign_jax.configs': 'configs', 'mmalign_jax.launch': 'launch'},
-    package_data={'mmalign_jax': ['py.typed']},
+    package_data={'mmalign_jax': ['py.typed'], 'mmalign_jax.advice': ['table.json']},
     install_requires=[
         'jax>=0.10,<0.13', 'flax>=0.12', 'optax>=0.2.6', 'chex>=0.1.90', 'ml_collections>=1.1',
         'absl-py>=2.1', 'numpy>=2.0', 'scipy>=1.13', 'scikit-learn>=1.6', 'h5py>=3.11',

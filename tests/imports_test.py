@@ -21,7 +21,7 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
     {'data.sources', 'data.components', 'data.pair_source', 'data.pairs', 'data.prepared',
      'data.published', 'data.loading', 'checks', 'data.files', 'runs', 'training.step',
      'training.apart'},
-    {'data.avmnist', 'training'},
+    {'data.avmnist', 'training', 'advice'},
     {'reports'},
     {'studies.protocol', 'studies.reads', 'studies.files'},
     {'studies.strength', 'studies.emergence', 'studies.train'},
@@ -29,7 +29,7 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
     {'fitted'}, {'studies.registry'}, {'cli'}]
 PURE = ['types', 'named', 'grouped', 'rng', 'encoders', 'losses', 'objective', 'similarity',
         'information', 'information.neural', 'diagnosis', 'generators', 'data.sources',
-        'data.pair_source', 'training']
+        'data.pair_source', 'training', 'advice']
 ROOMS = ('strength', 'emergence', 'train')  # of the studies: none knows another
 FORBIDDEN = ('absl', 'ml_collections', 'logging', 'pathlib', 'os', 'xarray', 'matplotlib')
 

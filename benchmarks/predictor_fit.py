@@ -1,0 +1,172 @@
+"""Fits the table of the predictor to curves and features, and its margins to settings of their own.
+
+What is chosen (width of the kernel, ridge, caution) is chosen by cross-validation over the training
+settings; margins are quantiles over the calibration settings. No test setting is looked at.
+"""
+
+import dataclasses
+import itertools
+
+import numpy as np
+
+from mmalign_jax.advice import predictor
+from mmalign_jax.advice.predictor import INPUTS, Table
+
+LEVEL = 0.95
+WIDTHS = (0.7, 1.0, 1.5, 2.0)                   # of the kernel, in root mean squares of inputs
+RIDGES = (0.03, 0.1, 0.3, 1.0)              # of one seed
+NEVER = 1e3                                   # a threshold that nothing reaches
+HARMED, MISSED = 0.02, 0.1                   # of `predictor.advice`
+CAUTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
+FOLDS = 10
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curves:
+  """Of every encoder: inputs x [N, D], accuracy [N, L, S] (NaN where fewer seeds were trained),
+  setting [N]."""
+  x: np.ndarray
+  accuracy: np.ndarray
+  setting: np.ndarray
+
+  def gain(self, seeds: int | None = None) -> np.ndarray:
+    """[N, L] over the first strength, the mean over the first of the seeds."""
+    part = self.accuracy[:, :, :seeds]
+    return np.nanmean(part - part[:, :1], axis=2)
+
+  def seeds(self) -> np.ndarray:
+    """How many there are [N]."""
+    return np.isfinite(self.accuracy[:, 0]).sum(axis=1)
+
+  def of(self, rows: np.ndarray) -> 'Curves':
+    return Curves(self.x[rows], self.accuracy[rows], self.setting[rows])
+
+
+def curves(rows: list[dict]) -> Curves:
+  """Both encoders of every setting, one after another."""
+  x = [predictor.inputs(row['features'] | {'encoder_depth': row['depth']}, encoder, INPUTS)
+       for row in rows for encoder in (1, 2)]
+  every = np.concatenate([_filled(np.array(row['accuracy']), rows) for row in rows])
+  return Curves(np.array(x), every, np.repeat(np.arange(len(rows)), 2))
+
+
+def _filled(accuracy: np.ndarray, rows: list[dict]) -> np.ndarray:
+  most = max(len(row['accuracy'][0][0]) for row in rows)
+  return np.pad(accuracy, [(0, 0), (0, 0), (0, most - accuracy.shape[2])],
+                constant_values=np.nan)
+
+
+def kernel_ridge(data: Curves, lam: np.ndarray, width: float, ridge: float,
+                 relevance: np.ndarray | None = None) -> Table:
+  """The table without spread and margins; a setting of more seeds weighs more. An input counts for
+  as much as its standard deviation times its relevance [D], 1 where that is None."""
+  center, scale = data.x.mean(axis=0), data.x.std(axis=0)
+  scale = np.where(scale > 0, scale, 1) / (1 if relevance is None else relevance)
+  u = (data.x - center) / scale
+  squared = np.square(u[:, None] - u).mean(axis=2)
+  gain = data.gain()[:, 1:]
+  weight = data.seeds() / data.seeds().sum()
+  intercept = weight @ gain
+  dual = np.linalg.solve(np.exp(-squared / (2 * width**2)) + ridge * np.diag(1 / data.seeds()),
+                         gain - intercept)
+  squared[data.setting[:, None] == data.setting] = np.inf
+  near = float(np.quantile(np.sqrt(squared.min(axis=1)), 0.99))
+  return Table(INPUTS, center, scale, data.x.min(axis=0), data.x.max(axis=0), near,
+               np.asarray(lam, float), u, dual, intercept, np.ones(len(u)), width, 0.0, 0.0, 0.0,
+               NEVER, -NEVER)
+
+
+def unseen(data: Curves, lam: np.ndarray, *shape) -> np.ndarray:
+  """Predicted gains [N, L] of every setting by tables that were fitted without it; shape: width,
+  ridge and relevance."""
+  found = np.empty(data.accuracy.shape[:2])
+  fold = data.setting % FOLDS
+  for test in (fold == f for f in range(FOLDS)):
+    table = kernel_ridge(data.of(~test), lam, *shape)
+    found[test] = predictor.curves(table, predictor.scaled(table, data.x[test]))[0]
+  return found
+
+
+def error(data: Curves, lam: np.ndarray, *shape) -> float:
+  """Mean squared error of predicted gains, in points, of settings that were not fitted to."""
+  off = 100 * (unseen(data, lam, *shape) - data.gain())
+  return float(data.seeds() @ np.square(off).mean(axis=1) / data.seeds().sum())
+
+
+def shaped(data: Curves, lam: np.ndarray) -> tuple[tuple, dict]:
+  """Width, ridge and relevance with the least error: first all inputs alike, then each in turn with
+  a half or twice of its relevance, once; and what was tried."""
+  tried = {one: error(data, lam, *one) for one in itertools.product(WIDTHS, RIDGES)}
+  best = min(tried, key=lambda one: tried[one])
+  relevance, least = np.ones(data.x.shape[1]), tried[best]
+  for i, factor in itertools.product(range(len(relevance)), (0.5, 2.0)):
+    changed = np.where(np.arange(len(relevance)) == i, relevance * factor, relevance)
+    found = error(data, lam, *best, changed)
+    if found < least:
+      relevance, least = changed, found
+  shape = (*min(((w, r) for w, r in tried), key=lambda one: error(data, lam, *one, relevance)),
+           relevance)
+  return shape, {'error': {f'{w:g}, {r:g}': value for (w, r), value in tried.items()},
+                 'least': error(data, lam, *shape), 'relevance': dict(zip(INPUTS, relevance))}
+
+
+def fitted(data: Curves, lam: np.ndarray) -> tuple[Table, dict]:
+  """The table without margins, and what chose it."""
+  shape, chosen = shaped(data, lam)
+  made, gain = unseen(data, lam, *shape), data.gain()
+  off = np.abs(made - data.gain(1))[:, 1:].mean(axis=1)  # of as many seeds for all
+  table = dataclasses.replace(kernel_ridge(data, lam, *shape), spread=off)
+  spread = predictor.curves(table, table.points)[1]
+  weight, of_caution = data.seeds() / data.seeds().sum(), {}
+  for caution in CAUTIONS:
+    careful = dataclasses.replace(table, caution=caution)
+    at = [predictor.chosen(careful, *one) for one in zip(made, spread)]
+    of_caution[caution] = 100 * float(weight @ gain[np.arange(len(gain)), at])
+  caution = max(of_caution, key=lambda c: of_caution[c])
+  return dataclasses.replace(table, caution=caution), chosen | {'gain by caution': of_caution}
+
+
+def calibrated(table: Table, data: Curves) -> Table:
+  """The table with margins: split conformal, in spreads (Lei et al. 2018, section 5.2)."""
+  curve, spread = predictor.curves(table, predictor.scaled(table, data.x))
+  gain, each = data.gain(), np.arange(len(data.x))
+  of_lam = (curve.max(axis=1) - curve[each, gain.argmax(axis=1)]) / spread
+  at = np.array([predictor.chosen(table, *one) for one in zip(curve, spread)])
+  told = [predictor.told_of(*one) for one in zip(curve, at)]
+  of_gain = conformal(np.abs(gain[each, told] - curve[each, told]) / spread)
+  sure = curve[each, told] / (of_gain * spread)
+  lost = (gain[each, at] < -predictor.HARM) & (at > 0)
+  missed = true_gain(data) > predictor.WORTH
+  return dataclasses.replace(
+      table, margin_lam=conformal(of_lam), margin_gain=of_gain,
+      align_at=threshold(sure[at > 0], lost[at > 0], HARMED * len(sure)),
+      leave_at=-threshold(-sure, missed, MISSED * missed.sum()))
+
+
+def true_gain(data: Curves) -> np.ndarray:
+  """Gain [N] of every encoder, each seed at the strength that its other seeds choose."""
+  every = data.accuracy - data.accuracy[:, :1]
+  return np.array([by_others(one[:, np.isfinite(one[0])]).mean() for one in every])
+
+
+def by_others(gain: np.ndarray) -> np.ndarray:
+  """Of gain [L, S]: that of every seed [S] at the strength that is best by all others."""
+  at = (gain.sum(axis=1, keepdims=True) - gain).argmax(axis=0)
+  return gain[at, np.arange(gain.shape[1])]
+
+
+def threshold(score: np.ndarray, bad: np.ndarray, most: float) -> float:
+  """The lowest threshold that at most `most` - 1 of the bad reach: conformal risk control
+  (Angelopoulos et al. 2022, arXiv 2208.02814), whose expected loss is then at most `most` / N."""
+  allowed = max(0, int(most - 1))
+  reached = np.sort(score[bad])[::-1]
+  if len(reached) <= allowed:
+    return float(score.min(initial=NEVER))
+  return float(np.nextafter(reached[allowed], np.inf))
+
+
+def conformal(score: np.ndarray, level: float = LEVEL) -> float:
+  """The value that a further score is not above with probability `level`: the ceil((n + 1)
+  level)-th of n, the highest where there are too few."""
+  at = min(len(score), int(np.ceil((len(score) + 1) * level)))
+  return float(np.sort(score)[at - 1])
