@@ -188,7 +188,7 @@ def test_rows_without_a_side_come_last_and_are_not_aligned(file):
   tables, rows, _ = folds.outer(of, folds.shape_of(found), 0)
   drawn = pair_source.draw(jax.tree.map(np.asarray, tables), Hyper(), rng.stream(0, 'data'), 60)
   assert set(np.asarray(drawn.rows[0])[-9:].tolist()) == set(rows.tolist())
-  assert int(drawn.n_aligned) == 51
+  assert np.asarray(drawn.n_aligned).item() == 51
 
 
 def test_copies_of_a_row_are_one_unit(file):

@@ -93,7 +93,9 @@ def _planned(work: Work, trainer: Trainer) -> tuple[Plan, folds.Shape]:
 
 
 def _of_json(made: dict[str, Any]) -> Plan:
-  return Plan(**{name: tuple(v) if isinstance(v, list) else v for name, v in made.items()})
+  fields: dict[str, Any] = {
+      name: tuple(v) if isinstance(v, list) else v for name, v in made.items()}
+  return Plan(**fields)
 
 
 def _measured(work: Work, trainer: Trainer, shape: folds.Shape) -> tuple[float, float]:
