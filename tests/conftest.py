@@ -28,9 +28,9 @@ if jax.__version__.startswith('0.10.'):  # an unknown flag ends the process
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 # Modules that compile for much longer than they compute: unoptimised code is there sooner.
-PLAIN = {'agreement_test', 'alone_test', 'batch_test', 'cases_test', 'configs_test', 'convex_test',
-         'emergence_real_test', 'emergence_test', 'estimator_test', 'fitted_test', 'fusion_test',
-         'loop_test', 'measure_test', 'null_test', 'probes_test', 'similarity_test',
+PLAIN = {'advise_test', 'agreement_test', 'alone_test', 'batch_test', 'cases_test', 'configs_test',
+         'convex_test', 'emergence_real_test', 'emergence_test', 'estimator_test', 'fitted_test',
+         'fusion_test', 'loop_test', 'measure_test', 'null_test', 'probes_test', 'similarity_test',
          'similarity_values_test', 'sweep_test', 'zoo_test'}
 
 

@@ -9,6 +9,7 @@
   mmalign diagnose --x1=X1.npy --x2=X2.npy [--y=Y.npy] [--json]
   mmalign decompose --x1=X1.npy --x2=X2.npy --y=Y.npy [--null=200] [--json]
   mmalign decompose --table=JOINT.npy [--method=broja|imin|mmi] [--json]
+  mmalign advise DATA.npz --workdir=DIR [--minutes=5] [--json]
   mmalign embed DIR NEW.npz --view=x1 [--out=Z.npy] [--predictions=SAID.csv]
   mmalign report DIR... [--out=FILE.html] [--open]
 
@@ -39,6 +40,7 @@ __all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 
 
 SAFE = 'stopped; every finished chunk is safe, and the same command continues from there'
 MERGING = 'stopped; the folders to merge are as they were, and the same command continues'
+ADVISING = 'stopped; every finished step is safe, and the same command continues from there'
 LONGEST = 2000     # letters of an error
 FIGURES = ('.png', '.pdf', '.svg')
 
@@ -70,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
   if name not in COMMANDS:
     return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
   return guard(lambda: COMMANDS[name](rest),
-               stopped={**dict.fromkeys(('sweep', 'train', 'zoo'), SAFE), 'merge': MERGING}.get(
+               stopped={**dict.fromkeys(('sweep', 'train', 'zoo'), SAFE), 'merge': MERGING,
+                        'advise': ADVISING}.get(
                    name, start.STOPPED))
 
 
@@ -181,4 +184,4 @@ def _command(name: str) -> Callable[[list[str]], None]:
 
 COMMANDS = {name: _command(name)
             for name in ('sweep', 'train', 'merge', 'generator', 'measure', 'zoo', 'diagnose',
-                         'decompose', 'embed', 'report')}
+                         'decompose', 'advise', 'embed', 'report')}

@@ -64,11 +64,14 @@ def order(key: Key, y: Array, labelled: Array, n_labelled: Array,
 
 
 def draw(tables: PairTables, hyper: Hyper, key: Key, n: int) -> Draws:
-  """The training rows, the labelled ones of the budget first, then the others at random."""
+  """The training rows, the labelled ones of the budget first, then the others at random; last, and
+  never aligned, those that have no side at all."""
   total = len(tables.y)
   of_classes = jnp.issubdtype(tables.y.dtype, jnp.integer)
   y = tables.y if of_classes else jnp.zeros(total, jnp.int32)
-  row, n_labelled = order(key, y, tables.labelled, jnp.asarray(hyper.n_labelled))
+  usable = jnp.stack(tables.present).any(axis=0)
+  row, n_labelled = order(key, y, tables.labelled, jnp.asarray(hyper.n_labelled), usable)
+  total = usable.sum().astype(jnp.int32)
   asked = jnp.where(jnp.asarray(hyper.n_pairs) > 0, hyper.n_pairs, total).astype(jnp.int32)
   aligned = jnp.where(jnp.asarray(hyper.align_on) == ALIGN_ON.index('labelled'), n_labelled,
                       jnp.clip(asked, n_labelled, total))

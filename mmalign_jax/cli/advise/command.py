@@ -1,0 +1,88 @@
+"""mmalign advise: should these pairs be aligned, with what, how strongly?"""
+
+import json
+import os
+import sys
+from typing import Any
+
+import numpy as np
+
+from mmalign_jax.cli import printable
+from mmalign_jax.cli.advise import report, request
+from mmalign_jax.cli.advise.request import Request
+from mmalign_jax.data import pairs, published
+from mmalign_jax.data.files import views
+from mmalign_jax.reports import document
+from mmalign_jax.reports.text import write_json
+from mmalign_jax.runs import devices, folder
+from mmalign_jax.studies.advise import steps, trial, work as works
+from mmalign_jax.studies.advise.clock import Clock
+from mmalign_jax.studies.advise.work import Work
+
+
+def run(argv: list[str]) -> None:
+  """Prints the advice, and writes DIR/summary.json and DIR/report.html.
+
+  Raises:
+    KeyboardInterrupt: the report is of what is known so far.
+  """
+  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # many small matrices
+  asked = request.parse(argv)
+  clock = Clock(asked.seconds, asked.effort)
+  read = _read(asked)
+  found, _ = works.usable(read)
+  copies = works.copies_of(found)
+  mark = works.fingerprint(found)
+  lock = folder.claim(asked.workdir, {'command': 'advise', 'data': mark, 'seed': asked.seed})
+  try:
+    job = Work(found, works.units_of(found, copies), copies, asked.workdir, asked.seed, clock,
+               devices.cores(), _say, mark)
+    clock.before = steps.spent(job)
+    try:
+      steps.run(job, asked.skip)
+    except KeyboardInterrupt:
+      if job.partial and 'trial' not in job.results:
+        job.results['decision'] = trial.decisions(job, job.partial)
+      _tell(job, asked, finished=False)
+      raise
+    _tell(job, asked, finished=True)
+  finally:
+    lock.close()
+
+
+def _read(asked: Request) -> pairs.Pairs:
+  """The pairs that are asked about."""
+  names = {name: getattr(asked, name) for name in ('x1', 'x2', 'x3', 'y', 'group')}
+  task = asked.reading.task
+  if asked.published:
+    raw = published.read_published(asked.data, asked.data_dir, names, asked.reading.pool)
+    if task == 'auto' and not asked.reading.classes:
+      task = published.DATASETS[asked.data].reading.task
+  else:
+    raw = views.read_raw(asked.data, **names, id=asked.id, reading=asked.reading)
+  return pairs.from_raw(raw, missing=asked.reading.missing, task=task,
+                        classes=asked.reading.classes)
+
+
+def _say(line: str) -> None:
+  print(line, file=sys.stderr, flush=True)
+
+
+def _tell(job: Work, asked: Request, finished: bool) -> None:
+  """Prints and writes the answer."""
+  made = report.document(f'Advice on {job.pairs.where}', job.results, finished)
+  summary = summarised(job, finished)
+  write_json(job.folder / 'summary.json', summary)
+  write_json(job.folder / 'report.json', document.content(made))  # for `mmalign report`
+  document.write(job.folder / 'report.html', made)
+  for note in job.pairs.notes:
+    print(f'note: {printable(note)}', file=sys.stderr)
+  print(json.dumps(folder.plain(summary)) if asked.as_json else printable(document.text(made)))
+
+
+def summarised(job: Work, finished: bool) -> dict[str, Any]:
+  """What summary.json holds: no times, so that the same command gives the same."""
+  short = {name: {k: v for k, v in found.items() if k != 'rounds'}
+           for name, found in job.results.items()}
+  return {'data': job.pairs.where, 'views': list(job.pairs.names), 'seed': job.seed,
+          'finished': finished, 'rows': len(np.asarray(job.pairs.y)), 'steps': short}

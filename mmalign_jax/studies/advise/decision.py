@@ -1,0 +1,80 @@
+"""Decisions for an encoder: align, do not, or it cannot be told; each with its sentence.
+
+Harmful advice is worse than none: to align is advised only where the whole interval of the gain is
+above 0, on rows that chose nothing. Where the interval ends below WORTH, alignment is not worth it.
+All else is not known, and then nothing is aligned until there is more to go by.
+"""
+
+import dataclasses
+import math
+
+from mmalign_jax.reports.text import bracket, points
+from mmalign_jax.studies.advise.gains import Gain
+
+WORTH = 0.01  # a gain of one point
+ALIGN, LEAVE, UNKNOWN = 'align', 'do not align', 'cannot tell'
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+  """kind: ALIGN, LEAVE or UNKNOWN; sentence: for people; change: what would change it."""
+  kind: str
+  sentence: str
+  change: str
+
+
+def kind_of(gain: Gain) -> str:
+  """The decision that an interval allows."""
+  if gain.interval is None:
+    return UNKNOWN
+  low, high = gain.interval
+  return ALIGN if low > 0 else LEAVE if high < WORTH else UNKNOWN
+
+
+def decide(name: str, gain: Gain, objective: str, lam: float,
+           curve: dict[float, float] | None = None) -> Decision:
+  """The decision for an encoder.
+
+  Args:
+    name: what it is called. objective, lam: what is advised where it is to be aligned.
+    curve: gain by share of the labels, 1 among them, where it is known.
+  """
+  kind = kind_of(gain)
+  found = f'{points(gain.gain)} points {bracket(gain.interval, "+.1f", 100)}'
+  sure = '' if gain.certainty is None else (
+      f', above 0 with {_percent(gain.certainty)} certainty')
+  if kind == ALIGN:
+    said = (f'Align {name} with {objective} at lam {lam:g}: {found} on {gain.units} test units '
+            f'that chose nothing{sure}.')
+  elif kind == LEAVE:
+    said = (f'Do not align {name}: it would gain {found}, at most '
+            f'{points(max(gain.interval[1], 0)) if gain.interval else "-"} points.')
+  elif gain.interval is None:
+    said = (f'Cannot tell for {name}: {gain.units} labelled units to test on are too few for an '
+            f'interval (measured: {points(gain.gain)} points); do not align it on this evidence.')
+  else:
+    said = (f'Cannot tell for {name}: {found}{sure}; do not align it on this evidence.')
+  return Decision(kind, said, ' '.join(_changes(kind, gain, curve)))
+
+
+def _percent(share: float) -> str:
+  return f'{100 * min(share, 0.999):.3g} %'
+
+
+def _changes(kind: str, gain: Gain, curve: dict[float, float] | None):
+  """What would change a decision."""
+  if kind == UNKNOWN and gain.interval is not None and abs(gain.gain) >= 0.002:
+    half = (gain.interval[1] - gain.interval[0]) / 2
+    needed = math.ceil(round(gain.units * (half / abs(gain.gain)) ** 2 / 10, 6)) * 10
+    yield f'A gain of this size would be certain with about {needed:,} labelled units.'
+  shares = sorted(curve or {})
+  if curve and len(shares) >= 2 and shares[-1] == 1:
+    said = ', '.join(f'{points(curve[s])} with {_of_labels(s)}' for s in shares)
+    step = curve[1] - curve[shares[-2]]
+    doublings = math.log2(1 / shares[-2])
+    yield (f'By labels it gains {said}; with twice as many, if that goes on, about '
+           f'{points(curve[1] + step / doublings)}.')
+
+
+def _of_labels(share: float) -> str:
+  return {1: 'all labels', 0.5: 'half of them', 0.25: 'a quarter'}.get(share, f'{share:g} of them')

@@ -1,0 +1,70 @@
+"""What alignment gains on rows that chose nothing, and between which limits.
+
+The gain of a test unit (a row, or the rows of a group) is the difference of its accuracies with and
+without alignment, each the mean over seeds. The interval is for the gain of encoders that are
+trained on all rows, on new ones: Student's t over the units of all outer folds, of the variance
+among units or among folds, whichever is larger, widened by sqrt(K / (K - 1)) for K folds, which are
+trained on so much less. benchmarks/advise_intervals.py measures that it covers what it should; the
+correction of Nadeau and Bengio (2003) for a mean over other data, too, is wider than is needed.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+from scipy import special, stats
+
+LEVEL = 0.95
+LEAST_UNITS = 20  # below, no interval is given
+
+
+@dataclasses.dataclass(frozen=True)
+class Gain:
+  """Accuracy without and with alignment, their difference, its 95 % interval (None below
+  LEAST_UNITS units), the probability that it is above 0, its standard error, and units judged."""
+  without: float
+  aligned: float
+  gain: float
+  interval: tuple[float, float] | None
+  certainty: float | None
+  error: float | None
+  units: int
+  folds: int
+
+
+def gain(without: list[np.ndarray], aligned: list[np.ndarray],
+         weight: list[np.ndarray]) -> Gain:
+  """The gain over outer folds.
+
+  Args:
+    without, aligned: accuracy [B] of every block of test rows, for each fold.
+    weight: rows [B] of each block.
+  """
+  w = np.concatenate(weight).astype(float)
+  a, b = np.concatenate(without), np.concatenate(aligned)
+  difference = b - a
+  mean = float(np.average(difference, weights=w))
+  units, n_folds = len(w), len(weight)
+  result: dict[str, Any] = dict(interval=None, certainty=None, error=None)
+  if units >= LEAST_UNITS:
+    error = _error([y - x for x, y in zip(without, aligned)], weight, mean)
+    half = float(special.stdtrit(units - 1, (1 + LEVEL) / 2)) * error
+    certainty = float(stats.t.cdf(mean / error, units - 1)) if error > 0 else None
+    result = dict(interval=(mean - half, mean + half), certainty=certainty, error=error)
+  return Gain(float(np.average(a, weights=w)), float(np.average(b, weights=w)), mean,
+              **result, units=units, folds=n_folds)
+
+
+def _error(difference: list[np.ndarray], weight: list[np.ndarray], mean: float) -> float:
+  """Standard error of the mean."""
+  w = np.concatenate(weight).astype(float)
+  share = w / w.sum()
+  d = np.concatenate(difference)
+  of_units = float(np.sum(np.square(share * (d - mean)))) * len(d) / (len(d) - 1)
+  k = len(difference)
+  if k < 2:
+    return math.sqrt(of_units)
+  of_fold = np.array([np.average(one, weights=v) for one, v in zip(difference, weight)])
+  of_folds = float(of_fold.var(ddof=1)) / k
+  return math.sqrt(max(of_units, of_folds) * k / (k - 1))

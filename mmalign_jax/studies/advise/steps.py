@@ -1,0 +1,92 @@
+"""The steps of an advice, in order; each is kept in DIR/steps and done once.
+
+A step is redone only where what it reads has changed: data, seed, the time allowed for the search,
+or the result of a step that it needs. What cannot be said of the data is kept, too, with the
+reason. Where the search is broken off, its finished rounds stay (DIR/rounds).
+"""
+
+from collections.abc import Callable, Collection
+import dataclasses
+import hashlib
+import json
+import time
+from typing import Any
+
+from mmalign_jax.reports.text import write_json
+from mmalign_jax.runs import folder
+from mmalign_jax.studies.advise import evidence, kept, trial
+from mmalign_jax.studies.advise.work import Work
+
+VERSION = 1  # of what is kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+  """title: for people; run: Work -> its result; needs: steps whose results it reads; timed: whether
+  the time allowed decides what it does."""
+  title: str
+  run: Callable[[Work], dict[str, Any]]
+  needs: tuple[str, ...] = ()
+  timed: bool = False
+
+
+STEPS = {
+    'data': Step('The data', evidence.data),
+    'alike': Step('How alike the views are', evidence.alike),
+    'atoms': Step('What they share of the label', evidence.atoms),
+    'linear': Step('What a linear method gets', evidence.linear),
+    'regime': Step('The regime by diagnosis', evidence.regime),
+    'predicted': Step('The best strength, foretold', evidence.predicted),
+    'trial': Step('What training shows', trial.run, timed=True),
+    'decision': Step('The decision', trial.decide, ('trial',)),
+    'encoders': Step('The encoders', kept.run, ('decision',)),
+}
+
+
+def run(work: Work, skip: Collection[str] = ()) -> None:
+  """Does every step that is not kept yet; results are in work.results.
+
+  Raises:
+    KeyboardInterrupt: what is finished is in work.results and on disk.
+  """
+  (work.folder / 'steps').mkdir(parents=True, exist_ok=True)
+  names = [name for name in STEPS if name not in skip]
+  for i, name in enumerate(names):
+    step = STEPS[name]
+    if any(need not in work.results for need in step.needs):
+      continue
+    path, key = work.folder / 'steps' / f'{name}.json', inputs(name, work)
+    held = folder.read_json(path, 'remove it') if path.exists() else {}
+    if held.get('inputs') != key:
+      work.progress(f'{i + 1}/{len(names)} {step.title}; {max(work.clock.left(), 0):.0f} s left')
+      begun = time.monotonic()
+      try:
+        result = step.run(work)
+      except (ValueError, FloatingPointError) as error:
+        result = {'said': [f'cannot be said: {error}'], 'unknown': str(error)}
+      held = {'inputs': key, 'seconds': time.monotonic() - begun, 'result': result}
+      write_json(path, held)
+      held = folder.read_json(path)  # as a later run would read it
+    work.results[name] = held['result']
+
+
+def inputs(name: str, work: Work) -> str:
+  """A digest of all that decides the result of a step."""
+  step = STEPS[name]
+  return digest(name, VERSION, work.fingerprint, work.seed,
+                [work.clock.seconds, work.clock.effort] if step.timed else [],
+                [work.results[need] for need in step.needs])
+
+
+def digest(*values: Any) -> str:
+  return hashlib.sha256(json.dumps(values, sort_keys=True, default=float).encode()).hexdigest()
+
+
+def spent(work: Work) -> float:
+  """Seconds of finished steps and rounds on disk."""
+  files = [*folder.listed(work.folder / 'steps', '.json'),
+           *folder.listed(work.folder / 'rounds', '.json')]
+  kept = {path.stem: folder.read_json(path, 'remove it') for path in files}
+  trained = 'trial' in kept
+  return sum(one.get('seconds', 0.0) for name, one in kept.items()
+             if not (trained and name.startswith('round')))

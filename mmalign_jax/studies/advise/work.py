@@ -1,0 +1,101 @@
+"""What every step of the advice works on: the pairs, a folder, a seed, the clock."""
+
+from collections.abc import Callable
+import dataclasses
+import hashlib
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from mmalign_jax.data.pairs import Pairs
+from mmalign_jax.studies.advise.clock import Clock
+
+LEAST_OF_CLASS = 2  # labels below which a class cannot be judged
+
+
+@dataclasses.dataclass(eq=False)
+class Work:
+  """pairs; unit [N]: rows of one are never on two sides; copies [N]: codes of equal rows; folder:
+  of results; workers: threads; progress: is told what is going on; results: of steps, by name;
+  partial: that of a search that is under way."""
+  pairs: Pairs
+  unit: np.ndarray
+  copies: np.ndarray
+  folder: pathlib.Path
+  seed: int
+  clock: Clock
+  workers: int
+  progress: Callable[[str], None]
+  fingerprint: str
+  results: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+  partial: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  def sample(self, most: int, labelled: bool = True):
+    """x1, x2, y, group of at most so many rows that have the first two sides (and a label)."""
+    rows = np.logical_and(self.pairs.present[0], self.pairs.present[1])
+    rows = np.flatnonzero(rows & self.pairs.labelled if labelled else rows)
+    if len(rows) > most:
+      rows = np.sort(np.random.default_rng([self.seed, 7]).permutation(rows)[:most])
+    x1, x2 = (filled(view[rows]) for view in self.pairs.views[:2])
+    grouped = self.pairs.group is not None or len(np.unique(self.unit[rows])) < len(rows)
+    group = np.unique(self.unit[rows], return_inverse=True)[1] if grouped else None
+    return x1, x2, self.pairs.y[rows], group
+
+
+def filled(view: np.ndarray) -> np.ndarray:
+  """Single missing numbers as the mean of their column, columns of deviation 1."""
+  mean = np.nanmean(view, axis=0)
+  z = np.where(np.isnan(view), mean, view) - mean
+  spread = z.std(axis=0)
+  return np.where(spread > 0, z / np.where(spread > 0, spread, 1), 0)
+
+
+def usable(pairs: Pairs) -> tuple[Pairs, list[str]]:
+  """The pairs with labels of classes that can be judged, and notes.
+
+  Raises:
+    ValueError: sequences, other than 2 or 3 sides, or no two classes with labels enough.
+  """
+  for name, view in zip(pairs.names, pairs.views):
+    if view.ndim != 2:
+      raise ValueError(f'{pairs.where}: {name!r} is of sequences; --pool says how a row becomes '
+                       'one vector')
+  notes: list[str] = []
+  labelled = pairs.labelled
+  if pairs.classes:
+    counts = np.bincount(pairs.y[labelled], minlength=len(pairs.classes))
+    few = [c for c in np.flatnonzero(counts) if counts[c] < LEAST_OF_CLASS]
+    if few:
+      labelled = labelled & ~np.isin(pairs.y, few)
+      notes.append(f'{len(few)} classes with a single label, such as {pairs.classes[few[0]]!r}: '
+                   'aligned, not learnt from nor tested on')
+    if len(np.unique(pairs.y[labelled])) < 2:
+      raise ValueError(f'{pairs.where}: y has {len(np.unique(pairs.y[labelled]))} classes of two '
+                       'labels and more; two are needed')
+  elif labelled.sum() < 4:
+    raise ValueError(f'{pairs.where}: y has {labelled.sum()} labels; four are needed')
+  return dataclasses.replace(pairs, labelled=labelled, notes=(*pairs.notes, *notes)), notes
+
+
+def copies_of(pairs: Pairs) -> np.ndarray:
+  """[N] codes, the same for rows that are equal in all views."""
+  digest = [hashlib.sha256(b''.join(np.ascontiguousarray(view[i]).tobytes()
+                                    for view in pairs.views)).digest()
+            for i in range(len(pairs.y))]
+  return np.unique(np.array(digest), return_inverse=True)[1]
+
+
+def units_of(pairs: Pairs, copies: np.ndarray) -> np.ndarray:
+  """[N] codes of what must be on one side: groups, or copies where there are no groups."""
+  return copies if pairs.group is None else np.unique(pairs.group, return_inverse=True)[1]
+
+
+def fingerprint(pairs: Pairs) -> str:
+  """sha256 of everything that decides results."""
+  digest = hashlib.sha256(repr((pairs.names, pairs.classes)).encode())
+  for array in (*pairs.views, *pairs.present, pairs.y, pairs.labelled, pairs.group):
+    if array is not None:
+      digest.update(f'{array.dtype.str}{array.shape}'.encode())
+      digest.update(np.ascontiguousarray(array).tobytes())
+  return digest.hexdigest()

@@ -1,0 +1,267 @@
+"""mmalign advise: steps, nested cross-validation, decisions, kills."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from mmalign_jax import cli, rng
+from mmalign_jax.data import pair_source, pairs as pairs_of
+from mmalign_jax.studies.advise import (
+  clock,
+  decision,
+  folds,
+  gains,
+  rounds,
+  search,
+  steps,
+  trial,
+  work as works,
+)
+from mmalign_jax.studies.advise.cells import Arm, Trainer
+from mmalign_jax.studies.advise.search import Plan
+from mmalign_jax.types import Hyper
+
+TINY = Plan(2, 2, ('info_nce',), 1, (1, 2), 1, (1, 2), (0.5,))
+SKIP = '--skip=alike,atoms,linear,regime,predicted,encoders'
+
+
+def arrays(n=60, seed=0):
+  g = np.random.default_rng(seed)
+  z = g.normal(size=(n, 2))
+  y = (z[:, 0] > 0).astype(float)
+  y[::5] = np.nan
+  return {'x1': z + 0.5 * g.normal(size=(n, 2)), 'x2': z + 0.5 * g.normal(size=(n, 2)), 'y': y}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def tiny():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(clock, 'LADDER', (TINY,))
+    patch.setattr(clock, 'MOST_STEPS', 2)
+    yield patch
+
+
+@pytest.fixture(scope='module')
+def file(tmp_path_factory):
+  path = tmp_path_factory.mktemp('data') / 'data.npz'
+  np.savez(path, **arrays())
+  return path
+
+
+@pytest.fixture(scope='module')
+def done(file, tmp_path_factory):
+  """A folder of a whole run."""
+  workdir = tmp_path_factory.mktemp('whole')
+  assert cli.main(['advise', str(file), f'--workdir={workdir}', '--effort=0', SKIP]) == 0
+  return workdir
+
+
+def made(file):
+  found, _ = works.usable(pairs_of.from_raw(_raw(file)))
+  return found
+
+
+def _raw(file):
+  from mmalign_jax.data.files import views
+  return views.read_raw(str(file))
+
+
+# -- the command -----------------------------------------------------------------------------------
+
+
+def test_a_run_ends_in_a_decision_for_every_encoder(done):
+  found = json.loads((done / 'summary.json').read_text())
+  assert found['finished'] and found['steps']['data']['labelled'] == 48
+  encoders = found['steps']['decision']['encoders']
+  assert list(encoders) == ['x1', 'x2', trial.TOGETHER]
+  for one in encoders.values():
+    assert one['gain']['units'] == 48 and one['gain']['folds'] == 2
+    assert one['curve'].keys() == {'0.5', '1.0'}
+  page = (done / 'report.html').read_text()
+  assert all(one['sentence'] in page for one in encoders.values()) and '<script' not in page
+
+
+def test_after_a_kill_the_same_command_gives_the_same(file, done, tmp_path, capsys, monkeypatch):
+  plays, real = [], rounds.play
+  def interrupted(*args):
+    plays.append(1)
+    if len(plays) == 3:
+      raise KeyboardInterrupt
+    return real(*args)
+  monkeypatch.setattr(rounds, 'play', interrupted)
+  argv = ['advise', str(file), f'--workdir={tmp_path}', '--effort=0', SKIP]
+  assert cli.main(argv) == 130
+  said = capsys.readouterr()
+  assert 'Not finished' in said.out and 'stopped; every finished step is safe' in said.err
+  assert json.loads((tmp_path / 'summary.json').read_text())['finished'] is False
+  assert cli.main(argv) == 0
+  assert len(plays) == 4  # the finished rounds were not played again
+  assert (tmp_path / 'summary.json').read_bytes() == (done / 'summary.json').read_bytes()
+  assert (tmp_path / 'report.html').read_bytes() == (done / 'report.html').read_bytes()
+  monkeypatch.setattr(steps, 'STEPS', steps.STEPS | {
+      'trial': dataclasses.replace(steps.STEPS['trial'], run=None)})  # it is not called
+  assert cli.main(argv) == 0
+
+
+def test_a_folder_of_other_data_is_refused(done, tmp_path, capsys):
+  np.savez(tmp_path / 'other.npz', **arrays(seed=1))
+  assert cli.main(['advise', str(tmp_path / 'other.npz'), f'--workdir={done}', SKIP]) == 2
+  assert 'holds another configuration' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('argv, word', [
+    ([], 'give FILE or --dataset=NAME'),
+    (['FILE', '--dataset=cora'], 'one of the two'),
+    (['--dataset=nothing'], 'known: cora'),
+    (['FILE', '--data_dir=DATA'], 'has no effect without --dataset'),
+    (['FILE', '--minutes=0'], '--minutes=0'),
+    (['FILE', '--effort=99'], '--effort=99'),
+    (['FILE', '--seed=-1'], '--seed=-1'),
+    (['FILE', '--skip=data'], "'data' is no step that can be left out"),
+    (['FILE', '--y=label'], 'label'),
+    (['nowhere.npz'], 'no such file'),
+])
+def test_bad_requests_are_one_line(argv, word, file, tmp_path, capsys):
+  argv = [str(file) if word == 'FILE' else word for word in argv]
+  assert cli.main(['advise', *argv, f'--workdir={tmp_path / "out"}']) == 2
+  said = capsys.readouterr().err
+  assert said.startswith('error: ') and said.count('\n') == 1 and word in said
+  assert not (tmp_path / 'out').exists()
+
+
+def test_no_workdir_is_one_line(file, capsys):
+  assert cli.main(['advise', str(file)]) == 2
+  assert capsys.readouterr().err.startswith('error: --workdir=DIR must say')
+
+
+# -- nested cross-validation -----------------------------------------------------------------------
+
+
+def test_labels_of_test_rows_choose_nothing(file):
+  found = made(file)
+  unit, known = np.arange(len(found.y)), np.flatnonzero(found.labelled)
+  test = known[::3]
+  other = found.y.copy()
+  other[test] = 1 - other[test]
+  shape = folds.shape_of(found)
+  work = works.Work(found, unit, unit, file.parent, 0, clock.Clock(60.0, 0), 1, print, '')
+  play = lambda pairs: rounds.play(pairs, unit, test, TINY, shape,
+                                   Trainer(trial.spec_of(work), 1), 0, lambda steps: None)
+  one, two = play(found), play(dataclasses.replace(found, y=other))
+  assert one['choices'] == two['choices']
+  right, wrong = (np.average(made['test']['without'][0], weights=made['test']['weight'][0])
+                  for made in (one, two))
+  assert right == pytest.approx(1 - wrong, abs=1e-6)  # and the very predictions are the same
+
+
+def test_what_is_judged_is_neither_learnt_nor_aligned(file):
+  found = made(file)
+  unit = np.arange(len(found.y)) // 2  # two rows of each
+  known = np.flatnonzero(found.labelled)
+  shape = folds.shape_of(found)
+  of = folds.round_of(found, unit, known[:6], shape)
+  tables, rows, block = folds.outer(of, shape, 0)
+  hidden = np.isin(unit, unit[rows])
+  assert hidden.sum() > len(rows) and block.max() < shape.blocks
+  assert not any(has[hidden].any() for has in tables.present)
+  assert not tables.labelled[hidden].any() and tables.labelled.sum() == len(of.train) - np.isin(
+      of.train, np.flatnonzero(hidden)).sum()
+  for inner in folds.inner(of, 2, shape, True, 0):
+    assert not inner.labelled[hidden].any() and not inner.present[0][hidden].any()
+    assert inner.labelled.sum() < tables.labelled.sum()
+
+
+def test_units_stay_in_one_fold():
+  unit = np.repeat(np.arange(10), 3)
+  fold = folds.parts(np.arange(30) % 2, True, unit, 3, 0)
+  assert all(len(np.unique(fold[unit == u])) == 1 for u in range(10))
+  assert np.unique(fold).tolist() == [0, 1, 2]
+
+
+def test_rows_without_a_side_come_last_and_are_not_aligned(file):
+  found = made(file)
+  of = folds.round_of(found, np.arange(60), np.flatnonzero(found.labelled)[:9],
+                      folds.shape_of(found))
+  tables, rows, _ = folds.outer(of, folds.shape_of(found), 0)
+  drawn = pair_source.draw(jax.tree.map(np.asarray, tables), Hyper(), rng.stream(0, 'data'), 60)
+  assert set(np.asarray(drawn.rows[0])[-9:].tolist()) == set(rows.tolist())
+  assert np.asarray(drawn.n_aligned).item() == 51
+
+
+def test_copies_of_a_row_are_one_unit(file):
+  found = made(file)
+  again = dataclasses.replace(found, views=tuple(
+      np.concatenate([view[:1], view[:-1]]) for view in found.views))
+  unit = works.copies_of(again)
+  assert unit[0] == unit[1] and len(np.unique(unit)) == 59
+
+
+# -- the search ------------------------------------------------------------------------------------
+
+
+def test_every_setting_is_tried_without_alignment():
+  plan = dataclasses.replace(TINY, of_each=3)
+  without = search.unaligned(plan, 40)
+  assert len(set(without)) == 3 * 2 * 2 * 2 and {arm.lam for arm in without} == {0}
+  value = {arm: np.array([float(i)]) for i, arm in enumerate(without)}
+  arms = search.aligned(plan, 40, value, 0)
+  assert len(set(arms)) == len(arms) == len(search.STRENGTHS) * 3
+  best = dataclasses.asdict(without[-1]) | {'loss': 'info_nce', 'lam': 1.0}
+  assert Arm(**best) in arms
+
+
+def test_halving_keeps_the_best_of_each_encoder():
+  arms = [Arm('', 0.0, 10, 0.01, 1e-3, steps) for steps in range(9)]
+  mean = {arm: np.array([arm.train_steps, -arm.train_steps], float) for arm in arms}
+  mean[arms[4]] += 1
+  kept = search._kept(mean)
+  assert {arms[0], arms[4], arms[8]} <= set(kept) and len(kept) < 9
+
+
+def test_a_plan_fits_the_time(monkeypatch):
+  plans = (TINY, dataclasses.replace(TINY, rungs=(1, 8)), dataclasses.replace(TINY, rungs=(1, 80)))
+  monkeypatch.setattr(clock, 'LADDER', plans)
+  seconds = clock.duration(plans[1], 40, 0.1, 5.0)
+  assert clock.fitting(seconds, 40, 0.1, 5.0, 9) == plans[1]
+  assert clock.fitting(seconds - 1, 40, 0.1, 5.0, 9) == plans[0]
+  assert clock.fitting(0, 40, 0.1, 5.0, 9) == plans[0]
+
+
+# -- gains and decisions ---------------------------------------------------------------------------
+
+
+def test_a_gain_by_hand():
+  without = [np.zeros(20), np.zeros(20)]
+  aligned = [np.tile([0.0, 1.0], 10), np.tile([0.0, 1.0], 10)]
+  found = gains.gain(without, aligned, [np.ones(20)] * 2)
+  error = np.sqrt(0.25 / 39 * 2)  # of 40 values of variance 1/4 (39 of 40), 2 / (2 - 1) for folds
+  assert found.gain == 0.5 and found.error == pytest.approx(error)
+  assert found.interval == pytest.approx((0.5 - 2.0227 * error, 0.5 + 2.0227 * error), abs=1e-4)
+  assert gains.gain([np.zeros(5)], [np.ones(5)], [np.ones(5)]).interval is None
+
+
+def of_interval(low, high):
+  mid = (low + high) / 2
+  return gains.Gain(0.5, 0.5 + mid, mid, (low, high), 0.9, 0.01, 100, 5)
+
+
+@pytest.mark.parametrize('low, high, kind', [
+    (0.001, 0.05, decision.ALIGN), (0.0, 0.05, decision.UNKNOWN), (-0.05, 0.009, decision.LEAVE),
+    (-0.05, 0.01, decision.UNKNOWN), (-0.09, -0.01, decision.LEAVE)])
+def test_alignment_is_advised_only_above_nothing(low, high, kind):
+  assert decision.kind_of(of_interval(low, high)) == kind
+
+
+def test_sentences_say_what_would_change_it():
+  sure = decision.decide('text', of_interval(0.02, 0.04), 'vicreg', 1.0)
+  assert sure.sentence.startswith('Align text with vicreg at lam 1: +3.0 points [+2.0, +4.0]')
+  open_ = decision.decide('text', of_interval(-0.01, 0.03), 'vicreg', 1.0,
+                          {0.25: 0.03, 0.5: 0.02, 1.0: 0.01})
+  assert open_.sentence.startswith('Cannot tell for text') and 'do not align' in open_.sentence
+  assert 'about 400 labelled units' in open_.change
+  assert 'with twice as many, if that goes on, about +0.0' in open_.change
+  few = decision.decide('text', gains.Gain(0.5, 0.6, 0.1, None, None, None, 9, 2), 'vicreg', 1.0)
+  assert few.kind == decision.UNKNOWN and 'too few' in few.sentence
