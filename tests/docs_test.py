@@ -26,6 +26,7 @@ from documents import (
   notebooks,
   pages,
 )
+from emitters import OLDER
 import numpy as np
 import pytest
 
@@ -187,7 +188,7 @@ def site(tmp_path_factory):
   folder = tmp_path_factory.mktemp('site')
   environment = os.environ | {
       'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'MMALIGN_TINY': '1',
-      'JAX_DISABLE_MOST_OPTIMIZATIONS': '1', 'NO_MKDOCS_2_WARNING': '1'}
+      'JAX_DISABLE_MOST_OPTIMIZATIONS': '1', 'XLA_FLAGS': OLDER, 'NO_MKDOCS_2_WARNING': '1'}
   before = resource.getrusage(resource.RUSAGE_CHILDREN)
   built = subprocess.run(
       [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', str(folder)], cwd=ROOT,

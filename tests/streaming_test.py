@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 
+from emitters import OLDER
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -295,7 +296,7 @@ def eight_devices(tmp_path_factory) -> pathlib.Path:
   root, folder = pathlib.Path(__file__).resolve().parents[1], tmp_path_factory.mktemp('eight')
   env = {**os.environ, 'PYTHONPATH': str(root), 'JAX_PLATFORMS': 'cpu',
          'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
-         'XLA_FLAGS': f'--xla_force_host_platform_device_count={DEVICES}'}
+         'XLA_FLAGS': f'--xla_force_host_platform_device_count={DEVICES} {OLDER}'}
   done = subprocess.run([sys.executable, '-c', ON_EIGHT_DEVICES, str(folder)], cwd=root, env=env,
                         capture_output=True, text=True, timeout=300)
   assert done.returncode == 0, done.stderr

@@ -22,6 +22,7 @@ from mmalign_jax.runs.checkpoints.checkpoints import Checkpoints
 from mmalign_jax.studies.train import judge, log as train_log, pipeline, plan as train_plan, run
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+from emitters import OLDER  # noqa: E402
 from trainer_data import SMALL, STEPPED, made, one_step  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -32,7 +33,7 @@ def start(*arguments, devices=1, **environment):
   found = os.environ | {
       'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'OPENBLAS_NUM_THREADS': '1',
       'JAX_COMPILATION_CACHE_DIR': COMPILED.name, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}', **environment}
+      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} {OLDER}', **environment}
   script = str(ROOT / 'tests/trainer_data.py')
   return subprocess.Popen([sys.executable, script, *map(str, arguments)], env=found,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
