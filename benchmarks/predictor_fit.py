@@ -18,7 +18,7 @@ RIDGES = (0.03, 0.1, 0.3, 1.0)    # of one seed
 NEVER = 1e3                       # a threshold that nothing reaches
 HARMED, MISSED = 0.02, 0.1        # of `predictor.advice`
 CAUTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
-FOLDS = 10
+FOLDS = 6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,44 +76,50 @@ def kernel_ridge(data: Curves, lam: np.ndarray, width: float, ridge: float,
                NEVER, -NEVER)
 
 
-def unseen(data: Curves, lam: np.ndarray, *shape) -> np.ndarray:
-  """Predicted gains [N, L] of every setting by tables that were fitted without it; shape: width,
-  ridge and relevance."""
-  found = np.empty(data.accuracy.shape[:2])
-  fold = data.setting % FOLDS
-  for test in (fold == f for f in range(FOLDS)):
-    table = kernel_ridge(data.of(~test), lam, *shape)
-    found[test] = predictor.curves(table, predictor.scaled(table, data.x[test]))[0]
+def unseen(data: Curves, width: float, ridge: float,
+           relevance: np.ndarray | None = None) -> np.ndarray:
+  """Predicted gains [N, L] of every setting by tables that were fitted without its gains."""
+  u = (data.x - data.x.mean(axis=0)) / np.maximum(data.x.std(axis=0), 1e-12)
+  u = u * (1 if relevance is None else relevance)
+  kernel = np.exp(-predictor.apart(u, u) / (2 * width**2))
+  gain, seeds = data.gain(), data.seeds()
+  found = np.empty(gain.shape)
+  for test in (data.setting % FOLDS == f for f in range(FOLDS)):
+    rest = np.flatnonzero(~test)
+    intercept = seeds[rest] @ gain[rest] / seeds[rest].sum()
+    dual = np.linalg.solve(kernel[np.ix_(rest, rest)] + ridge * np.diag(1 / seeds[rest]),
+                           gain[rest] - intercept)
+    found[test] = kernel[np.ix_(np.flatnonzero(test), rest)] @ dual + intercept
   return found
 
 
-def error(data: Curves, lam: np.ndarray, *shape) -> float:
+def error(data: Curves, *shape) -> float:
   """Mean squared error of predicted gains, in points, of settings that were not fitted to."""
-  off = 100 * (unseen(data, lam, *shape) - data.gain())
+  off = 100 * (unseen(data, *shape) - data.gain())
   return float(data.seeds() @ np.square(off).mean(axis=1) / data.seeds().sum())
 
 
-def shaped(data: Curves, lam: np.ndarray) -> tuple[tuple, dict]:
+def shaped(data: Curves) -> tuple[tuple, dict]:
   """Width, ridge and relevance with the least error: first all inputs alike, then each in turn with
   a half or twice of its relevance, once; and what was tried."""
-  tried = {one: error(data, lam, *one) for one in itertools.product(WIDTHS, RIDGES)}
+  tried = {one: error(data, *one) for one in itertools.product(WIDTHS, RIDGES)}
   best = min(tried, key=lambda one: tried[one])
   relevance, least = np.ones(data.x.shape[1]), tried[best]
   for i, factor in itertools.product(range(len(relevance)), (0.5, 2.0)):
     changed = np.where(np.arange(len(relevance)) == i, relevance * factor, relevance)
-    found = error(data, lam, *best, changed)
+    found = error(data, *best, changed)
     if found < least:
       relevance, least = changed, found
-  shape = (*min(((w, r) for w, r in tried), key=lambda one: error(data, lam, *one, relevance)),
+  shape = (*min(((w, r) for w, r in tried), key=lambda one: error(data, *one, relevance)),
            relevance)
   return shape, {'error': {f'{w:g}, {r:g}': value for (w, r), value in tried.items()},
-                 'least': error(data, lam, *shape), 'relevance': dict(zip(INPUTS, relevance))}
+                 'least': error(data, *shape), 'relevance': dict(zip(INPUTS, relevance))}
 
 
 def fitted(data: Curves, lam: np.ndarray) -> tuple[Table, dict]:
   """The table without margins, and what chose it."""
-  shape, chosen = shaped(data, lam)
-  made, gain = unseen(data, lam, *shape), data.gain()
+  shape, chosen = shaped(data)
+  made, gain = unseen(data, *shape), data.gain()
   off = np.abs(made - data.gain(1))[:, 1:].mean(axis=1)  # of as many seeds for all
   table = dataclasses.replace(kernel_ridge(data, lam, *shape), spread=off)
   spread = predictor.curves(table, table.points)[1]
