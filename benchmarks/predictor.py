@@ -104,7 +104,8 @@ def figure(gain, found, policies, path: pathlib.Path) -> None:
   from mmalign_jax.reports import style
   mean = np.array([one.mean(axis=1) for one in gain])
   each = np.arange(len(mean))
-  drawn, (left, right) = style.grid(9, 3.6, ncols=2)
+  drawn, axes = style.grid(9, 3.6, ncols=2)
+  left, right = axes[0]
   for name, at in policies.items():
     regret = np.sort(mean.max(axis=1) - mean[each, at])
     left.plot(regret, np.linspace(0, 100, len(regret)), label=name)
