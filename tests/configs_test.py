@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 
+from emitters import OLDER
 import numpy as np
 import pytest
 
@@ -68,7 +69,7 @@ def test_tiny_trains_and_answers(tmp_path):
              f'--prepared_dir={tmp_path / "prepared"}', f'--workdir={tmp_path / "run"}',
              '--config.train_size=8', '--config.test_size=6', '--config.batch_size=4',
              '--config.n_align=6', '--config.neighbors=2', '--config.encoder_1=mlp']
-  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': OLDER}
   found = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300,
                          check=False)
   assert found.returncode == 0, found.stderr

@@ -211,7 +211,7 @@ def test_over_is_paired_over_seeds_and_folds():
     ({'objectives': ('info', )}, "objective 'info' is unknown"),
     ({'objectives': TWO, 'sets': ('digits',), 'data': 'cora'}, "data='cora' has no effect: sets="),
     ({'sets': ('digits:left',)}, "sets='digits:left': give NAME, or NAME:x1,x2"),
-    ({'sets': ('sora',)}, "set 'sora' is unknown; known: cora"),
+    ({'sets': ('sora',)}, "set 'sora' is unknown; known: avmnist, cora, "),
     ({'lam': (0.5, 1.0)}, 'must hold 0'),
     ({'lam': (0.0,)}, 'must hold 0'),
     ({'lam_1': (0.0, 1.0)}, 'objectives are compared at one strength, lam'),

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+from emitters import OLDER
 import numpy as np
 import pytest
 import xarray as xr
@@ -18,7 +19,7 @@ OWN = ROOT / 'tests' / 'own_rows.py'
 
 def command(*arguments: object, status: int = 0, rows: pathlib.Path = OWN) -> str:
   """What `mmalign --register=own_rows.py ...` prints, in a process of its own."""
-  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': OLDER}
   found = subprocess.run(
       [sys.executable, '-m', 'mmalign_jax.cli', f'--register={rows}', *map(str, arguments)],
       env=environment, capture_output=True, text=True, timeout=300, check=False)
