@@ -125,7 +125,8 @@ def named(argument: str, spec: str):
     yield
   except (ValueError, OSError) as error:
     kind = OSError if isinstance(error, OSError) else ValueError
-    raise kind(f'{argument}={spec!r}: {" ".join(str(error).split())}') from error
+    begins, said = f'{argument}={spec!r}: ', ' '.join(str(error).split())
+    raise kind(said if said.startswith(begins) else begins + said) from error
 
 
 # -- files -----------------------------------------------------------------------------------------
