@@ -67,8 +67,8 @@ class Trend:
   """Spearman correlation over the encoders of P pairs of G sources: of `target` at a setting and
   objective with an atom (`kind`) in nats, or as a share of the four together.
 
-  encoder: 1, 2, or 0 for both. sets [P]; x, y [P, E]; over_pairs, over_sources: 95 % intervals,
-  None where units are too few.
+  encoder: 1, 2, or 0 for both. sets [P]; x, y [P, E]; over_pairs, over_sources: 95 % intervals, the
+  second of both encoders and four sources or more, else None.
   """
   setting: Mapping[str, Any]
   objective: str
@@ -135,17 +135,20 @@ def _of_group(setting: Mapping[str, Any], objective: str, target: str,
     x = np.array([[value(found[name], kind, e, units) for e in (1, 2)] for name in sets])
     at = slice(None) if not encoder else slice(encoder - 1, encoder)
     a, b = x[:, at], y[:, at]
-    of = lambda rows: float(spearman(a[rows].ravel(), b[rows].ravel()))
-    ends = [within_one(interval(np.array(list(map(of, drawn))), n)) if drawn else None
-            for drawn, n in ((pairs, len(sets)), (sources, len(set(map(source_of, sets)))))]
+    flat = lambda v, rows: v[rows].reshape(*rows.shape[:-1], -1)
+    of = lambda rows: spearman(flat(a, rows), flat(b, rows))
+    over_pairs = within_one(interval(of(pairs), len(sets)))
+    # sources differ in their number of pairs, so that each draw is by itself
+    over_sources = within_one(interval(np.array([of(rows) for rows in sources]), len(
+        set(map(source_of, sets))))) if sources and not encoder else None
     yield Trend(setting, objective, target, kind, units, encoder, sets, a, b,
-                of(slice(None)), ends[0], ends[1])
+                float(of(np.arange(len(sets)))), over_pairs, over_sources)
 
 
-def _draws(sets: Sequence[str], resamples: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-  """Rows of pairs drawn anew, and of sources drawn anew; none of fewer than four sources."""
+def _draws(sets: Sequence[str], resamples: int) -> tuple[np.ndarray, list[np.ndarray]]:
+  """Rows of pairs drawn anew [B, P], and of sources drawn anew; none of fewer than four sources."""
   g, n = np.random.default_rng(0), len(sets)
-  pairs = list(g.integers(n, size=(resamples, n)))
+  pairs = g.integers(n, size=(resamples, n))
   of = np.unique(list(map(source_of, sets)), return_inverse=True)[1]
   members = [np.flatnonzero(of == i) for i in range(of.max() + 1)]
   if len(members) < 4:
