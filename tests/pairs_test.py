@@ -67,7 +67,8 @@ def test_budgets_are_nested_and_differ_by_seed():
 def test_what_is_aligned_begins_with_the_labelled_rows(settings, aligned):
   y = np.arange(40, dtype=np.int32) % CLASSES
   data = dataclasses.replace(
-      prepared.tables(prepared.prepare(made())), y=y, labelled=np.arange(40) < 30)
+      prepared.tables(prepared.prepare(made())), y=y, labelled=np.arange(40) < 30,
+      present=(np.ones(40, bool),) * 2)
   draws = pair_source.draw(
       data, named.hyper(**{'n_labelled': 2, **settings}), jax.random.key(0), 40)
   assert int(draws.n_aligned) == aligned
