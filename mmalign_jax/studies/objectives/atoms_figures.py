@@ -76,6 +76,7 @@ def _bars(axis: Any, own: Mapping[str, Any]) -> None:
       axis.plot(own[name]['interval'], (i, i), color='0.2', linewidth=1)
   axis.set_yticks(range(len(ATOMS)), ATOMS, fontsize=6.5)
   axis.invert_yaxis()
+  axis.locator_params(axis='x', nbins=4)
   axis.tick_params(labelsize=7)
 
 
