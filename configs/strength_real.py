@@ -64,4 +64,4 @@ def pairs_of(name: str) -> tuple[str, ...]:
 TINY = dict(
     lam=(0.0, 1.0, 4.0), seed=(0, 1, 2, 3, 4), steps=20, depth=1, width=8, batch_size=32,
     n_align=64, resamples=200, tune_learning_rate=(), tune_weight_decay=(), tune_train_steps=(),
-    tune_components=(), atoms=99)
+    tune_components=(), tune_seeds=defaults()['tune_seeds'], atoms=99)
