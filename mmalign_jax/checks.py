@@ -46,7 +46,8 @@ def static_rules(n_sides: int = 2) -> dict[str, Rule]:
 
 def range_of(name: str, own: Mapping[str, Range]) -> Range:
   """What a field of Hyper may be; own: ranges of a generator's row."""
-  return own.get(name, RANGES.get(name, losses.own_ranges().get(name, Range())))
+  known = own if name in own else RANGES if name in RANGES else losses.own_ranges()
+  return known.get(name, Range())
 
 
 def own_ranges(source: sources.Source) -> dict[str, Range]:

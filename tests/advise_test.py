@@ -149,7 +149,7 @@ def test_labels_of_test_rows_choose_nothing(file):
   shape = folds.shape_of(found)
   work = works.Work(found, unit, unit, file.parent, 0, clock.Clock(60.0, 0), 1, print, '')
   play = lambda pairs: rounds.play(pairs, unit, test, TINY, shape,
-                                   Trainer(trial.spec_of(work), 1), 0, lambda steps: None)
+                                   Trainer(trial.spec_of(work), 1), 0)
   one, two = play(found), play(dataclasses.replace(found, y=other))
   assert one['choices'] == two['choices']
   right, wrong = (np.average(made['test']['without'][0], weights=made['test']['weight'][0])

@@ -312,7 +312,7 @@ def test_other_files_of_one_view_alone(of_table, tmp_path, capsys):
       ([str(tmp_path / 'x.npz:other')], '2 features, but its encoder was fitted on 4: x1_0'),
       ([str(tmp_path / 'gap.npy')], 'missing=mean'),
       ([str(tmp_path / 'x.npy'), '--view=x3'], "view 'x3' is unknown; known: x1, x2"),
-      ([str(tmp_path / 'x.npy'), '--out=z.txt'], '--out=z.txt must end in .npy or .csv'),
+      ([str(tmp_path / 'x.npy'), '--out=z.txt'], '--out=z.txt must end in .npy, .csv'),
       ([str(tmp_path / 'none.npy')], 'no such file'),
       ([str(tmp_path / 'x.npy'), '--view=together', '--out=z.npy'], 'name one of them')):
     assert cli.main(['embed', str(folder), *arguments]) == 2

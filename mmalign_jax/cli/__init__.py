@@ -35,8 +35,8 @@ from mmalign_jax.cli.sweep import flag_error, with_known_configs
 from mmalign_jax.data.files.formats.guard import place
 from mmalign_jax.runs import damage
 
-__all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 'main', 'printable',
-           'with_known_configs']
+__all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 'main',
+           'out_path', 'printable', 'with_known_configs']
 
 SAFE = 'stopped; every finished chunk is safe, and the same command continues from there'
 MERGING = 'stopped; the folders to merge are as they were, and the same command continues'
@@ -166,14 +166,23 @@ class Parser(argparse.ArgumentParser):
 
 
 def figure_path(text: str | None) -> pathlib.Path | None:
-  """A file that can be drawn; better found out before than after the work."""
+  """A file that can be drawn."""
+  return out_path(text, '--figure', FIGURES)
+
+
+def out_path(text: str | None, option: str, ends: tuple[str, ...]) -> pathlib.Path | None:
+  """A file that can be written, None for none; better found out before than after the work.
+
+  Raises:
+    ValueError: another ending. FileNotFoundError: no such folder.
+  """
   if text is None:
     return None
   path = place(text)
-  if path.suffix.lower() not in FIGURES:
-    raise ValueError(f'--figure={text} must end in {", ".join(FIGURES)}')
+  if path.suffix.lower() not in ends:
+    raise ValueError(f'{option}={text} must end in {", ".join(ends)}')
   if not path.parent.is_dir():
-    raise FileNotFoundError(f'--figure={text}: no folder {str(path.parent)!r}')
+    raise FileNotFoundError(f'{option}={text}: no folder {str(path.parent)!r}')
   return path
 
 

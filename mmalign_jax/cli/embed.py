@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from mmalign_jax.cli import Parser, printable
+from mmalign_jax.cli import Parser, out_path, printable
 from mmalign_jax.data.files import lone_view, reading
 from mmalign_jax.data.files.formats.guard import place
 
@@ -36,7 +36,8 @@ examples:
 def run(argv: list[str]) -> None:
   """Writes embeddings and predictions, and says how many."""
   args = _arguments(argv)
-  out, table = _path(args.out, '--out', _ENDS), _path(args.predictions, '--predictions', ('.csv',))
+  out, table = out_path(args.out, '--out', _ENDS), out_path(
+      args.predictions, '--predictions', ('.csv',))
   read = reading.of(args)
   from mmalign_jax import fitted as encoders  # JAX is slow to import
   from mmalign_jax.fitted import model
@@ -54,7 +55,7 @@ def run(argv: list[str]) -> None:
   for note in dict.fromkeys(notes):
     print(f'note: {printable(note)}', file=sys.stderr)
   if out is None and table is None:
-    out = _path(f'z_{args.view}.npy', '--out', _ENDS)
+    out = out_path(f'z_{args.view}.npy', '--out', _ENDS)
   (name, x), *_ = rows.items()
   if out is not None:
     _write_embeddings(out, encoders.embed(found, name, x))
@@ -78,18 +79,6 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
       'of each class, or the error to expect of a regression')
   reading.add_arguments(parser, _READING)
   return parser.parse_args(argv)
-
-
-def _path(text: str | None, option: str, ends: Sequence[str]) -> pathlib.Path | None:
-  """A file that can be written; better found out before than after the work."""
-  if text is None:
-    return None
-  path = place(text)
-  if path.suffix.lower() not in ends:
-    raise ValueError(f'{option}={text} must end in {" or ".join(ends)}')
-  if not path.parent.is_dir():
-    raise FileNotFoundError(f'{option}={text}: no folder {str(path.parent)!r}')
-  return path
 
 
 def _write_embeddings(path: pathlib.Path, z: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import pathlib
 import tempfile
 from typing import TYPE_CHECKING
 
-from mmalign_jax.cli import Parser, printable
+from mmalign_jax.cli import Parser, out_path, printable
 from mmalign_jax.data.files.formats.guard import place
 from mmalign_jax.runs import folder as runs
 
@@ -22,9 +22,9 @@ DESCRIPTION = """\
 One self-contained page of what work folders hold: the answer first, what it rests on below. It asks
 for nothing from elsewhere, and is made from the results alone: nothing is trained.
 
-DIR is a work folder of any study (strength, emergence, train, objectives), of encoders that were
-kept, or one that holds JSON of measure, decompose or diagnose; FILE.json is such JSON. Several are
-compared: their headline numbers in one table, then each.
+DIR is a work folder of any study (strength, emergence, train, objectives, zoo) or of an advice, of
+encoders that were kept, or one that holds JSON of measure, decompose or diagnose; FILE.json is such
+JSON. Several are compared: their headline numbers in one table, then each.
 """
 EPILOG = """\
 examples:
@@ -77,15 +77,10 @@ def _out(text: str | None, places: Sequence[pathlib.Path]) -> pathlib.Path:
       raise FileNotFoundError(f'{at}: no such folder or file')
     if at.resolve() in [other.resolve() for other in places[:i]]:
       raise ValueError(f'{at} is given twice')
-  if text is None:
+  if (out := out_path(text, '--out', ('.html', '.htm'))) is None:
     first = places[0]
     alone = first / NAME if first.is_dir() else first.with_suffix('.html')
     return alone if len(places) == 1 else pathlib.Path(NAME)
-  out = place(text)
-  if out.suffix.lower() not in ('.html', '.htm'):
-    raise ValueError(f'--out={text} must end in .html')
-  if not out.parent.is_dir():
-    raise FileNotFoundError(f'--out={text}: no folder {str(out.parent)!r}')
   return out
 
 

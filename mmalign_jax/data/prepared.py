@@ -96,23 +96,14 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
   usable = np.logical_or.reduce(pairs.present)
   parts = divide(pairs, n_validation=n_validation, test_fraction=test_fraction,
                  split_seed=split_seed)
-  train, chosen, test, said = parts.train, parts.validation, parts.test, [*parts.notes]
+  train, chosen, test = parts.train, parts.validation, parts.test
   center, scale = (0.0, 1.0) if pairs.classes else labels.units(
       pairs.y[train[pairs.labelled[train]]], f'{pairs.where}: y')
   y = pairs.y if pairs.classes else ((pairs.y - center) / scale).astype(np.float32)
   codes = None if pairs.group is None else pairs.group[test]
   fold = np.zeros(len(usable), np.int32)
   fold[test] = splits.test_folds(len(test), codes, split_seed)
-  lacking = [name for has, name in zip(pairs.present, pairs.names) if not has[train].any()]
-  made = []
-  for view, has, name in zip(pairs.views, pairs.present, pairs.names):
-    where, among = f'{pairs.where}: {name!r}', chosen if name in lacking else train
-    if not has[among].any():
-      raise ValueError(f'{where}: no row to train on or to choose settings by has it')
-    known = among[has[among]]
-    said += rows.constant_note(view[known], where) if view.ndim == 2 else []
-    found = reductions.fit(view, has, known, components, where)
-    made.append((reductions.apply(found, view, has, where), found.spread))
+  made, found = _components(pairs, train, chosen, components)
   unit = np.arange(len(usable)) if pairs.group is None else pairs.group
   judged = lambda of: tuple(
       Judged(take(z, of[has[of]]), y[of[has[of]]], fold[of[has[of]]], unit[of[has[of]]])
@@ -127,10 +118,7 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
   return Prepared(
       pairs.names, **fields, unseen_y=y[unseen], unseen_fold=unseen_fold,
       unseen_unit=unit[unseen], classes=pairs.classes, n_folds=int(fold.max()) + 1,
-      notes=(*pairs.notes, *(
-          f'no training row has {name!r}: its encoder learns nothing; its components are those of '
-          'the validation rows' for name in lacking), *said,
-             _note(pairs, train, chosen, test, made)),
+      notes=(*pairs.notes, *parts.notes, *found, _note(pairs, train, chosen, test, made)),
       fingerprint=_fingerprint(fields))
 
 
@@ -226,6 +214,25 @@ def _set_aside(pairs: Pairs, train: np.ndarray, n_validation: int,
                      'could choose settings')
   stay = ~chosen if pairs.group is None else ~held
   return train[stay], train[chosen]
+
+
+def _components(pairs: Pairs, train: np.ndarray, chosen: np.ndarray,
+                components: int) -> tuple[list[tuple[View, np.ndarray]], list[str]]:
+  """Of every modality its components of all samples with their standard deviations; and notes."""
+  made, notes = [], []
+  for view, has, name in zip(pairs.views, pairs.present, pairs.names):
+    where, among = f'{pairs.where}: {name!r}', train
+    if not has[train].any():
+      among = chosen
+      notes.append(f'no training row has {name!r}: its encoder learns nothing; its components are '
+                   'those of the validation rows')
+    if not has[among].any():
+      raise ValueError(f'{where}: no row to train on or to choose settings by has it')
+    known = among[has[among]]
+    notes += rows.constant_note(view[known], where) if view.ndim == 2 else []
+    found = reductions.fit(view, has, known, components, where)
+    made.append((reductions.apply(found, view, has, where), found.spread))
+  return made, notes
 
 
 # -- words -----------------------------------------------------------------------------------------

@@ -101,22 +101,18 @@ def diagnose(x1: np.ndarray, x2: np.ndarray, *, y: np.ndarray | None = None,
   _check(n, len(b), permutations, halves, components)
   codes = None if groups is None else grouped.checked(groups, n)
   label = None if y is None else _label(y, n)
-  rng = np.random.default_rng([seed, 0])
-  kept, orders = _orders(codes, n, permutations, rng)
-  if len(orders) < LEAST_DRAWS:
-    raise ValueError(f'groups can be arranged in {len(orders) + 1} ways only; {LEAST_DRAWS + 1} '
-                     'are needed: five groups of like size')
+  kept, orders = _enough_orders(codes, n, permutations, np.random.default_rng([seed, 0]))
   most = components or max(1, min(spectra.MOST, len(kept) // spectra.PER))
   one, known_1 = spectra.decomposed(a[kept], 'x1', most)
   two, known_2 = spectra.decomposed(b[kept], 'x2', most)
-  views = one, two
   y_kept = None if label is None else label[kept]
-  verdict = judged(*views, y_kept, orders)
+  verdict = judged(one, two, y_kept, orders)
   inner = None if codes is None else np.unique(codes[kept], return_inverse=True)[1]
   return Diagnosis(
       n, len(kept), (known_1, known_2), verdict.objectives, verdict.q, verdict.p_value,
       verdict.predicted, verdict.regimes,
-      _agreement(views, y_kept, inner, halves, verdict.regimes, np.random.default_rng([seed, 1])),
+      _agreement((one, two), y_kept, inner, halves, verdict.regimes,
+                 np.random.default_rng([seed, 1])),
       y is not None, len(orders), None if codes is None else int(codes.max()) + 1)
 
 
@@ -130,6 +126,16 @@ def _orders(codes: np.ndarray | None, n: int, permutations: int,
     return np.arange(n), rng.permuted(np.tile(np.arange(n), (permutations, 1)), axis=1)
   blocks = grouped.blocks(codes)
   return blocks.kept, blocks.permuted(permutations, rng)
+
+
+def _enough_orders(codes: np.ndarray | None, n: int, permutations: int,
+                   rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+  """`_orders`; ValueError where groups have too few of them for a p-value of 0.05."""
+  kept, orders = _orders(codes, n, permutations, rng)
+  if len(orders) < LEAST_DRAWS:
+    raise ValueError(f'groups can be arranged in {len(orders) + 1} ways only; {LEAST_DRAWS + 1} '
+                     'are needed: five groups of like size')
+  return kept, orders
 
 
 def _agreement(views: tuple[View, View], y: np.ndarray | None, codes: np.ndarray | None,

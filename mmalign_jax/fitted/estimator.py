@@ -16,9 +16,7 @@ from sklearn.utils import ClassifierTags, RegressorTags, Tags, check_random_stat
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-  _get_feature_names,
   assert_all_finite,
-  check_array,
   check_consistent_length,
   check_is_fitted,
   column_or_1d,
@@ -27,10 +25,9 @@ from sklearn.utils.validation import (
 
 from mmalign_jax import losses
 from mmalign_jax.data.pairs import NO_CLASS, Pairs
-from mmalign_jax.fitted import fitting, model
+from mmalign_jax.fitted import fitting, inputs, model
 from mmalign_jax.settings import MOST_SEED, shown
 
-UNLABELLED = -1  # of classes that are numbers, as in sklearn.semi_supervised; NaN of a regression
 Views = Mapping[str, Any] | Sequence[Any] | Any
 
 
@@ -161,13 +158,9 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
   def _coded(self, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Codes or values [N], and which rows are labelled [N] bool; sets `classes_`."""
     if not _classifies(self):
-      y = _numbers(y, 'y', ensure_2d=False)
+      y = inputs.as_numbers(y, 'y', ensure_2d=False)
       return y, ~np.isnan(y)
-    if y.dtype.kind == 'O':
-      labelled = np.array([value is not None and value == value for value in y.tolist()], bool)
-    else:
-      labelled = ~np.isnan(y) if y.dtype.kind == 'f' else np.ones(len(y), bool)
-      labelled &= y != UNLABELLED if y.dtype.kind in 'if' else True
+    labelled = inputs.labelled(y)
     check_classification_targets(y[labelled])
     self.classes_, known = np.unique(y[labelled], return_inverse=True)
     codes = np.full(len(y), NO_CLASS, np.int32)
@@ -188,8 +181,8 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     found = {name: view for name, view in found.items() if view is not None}
     if not found:
       raise ValueError('X holds no view')
-    columns = {name: _names(view) for name, view in found.items()}
-    views = {name: _numbers(view, f'view {name!r}') for name, view in found.items()}
+    columns = {name: inputs.names_of(view) for name, view in found.items()}
+    views = {name: inputs.as_numbers(view, f'view {name!r}') for name, view in found.items()}
     check_consistent_length(*views.values())
     if reset:
       self._columns_ = tuple(columns.values())
@@ -203,7 +196,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
       for name in views:
         own = self.fitted_.views[model.number_of(self.fitted_, name)]
         model.check_columns(own, columns[name], 'X')
-    return {name: _whole(view, name) for name, view in views.items()}
+    return {name: inputs.checked_rows(view, name) for name, view in views.items()}
 
   def _cut(self, X: Any, reset: bool) -> dict[str, np.ndarray]:
     """Views of one array [N, F]."""
@@ -213,12 +206,12 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     X = validate_data(self, X, reset=reset, dtype=np.float64, ensure_all_finite='allow-nan',
                       ensure_min_samples=2 if reset else 1)
     if reset:
-      self._cuts_ = _cuts(self.split, X.shape[1])
+      self._cuts_ = inputs.cuts(self.split, X.shape[1])
       names = getattr(self, 'feature_names_in_', None)
       parts = np.split(np.arange(X.shape[1]), self._cuts_)
       self._columns_ = tuple(() if names is None else tuple(map(str, names[part]))
                              for part in parts)
-    return {f'x{i + 1}': _whole(view, f'x{i + 1}')
+    return {f'x{i + 1}': inputs.checked_rows(view, f'x{i + 1}')
             for i, view in enumerate(np.split(X, self._cuts_ or [], axis=1))}
 
   # -- applying ------------------------------------------------------------------------------------
@@ -252,7 +245,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     y = column_or_1d(y)
     said = self.predict(X)
     if _classifies(self):
-      keep = y != UNLABELLED if y.dtype.kind in 'if' else np.ones(len(y), bool)
+      keep = inputs.labelled(y)
       return float(accuracy_score(y[keep], said[keep]))
     keep = ~np.isnan(y)
     return float(r2_score(y[keep], said[keep]))
@@ -264,42 +257,3 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
       raise ValueError(f'X: row {np.isnan(said.value).argmax()} (from 0) has no view to predict '
                        'from')
     return said
-
-
-def _numbers(array: Any, name: str, **options: Any) -> np.ndarray:
-  """f64, NaN where missing."""
-  allowed: dict[str, Any] = {'dtype': np.float64, 'ensure_all_finite': 'allow-nan'}
-  return check_array(array, input_name=name, **allowed, **options)
-
-
-def _names(view: Any) -> tuple[str, ...]:
-  """Of the columns of a table, () of an array."""
-  found = _get_feature_names(view)
-  return () if found is None else tuple(map(str, found))
-
-
-def _whole(view: np.ndarray, name: str) -> np.ndarray:
-  """A view whose rows are whole, or all NaN."""
-  gaps = np.isnan(view)
-  partly = gaps.any(axis=1) & ~gaps.all(axis=1)
-  if partly.any():
-    raise ValueError(f'view {name!r}: {partly.sum()} rows with some numbers NaN, first row '
-                     f'{partly.argmax()} (from 0); impute them, or make the row all NaN: it then '
-                     'lacks the view')
-  return view
-
-
-def _cuts(split: Any, width: int) -> list[int]:
-  """Where columns 0..width-1 are cut into views.
-
-  Examples:
-    >>> _cuts(None, 5), _cuts(2, 5), _cuts((1, 3), 5), _cuts(None, 1)
-    ([3], [2], [1, 3], [])
-  """
-  if split is None:
-    return [(width + 1) // 2] if width > 1 else []
-  cuts = [split] if isinstance(split, numbers.Integral) else list(split)
-  inside = all(isinstance(c, numbers.Integral) and 0 < int(c) < width for c in cuts)
-  if not inside or sorted(set(cuts)) != cuts:
-    raise ValueError(f'split={shown(split)}: columns to cut at must rise within 1..{width - 1}')
-  return [int(c) for c in cuts]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import functools
 import inspect
 from typing import Any
 
@@ -9,6 +10,12 @@ from mmalign_jax.types import Array, Batch, Outputs, Range
 
 OPTIONS = ('temperature', 'axis_name', 'valid')  # what a loss of two embeddings gets if it asks
 _OWN = 'loss_'                                   # before the names of its own settings
+
+
+@functools.lru_cache
+def _parameters(function: Callable[..., Array]) -> tuple[inspect.Parameter, ...]:
+  """Asked for at every setting of every loss; a millisecond for all, if not kept."""
+  return tuple(inspect.signature(function).parameters.values())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +47,7 @@ class Loss:
   @property
   def options(self) -> tuple[str, ...]:
     """Those of OPTIONS that it takes."""
-    taken = inspect.signature(self.function).parameters.values()
+    taken = _parameters(self.function)
     if any(p.kind is p.VAR_KEYWORD for p in taken):
       return OPTIONS
     return tuple(option for option in OPTIONS if option in {p.name for p in taken})
@@ -48,7 +55,7 @@ class Loss:
   @property
   def settings(self) -> dict[str, float]:
     """Its own settings, with their defaults."""
-    return {p.name: p.default for p in inspect.signature(self.function).parameters.values()
+    return {p.name: p.default for p in _parameters(self.function)
             if p.kind is p.KEYWORD_ONLY and isinstance(p.default, float)
             and p.name not in OPTIONS}
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from mmalign_jax.reports import chart, look
 from mmalign_jax.reports.chart import Chart, Series
-from mmalign_jax.reports.text import aligned
+from mmalign_jax.reports.text import aligned, write_json
 from mmalign_jax.runs import folder
 
 
@@ -241,6 +241,14 @@ def _table(table: Table, title: str) -> str:
       f'<div class="wide" tabindex="0" role="group" aria-label="{name}"><table>',
       f'<caption class="hidden">{name}</caption>', f'<thead><tr>{head}</tr></thead>',
       '<tbody>', *rows, '</tbody></table></div>'])
+
+
+def keep(made: Document, folder_: pathlib.Path, files: Mapping[str, Any], *, page: bool) -> None:
+  """Writes {name: what a JSON file holds} and, with `page`, report.html into a folder."""
+  for name, held in files.items():
+    write_json(folder_ / name, held)
+  if page:
+    write(folder_ / 'report.html', made)
 
 
 def write(path: pathlib.Path, document: Document) -> None:

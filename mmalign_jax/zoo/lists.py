@@ -47,7 +47,7 @@ class Lists:
     if items is None and self._metric == 'cosine':
       return Right(nearest.search(z, self.k), np.arange(len(z), dtype=np.int32))
     found = (self._search(padded(z)) if items is None else self._search(padded(z), items))
-    first = np.arange(len(z)) if found.first is None else np.asarray(found.first)
+    first = np.arange(len(z), dtype=np.int32) if found.first is None else np.asarray(found.first)
     return Right(np.asarray(found.lists), first.astype(np.int32))
 
   def left(self, layers: Iterable[Right], count: int) -> sparse.csr_array:

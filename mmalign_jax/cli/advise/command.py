@@ -77,7 +77,8 @@ def _tell(job: Work, asked: Request, finished: bool) -> None:
   document.write(job.folder / 'report.html', made)
   for note in job.pairs.notes:
     print(f'note: {printable(note)}', file=sys.stderr)
-  print(json.dumps(folder.plain(summary)) if asked.as_json else printable(document.text(made)))
+  print(json.dumps(folder.plain(summary)) if asked.as_json else printable(
+      '\n'.join([*made.answer, document.text(made)])))
 
 
 def summarised(job: Work, finished: bool) -> dict[str, Any]:

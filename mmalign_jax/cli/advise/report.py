@@ -20,7 +20,7 @@ def document(title: str, results: Mapping[str, Any], finished: bool) -> Document
   answer += [one['sentence'] for one in encoders.values()] or [NOTHING]
   evidence = [Section(STEPS[name].title, [Words('\n'.join(['', *found['said']]))])
               for name, found in results.items() if name != 'decision' and found.get('said')]
-  return Document(title, [Section('The answer', [Words('\n'.join(answer)), *_table(encoders)]),
+  return Document(title, [*([Section('By encoder', [*_table(encoders)])] if encoders else []),
                           *_curves(encoders), *evidence, *_settings(encoders)], answer,
                   {name: f'{one["kind"]}, {points(one["gain"]["gain"])} '
                    f'{bracket(one["gain"]["interval"], "+.1f", 100)}'

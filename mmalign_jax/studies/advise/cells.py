@@ -59,8 +59,7 @@ class Trainer:
   def rate(self) -> float:
     return self.seconds / max(self.steps, 1)
 
-  def run(self, tables: Sequence[PairTables], jobs: Sequence[Job],
-          done: Callable[[int], None] = lambda steps: None) -> np.ndarray:
+  def run(self, tables: Sequence[PairTables], jobs: Sequence[Job]) -> np.ndarray:
     """Accuracy [J, S + 1, B + 1] of every job: of every side and of the head on all, by block; NaN
     where a training diverged or a block is empty."""
     chunks = _chunks(jobs)
@@ -70,12 +69,10 @@ class Trainer:
     def work(chunk: list[int]) -> None:
       filled = [jobs[i] for i in np.resize(chunk, CHUNK)]
       accuracy = self._chunk(placed[filled[0].tables], filled)
-      steps = len(chunk) * filled[0].arm.train_steps
       with self._lock:
-        self.steps += steps
+        self.steps += len(chunk) * filled[0].arm.train_steps
       for at, value in zip(chunk, accuracy):
         found[at] = value
-      done(steps)
 
     self._compile({job.arm.loss for job in jobs} - set(self._ready), placed[0])
     begun = time.monotonic()

@@ -46,9 +46,11 @@ def decide(name: str, gain: Gain, objective: str, lam: float,
   if kind == ALIGN:
     said = (f'Align {name} with {objective} at lam {lam:g}: {found} on {gain.units} test units '
             f'that chose nothing{sure}.')
+  elif kind == LEAVE and gain.interval and gain.interval[1] < 0:
+    said = f'Do not align {name}: it would lose, {found}.'
   elif kind == LEAVE:
     said = (f'Do not align {name}: it would gain {found}, at most '
-            f'{points(max(gain.interval[1], 0)) if gain.interval else "-"} points.')
+            f'{points(gain.interval[1]) if gain.interval else "-"} points.')
   elif gain.interval is None:
     said = (f'Cannot tell for {name}: {gain.units} labelled units to test on are too few for an '
             f'interval (measured: {points(gain.gain)} points); do not align it on this evidence.')

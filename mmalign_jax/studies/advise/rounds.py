@@ -4,7 +4,7 @@ The first round has no test rows: it is what is advised. Every other one repeats
 without its test rows, and judges on them what it has chosen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import dataclasses
 from typing import Any
 
@@ -21,7 +21,7 @@ Test = dict[str, list[list[float]]]  # weight, without, aligned: of every encode
 
 
 def play(pairs: Pairs, unit: np.ndarray, test: np.ndarray, plan: Plan, shape: Shape,
-         trainer: Trainer, seed: int, done: Callable[[int], None]) -> dict[str, Any]:
+         trainer: Trainer, seed: int) -> dict[str, Any]:
   """Chooses on all rows but `test`, and judges on those; ready for JSON.
 
   Returns:
@@ -32,10 +32,10 @@ def play(pairs: Pairs, unit: np.ndarray, test: np.ndarray, plan: Plan, shape: Sh
   of = folds.round_of(pairs, unit, test, shape)
   n_inner = min(plan.n_inner, len(np.unique(unit[of.train])))
   inner = folds.inner(of, n_inner, shape, of_classes, seed)
-  choices = search.choose(inner, plan, trainer, max(shape.components), seed, done)
+  choices = search.choose(inner, plan, trainer, max(shape.components), seed)
   found: dict[str, Any] = {'choices': [dataclasses.asdict(choice) for choice in choices]}
   if len(test):
-    judge = lambda of: judged(of, choices, plan.seeds, shape, trainer, seed, done)
+    judge = lambda of: judged(of, choices, plan.seeds, shape, trainer, seed)
     found['test'] = judge(of)
     found['curve'] = {str(share): judge(folds.thinned(of, share, of_classes, seed))
                       for share in plan.shares}
@@ -43,12 +43,12 @@ def play(pairs: Pairs, unit: np.ndarray, test: np.ndarray, plan: Plan, shape: Sh
 
 
 def judged(of: Round, choices: Sequence[Choice], seeds: int, shape: Shape, trainer: Trainer,
-           seed: int, done: Callable[[int], None]) -> Test:
+           seed: int) -> Test:
   """What the choices are worth on the test rows: means over seeds."""
   tables, rows, block = folds.outer(of, shape, seed)
   arms = sorted({arm for choice in choices for arm in (choice.without, choice.aligned)})
   jobs = [Job(0, arm, s) for arm in arms for s in range(seeds)]
-  table = trainer.run([tables], jobs, done)[:, :, :shape.blocks]
+  table = trainer.run([tables], jobs)[:, :, :shape.blocks]
   mean = dict(zip(arms, np.nan_to_num(  # what diverged has learnt nothing
       table.reshape(len(arms), seeds, *table.shape[1:])).mean(axis=1)))
   sides = [has[rows] for has in of.has]

@@ -9,7 +9,7 @@ here and not asked of Optuna or scikit-learn, whose trials come one by one: here
 few compiled calls, the grid is finite, and the same seed gives the same answer after a kill.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import dataclasses
 import itertools
 import math
@@ -81,30 +81,29 @@ def aligned(plan: Plan, width: int, without: dict[Arm, np.ndarray], seed: int) -
               g.permutation(len(rest))[:plan.of_each - len(best)])))]
 
 
-def choose(tables: Sequence[PairTables], plan: Plan, trainer: Trainer, width: int, seed: int,
-           done: Callable[[int], None] = lambda steps: None) -> tuple[Choice, ...]:
+def choose(tables: Sequence[PairTables], plan: Plan, trainer: Trainer, width: int,
+           seed: int) -> tuple[Choice, ...]:
   """A choice for every encoder, and for the head on all of them.
 
   Args:
     tables: of the inner folds. width: most components of a side. seed: of the random settings.
-    done: is told of every finished step of training.
   """
-  without = halved(unaligned(plan, width), tables, plan, trainer, done)
-  kinds = [without, halved(aligned(plan, width, without, seed), tables, plan, trainer, done)]
+  without = halved(unaligned(plan, width), tables, plan, trainer)
+  kinds = [without, halved(aligned(plan, width, without, seed), tables, plan, trainer)]
   n = len(next(iter(kinds[0].values())))
   best = [[_best(kind, e) for kind in kinds] for e in range(n)]
   return tuple(Choice(a, b, (float(kinds[0][a][e]), float(kinds[1][b][e])))
                for e, (a, b) in enumerate(best))
 
 
-def halved(arms: Sequence[Arm], tables: Sequence[PairTables], plan: Plan, trainer: Trainer,
-           done: Callable[[int], None]) -> dict[Arm, np.ndarray]:
+def halved(arms: Sequence[Arm], tables: Sequence[PairTables], plan: Plan,
+           trainer: Trainer) -> dict[Arm, np.ndarray]:
   """{candidate of the last rung: mean validation accuracy [S + 1]}, the same inner trainings for
   all; -1 where one of them diverged."""
   left, values, before = list(arms), {arm: [] for arm in arms}, 0
   for rung, count in enumerate(plan.rungs):
     jobs = [Job(unit % len(tables), arm, unit) for arm in left for unit in range(before, count)]
-    found = np.nan_to_num(trainer.run(tables, jobs, done)[:, :, 0], nan=-1.0)
+    found = np.nan_to_num(trainer.run(tables, jobs)[:, :, 0], nan=-1.0)
     for job, value in zip(jobs, found):
       values[job.arm].append(value)
     before = count

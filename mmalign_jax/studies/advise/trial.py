@@ -51,8 +51,7 @@ def run(work: Work) -> dict[str, Any]:
       begun = time.monotonic()
       test = known[fold == k - 1] if k else known[:0]
       with devices.few_threads():
-        found = rounds.play(pairs, work.unit, test, plan, shape, trainer, work.seed,
-                            lambda steps: None)
+        found = rounds.play(pairs, work.unit, test, plan, shape, trainer, work.seed)
       took.append(time.monotonic() - begun)
       write_json(path, {'inputs': key, 'seconds': took[-1], 'result': found})
       held = folder.read_json(path)

@@ -12,7 +12,8 @@ import xarray as xr
 from mmalign_jax.reports import style
 from mmalign_jax.reports.statistics import mean_band
 from mmalign_jax.studies.objectives.beside import Prediction
-from mmalign_jax.studies.objectives.report import OBJECTIVE, last, shown
+from mmalign_jax.studies.objectives.report import shown
+from mmalign_jax.studies.objectives.tables import OBJECTIVE, last
 from mmalign_jax.studies.strength.curves import curves
 
 MAX_PANELS = 12

@@ -10,16 +10,16 @@ from scipy import special
 import xarray as xr
 
 from mmalign_jax.reports import document
-from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
+from mmalign_jax.reports.document import Document, Picture, Section, Words
 from mmalign_jax.reports.statistics import LEVEL, over_seeds_and_folds
-from mmalign_jax.reports.text import bracket, percent, plain, points, write_json
-from mmalign_jax.studies.objectives import atoms, atoms_report, beside
+from mmalign_jax.reports.text import bracket, plain, points
+from mmalign_jax.studies.objectives import atoms, atoms_report, beside, tables
 from mmalign_jax.studies.objectives.run import SET
+from mmalign_jax.studies.objectives.tables import OBJECTIVE
 from mmalign_jax.studies.strength import report as strength, scores
 from mmalign_jax.studies.strength.curves import Curve, curves
 from mmalign_jax.studies.strength.optimum import cross_fitted, optimum
 
-OBJECTIVE = 'objective'
 _READING = (
     'gain: test accuracy at the best strength minus that at strength 0, in points; every seed (and '
     'part of the test set) is judged at the strength that the others choose. The first interval is '
@@ -138,79 +138,6 @@ def _over(accuracy: np.ndarray, linear: Mapping[str, np.ndarray]) -> dict[str, d
 # -- tables ----------------------------------------------------------------------------------------
 
 
-def best_table(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
-  """The best of each objective."""
-  linear = any(entry['linear'] for entry in entries)
-  head = [*names, 'encoder', 'objective', 'at 0', 'best lam', 'gain', '95 %', 'all at once', 'CKA',
-          *(['CCA', 'PLS'] if linear else [])]
-  rows = [[*_points_of(entry, names), str(entry['encoder']), entry[OBJECTIVE],
-           percent(entry['accuracy_at_lowest']), plain(entry['best_lam']),
-           points(entry['gain']), bracket(entry['gain_interval'], '+.1f', 100),
-           bracket(entry['gain_interval_of_all'], '+.1f', 100),
-           '-' if entry['cka'] is None else f'{entry["cka"]:.2f}',
-           *((points(entry['linear'].get(method, {}).get('gain')) for method in beside.MAPS)
-             if linear else ())] for entry in entries]
-  return Table(head, rows, (*range(len(names)), len(names) + 1))
-
-
-def winner_table(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
-  """Who wins where."""
-  linear = any(entry['over'] for entry in entries)
-  head = [*names, 'encoder', 'at 0', 'best of all', 'lam', 'gain', '95 %',
-          *([f'over {method.upper()}' for method in beside.linear.METHODS] if linear else [])]
-  rows = [[*_points_of(entry, names), str(entry['encoder']), percent(entry['accuracy_at_lowest']),
-           entry['objective'], plain(entry['best_lam']), points(entry['gain']),
-           bracket(entry['gain_interval'], '+.1f', 100),
-           *((_with_interval(entry['over'].get(method)) for method in beside.linear.METHODS)
-             if linear else ())] for entry in entries]
-  return Table(head, rows, (*range(len(names)), len(names) + 2))
-
-
-def erased_table(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
-  """Change of every factor in the last hidden layer, by objective."""
-  factors = list(dict.fromkeys(row['factor'] for entry in entries for row in last(entry)))
-  rows = []
-  for entry in entries:
-    found = {row['factor']: row for row in last(entry)}
-    rows.append([*_points_of(entry, names), str(entry['encoder']), entry[OBJECTIVE],
-                 *(_change(found.get(factor)) for factor in factors)])
-  return Table([*names, 'encoder', 'objective', *factors], rows,
-               (*range(len(names)), len(names) + 1))
-
-
-def last(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-  """Rows of the last hidden layer; none without probes."""
-  rows = entry.get('retention', [])
-  layers = [row['layer'] for row in rows if row['layer'] != 'z']
-  return [row for row in rows if row['layer'] == layers[-1]] if layers else []
-
-
-def prediction_table(found: Sequence[beside.Prediction]) -> Table:
-  """Linear gains against learnt ones."""
-  rows = [[one.objective, one.method.upper(), str(len(one.x)),
-           *(cell for kind in ('pearson', 'spearman') for cell in (
-               f'{one.correlation[kind]:+.2f}', bracket(one.interval[kind]))),
-           f'{100 * one.same_sign:.0f} %'] for one in found]
-  return Table(['objective', 'linear', 'points', 'Pearson', '95 %', 'Spearman', '95 %',
-                'same sign'], rows, (0, 1))
-
-
-def _change(row: Mapping[str, Any] | None) -> str:
-  if row is None or row['change'][-1] is None:
-    return '-'
-  half = row['change_half_width'][-1]
-  return f'{100 * row["change"][-1]:+.1f}' + ('' if half is None else f' ± {100 * half:.1f}')
-
-
-def _with_interval(of: Mapping[str, Any] | None) -> str:
-  return '-' if of is None else (
-      f'{100 * of["gain"]:+.1f} {bracket(of["gain_interval"], "+.1f", 100)}')
-
-
-def _points_of(entry: Mapping[str, Any], names: Sequence[str]) -> list[str]:
-  return [plain(entry.get(name)) for name in names]
-
-
 # -- the whole -------------------------------------------------------------------------------------
 
 
@@ -219,10 +146,7 @@ def write(found: Mapping[str, xr.Dataset], folder: pathlib.Path, *, resamples: i
   """Writes summary.json, winners.json, atoms.json where there are atoms and, with figures, figures/
   and report.html into `folder`; the answer as text."""
   made, files = compose(found, folder / 'figures' if figures else None, resamples=resamples)
-  for name, content in files.items():
-    write_json(folder / name, content)
-  if figures:
-    document.write(folder / 'report.html', made)
+  document.keep(made, folder, files, page=figures)
   return document.text(made)
 
 
@@ -256,16 +180,16 @@ def as_document(found: Mapping[str, xr.Dataset], entries: list[dict[str, Any]],
   names = shown(found)
   first = next(iter(found.values()))
   diverged = sum(int(dataset['diverged'].sum()) for dataset in found.values())
-  erased = [entry for entry in entries if last(entry)]
+  erased = [entry for entry in entries if tables.last(entry)]
   return Document(f'Which objective, how strongly: {first.attrs["name"]}', [
-      Section('Who wins where', [winner_table(best, names)]),
-      Section('The best of each objective', [best_table(entries, names), Words(_READING), *(
+      Section('Who wins where', [tables.winner_table(best, names)]),
+      Section('The best of each objective', [tables.best_table(entries, names), Words(_READING), *(
           [Words(f'{diverged} trainings diverged')] if diverged else [])]),
       *scores.sections(entries, [*names, OBJECTIVE]),
       *atoms_report.sections(pairs, trends, names),
-      *([Section('What each erases', [erased_table(erased, names), Words(_ERASED)])]
+      *([Section('What each erases', [tables.erased_table(erased, names), Words(_ERASED)])]
         if erased else []),
-      *([Section('Does a linear method tell?', [prediction_table(told), Words(_BESIDE)])]
+      *([Section('Does a linear method tell?', [tables.prediction_table(told), Words(_BESIDE)])]
         if told else []),
       *([Section('Pictures', [Picture(
           path, PICTURES.get(path.stem) or atoms_report.words(path)) for path in pictures])]

@@ -12,7 +12,7 @@ from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import half_width, spearman
-from mmalign_jax.reports.text import bracket, percent, plain, points, write_json
+from mmalign_jax.reports.text import bracket, percent, plain, points
 from mmalign_jax.studies.strength import headline, retention, scores, together, tuning_report
 from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
@@ -193,10 +193,7 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
   """Writes summary.json, trends.json and, with figures, figures/ and report.html into `folder`;
   returns the answer as text."""
   made, files = compose(dataset, folder / 'figures' if figures else None, resamples=resamples)
-  for name, content in files.items():
-    write_json(folder / name, content)
-  if figures:
-    document.write(folder / 'report.html', made)
+  document.keep(made, folder, files, page=figures)
   return document.text(made)
 
 

@@ -10,7 +10,7 @@ import xarray as xr
 
 from mmalign_jax.reports import style
 from mmalign_jax.reports.text import number
-from mmalign_jax.studies.zoo import report
+from mmalign_jax.studies.zoo import summary as numbers
 from mmalign_jax.studies.zoo.dataset import qualities
 
 _NAMED = 40  # models, up to which each has its name
@@ -102,10 +102,10 @@ def _against_quality(axis, dataset: xr.Dataset, name: str, side: str, kind: str)
   quality = qualities(dataset, side, 0)
   assert quality is not None
   over = 1 if side == 'left' else 0
-  values = report.apart(dataset, dataset[kind].sel(measure=name).isel(level=0).values)
+  values = numbers.apart(dataset, dataset[kind].sel(measure=name).isel(level=0).values)
   some = np.isfinite(quality) & np.isfinite(values).any(axis=over)
   mean = np.nanmean(values[some] if side == 'left' else values[:, some], axis=over)
-  away = report.deviation(dataset, name, kind, 0)
+  away = numbers.deviation(dataset, name, kind, 0)
   bars = None
   if away is not None:
     moved = np.nanmean(away[:, some] if side == 'left' else away[:, :, some], axis=over + 1)
@@ -161,7 +161,7 @@ def size_figure(summary: Mapping[str, Any]) -> Figure:
   figure, axes = style.grid(7.5, 2.9, ncols=2)
   names = list(dict.fromkeys(row['measure'] for row in summary['sizes']))
   sizes = sorted({row['samples'] for row in summary['sizes']})
-  for axis, kind in zip(axes[0], report.KINDS):
+  for axis, kind in zip(axes[0], numbers.KINDS):
     for name, color in zip(names, _COLORS * len(names)):
       rows = [row for row in summary['sizes'] if row['measure'] == name]
       axis.errorbar([r['samples'] for r in rows], [r[kind] for r in rows],

@@ -9,7 +9,7 @@ import xarray as xr
 from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import KINDS
-from mmalign_jax.reports.text import bracket, number, write_json
+from mmalign_jax.reports.text import bracket, number
 from mmalign_jax.studies.emergence.real.correlation import (
   FALLING,
   alikeness,
@@ -180,9 +180,7 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, resamples: int = 2000,
   """Writes summary.json and, with figures, figures/ and report.html into `folder`; returns the
   answer as text."""
   made, summary = compose(dataset, folder / 'figures' if figures else None, resamples=resamples)
-  write_json(folder / 'summary.json', summary)
-  if figures:
-    document.write(folder / 'report.html', made)
+  document.keep(made, folder, {'summary.json': summary}, page=figures)
   return text(summary)
 
 
