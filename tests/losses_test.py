@@ -105,6 +105,47 @@ def test_gradient_of_info_nce_equals_differences_in_float64():
   np.testing.assert_allclose(got[2], by_t, rtol=1e-5)
 
 
+@pytest.mark.parametrize('name', ['info_nce', 'streaming_info_nce'])
+def test_one_shift_or_many_give_the_values_and_gradients_of_float64(name):
+  """Cells of one vmap: temperatures on both sides of where one shift is enough, and in the last
+  two a sample that is the opposite of all others, whose row and column vanish under one shift."""
+  z1, z2 = embeddings(rows=24)
+  far1, far2 = np.tile(z1[:1], (24, 1)), np.tile(z1[:1], (24, 1))
+  far1[5], far2[7] = -far1[5], -far2[7]
+  cells = [(z1, z2, t) for t in (1.0, 0.1, 0.03, 0.02, 0.01)] + [
+      (far1, far2, t) for t in (0.02, 0.01)]
+  weights = np.linspace(0.5, 2, 24, dtype=np.float32)
+  both = jax.jit(jax.vmap(jax.value_and_grad(
+      lambda a, b, t: jnp.sum(weights * losses.LOSSES[name](a, b, temperature=t)), (0, 1))))
+  values, (to_1, to_2) = both(*(np.stack(part).astype(np.float32) for part in zip(*cells)))
+  for (a, b, t), value, got_1, got_2 in zip(cells, values, to_1, to_2, strict=True):
+    a, b = a.astype(np.float64), b.astype(np.float64)
+    np.testing.assert_allclose(value, (weights * info_nce_64(a, b, t)).sum(), rtol=2e-5, atol=1e-4)
+    logits = a @ b.T / t
+    p = (weights[:, None] * special.softmax(logits, axis=1)
+         + weights[None] * special.softmax(logits, axis=0)) / 2 - np.diag(weights)
+    np.testing.assert_allclose(got_1, p @ b / t, rtol=1e-4, atol=2e-5 / t)
+    np.testing.assert_allclose(got_2, p.T @ a / t, rtol=1e-4, atol=2e-5 / t)
+
+
+def test_a_cell_of_a_vmap_is_the_same_beside_any_other():
+  z1, z2 = embeddings(rows=24)
+  run = jax.jit(jax.vmap(jax.value_and_grad(
+      lambda t: jnp.sum(losses.info_nce(z1, z2, temperature=t)))))
+  for beside in (0.2, 0.005):
+    got = [np.asarray(v)[0] for v in run(jnp.array([0.1, beside]))]
+    if beside == 0.2:
+      alone = got
+  assert got == alone
+
+
+def test_wide_embeddings_have_the_gradient_of_narrow_ones():
+  z1, z2 = (np.hstack([z, np.zeros((B, 60), np.float32)]) for z in embeddings())
+  grad = jax.grad(lambda a, b: jnp.sum(losses.info_nce(a, b, temperature=0.1)**2), (0, 1))
+  for wide, narrow in zip(grad(z1, z2), grad(z1[:, :K], z2[:, :K])):
+    np.testing.assert_allclose(wide[:, :K], narrow, rtol=1e-5, atol=1e-5)
+
+
 def test_info_nce_refuses_embeddings_of_other_shapes():
   z1, z2 = embeddings()
   with pytest.raises(AssertionError):

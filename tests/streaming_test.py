@@ -96,7 +96,8 @@ def test_equals_the_plain_loss_at_extreme_temperatures(name, temperature):
   for more in (settings(name, temperature), settings(name, temperature, bias=-10.0)):
     for one, two in ((z1, z2), (z1, z1), (z1, -z1), (z1, z2[::-1])):
       arguments = one, two, more, weights(64)
-      assert_close(streamed(name, 24)(*arguments), plain(name)(*arguments))
+      # where p is nearly 1 both lose digits: each is within 1e-5 of float64
+      assert_close(streamed(name, 24)(*arguments), plain(name)(*arguments), 2e-5)
 
 
 def oracle(name: str, z1, z2, w, temperature: float, bias: float):

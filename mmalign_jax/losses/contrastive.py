@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_valid
+from mmalign_jax.losses.log_sums import log_sums
 from mmalign_jax.types import Array, Numeric
 
 
@@ -39,6 +40,9 @@ def info_nce(z1: Array, z2: Array, *, temperature: Numeric,
   chex.assert_rank([z1, z2], 2)
   chex.assert_equal_shape([z1, z2])
   scaled = z2 / temperature  # K values a row, where dividing the logits would touch B
+  own = jnp.sum(z1.T * scaled.T, axis=0)
+  if axis_name is None and jax.default_backend() == 'cpu':  # elsewhere exponentials cost little
+    return where_valid(valid, 0.5 * log_sums(z1, scaled, valid) - own)
   logits = dot(z1, gather(scaled, axis_name).T)
   others = logits if axis_name is None else dot(
       gather(z1, axis_name), scaled.T)  # [N, B]
@@ -47,7 +51,7 @@ def info_nce(z1: Array, z2: Array, *, temperature: Numeric,
     logits = jnp.where(real[None], logits, ABSENT)
     others = jnp.where(real[:, None], others, ABSENT)
   normalizer = jax.nn.logsumexp(logits, axis=1) + jax.nn.logsumexp(others, axis=0)
-  return where_valid(valid, 0.5 * normalizer - jnp.sum(z1.T * scaled.T, axis=0))
+  return where_valid(valid, 0.5 * normalizer - own)
 
 
 def sigmoid(z1: Array, z2: Array, *, temperature: Numeric,

@@ -13,6 +13,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
+from mmalign_jax.losses import log_sums
 from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_valid
 from mmalign_jax.types import Array, Numeric
 
@@ -170,7 +171,7 @@ class _Sum:
 
 
 def _log(s: _Sum) -> Array:
-  return s.top + jnp.log(s.scaled)
+  return s.top + jnp.log(log_sums.some(s.scaled))
 
 
 def _sum_exp(x: Array, axis: int) -> _Sum:
@@ -201,16 +202,26 @@ def _exp_sums_plain(a: Array, b: Array, real_a: Array, real_b: Array | None,
 
   Only the logits of real rows real_a [M] and of real columns real_b [N] count.
   """
-  def step(columns, stripe):
+  def one_top(columns, stripe):
+    rows, real = stripe
+    e = jnp.exp(_present(dot(rows, b.T), real, real_b) - most)
+    return columns + jnp.sum(e, axis=0), jnp.sum(e, axis=1)
+
+  def own_tops(columns, stripe):
     rows, real = stripe
     logits = _present(dot(rows, b.T), None, real_b)
     return _add(columns, _sum_exp(_present(logits, real, None), 0)), _sum_exp(logits, 1)
 
   stripes = _stripes(a, block_size), _stripes(real_a, block_size)
-  nothing = _Sum(top=_varying(jnp.full(len(b), -jnp.inf), a),
-                 scaled=_varying(jnp.zeros(len(b)), a))
-  columns, rows = lax.scan(step, nothing, stripes)
-  return jax.tree.map(lambda x: _unstriped(x, len(a)), rows), columns
+  most, wide = log_sums.bound(a, b)
+  nothing = _varying(jnp.zeros(len(b)), a)
+  def fast():
+    columns, rows = lax.scan(one_top, nothing, stripes)
+    return tuple(_Sum(jnp.full_like(x, most), x) for x in (_unstriped(rows, len(a)), columns))
+  def safe():
+    columns, rows = lax.scan(own_tops, _Sum(nothing - jnp.inf, nothing), stripes)
+    return jax.tree.map(lambda x: _unstriped(x, len(a)), rows), columns
+  return log_sums.unless(wide, fast, safe)
 
 
 _exp_sums = jax.custom_vjp(_exp_sums_plain, nondiff_argnums=(4,))
@@ -233,13 +244,20 @@ def _exp_sums_backward(block_size, saved, cotangents):
   a, b, real_a, real_b, row_tops, column_tops = saved
   to_rows, to_columns = (c.scaled for c in cotangents)
 
-  def stripe_gradient(logits, tops, to_rows, real):
+  def one_top(logits, to_rows, real):
+    return jnp.exp(_present(logits, real, real_b) - most) * (to_rows[:, None] + to_columns[None])
+
+  def own_tops(logits, to_rows, real, tops):
     logits = _present(logits, real, real_b)
     # Two exponentials an entry: one from the other would overflow at a low temperature.
     return (to_rows[:, None] * jnp.exp(logits - tops[:, None])
             + to_columns[None] * jnp.exp(logits - column_tops[None]))
 
-  to_a, to_b, _ = _gradients(stripe_gradient, a, b, (row_tops, to_rows, real_a), block_size)
+  most, wide = log_sums.bound(a, b)
+  of_rows = to_rows, real_a
+  to_a, to_b, _ = log_sums.unless(
+      wide, lambda: _gradients(one_top, a, b, of_rows, block_size),
+      lambda: _gradients(own_tops, a, b, (*of_rows, row_tops), block_size))
   return to_a, to_b, None, None
 
 
