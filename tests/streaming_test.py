@@ -89,6 +89,18 @@ def test_any_block_size_equals_the_plain_loss(name, block_size):
   assert_close(streamed(name, block_size)(*arguments), plain(name)(*arguments))
 
 
+@pytest.mark.parametrize('columns', [5, 12])
+def test_columns_in_parts_equal_the_plain_loss(columns, monkeypatch):
+  monkeypatch.setattr(streaming, 'COLUMNS', columns)
+  valid = np.arange(B) % 3 > 0
+  masked = lambda loss: jax.jit(with_gradients(
+      lambda z1, z2, temperature: loss(z1, z2, temperature=temperature, valid=valid)))
+  in_parts = functools.partial(streaming.streaming_info_nce, block_size=4)
+  for temperature in (0.1, 0.2):
+    arguments = *embeddings(), {'temperature': temperature}, weights()
+    assert_close(masked(in_parts)(*arguments), masked(losses.info_nce)(*arguments), 2e-5)
+
+
 @both_losses
 @pytest.mark.parametrize('temperature', [0.01, 0.1, 10.0])
 def test_equals_the_plain_loss_at_extreme_temperatures(name, temperature):

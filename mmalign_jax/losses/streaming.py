@@ -18,6 +18,7 @@ from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_val
 from mmalign_jax.types import Array, Numeric
 
 BLOCK_SIZE = 256
+COLUMNS = 16384  # of a stripe at a time: 16 MiB
 
 
 def streaming_info_nce(z1: Array, z2: Array, *, temperature: Numeric,
@@ -53,9 +54,9 @@ def streaming_info_nce(z1: Array, z2: Array, *, temperature: Numeric,
   scaled = z2 / temperature
   here = jnp.ones(len(z1), bool) if valid is None else valid
   everywhere = None if valid is None else gather(valid, axis_name)
-  rows, columns = _exp_sums(z1, gather(scaled, axis_name), here, everywhere, block_size)
-  log_sums = _log(rows) + _log(_across_devices(columns, axis_name))
-  return where_valid(valid, 0.5 * log_sums - jnp.sum(z1 * scaled, axis=1))
+  rows, columns = _in_parts(z1, gather(scaled, axis_name), here, everywhere, block_size)
+  normalizer = _log(rows) + _log(_across_devices(columns, axis_name))
+  return where_valid(valid, 0.5 * normalizer - jnp.sum(z1 * scaled, axis=1))
 
 
 def streaming_sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
@@ -222,6 +223,15 @@ def _exp_sums_plain(a: Array, b: Array, real_a: Array, real_b: Array | None,
     columns, rows = lax.scan(own_tops, _Sum(nothing - jnp.inf, nothing), stripes)
     return jax.tree.map(lambda x: _unstriped(x, len(a)), rows), columns
   return log_sums.unless(wide, fast, safe)
+
+
+def _in_parts(a: Array, b: Array, real_a: Array, real_b: Array | None,
+              block_size: int) -> tuple[_Sum, _Sum]:
+  """`_exp_sums`, of so many columns at a time that a stripe stays in cache."""
+  parts = [_exp_sums(a, b[i:i + COLUMNS], real_a, None if real_b is None else real_b[i:i + COLUMNS],
+                     block_size) for i in range(0, len(b), COLUMNS)]
+  rows, columns = zip(*parts)
+  return functools.reduce(_add, rows), jax.tree.map(lambda *x: jnp.concatenate(x), *columns)
 
 
 _exp_sums = jax.custom_vjp(_exp_sums_plain, nondiff_argnums=(4,))
