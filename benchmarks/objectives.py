@@ -164,6 +164,12 @@ def comm(a, b, pa, pb):
   return nce(one, two) + sum((nce(unit(z), one) + nce(unit(z), two)) / 2 for z in (a, b))
 
 
+
+def intra_modal(a, b, pa, pb):
+  pair = lambda z, p, q: nce(p, q) + (nce(z, p) + nce(z, q)) / 2
+  return sum(pair(unit(z), unit(p), unit(0.5 * z + p)) for z, p in ((a, pa), (b, pb)))
+
+
 TORCH = {
     'info_nce': lambda a, b, *_: nce(unit(a), unit(b)), 'sigmoid': sigmoid,
     'decoupled_info_nce': decoupled, 'debiased_info_nce': debiased,
@@ -171,7 +177,7 @@ TORCH = {
     'squared_distance': lambda a, b, *_: F.mse_loss(a, b), 'prediction': prediction,
     'vicreg': vicreg, 'barlow_twins': barlow, 'correlation': correlation, 'soft_cca': soft_cca,
     'cka': cka, 'hsic': hsic, 'gap_aware': gap_aware, 'shared_own': shared_own,
-    'factorised': factorised, 'comm': comm}
+    'factorised': factorised, 'comm': comm, 'intra_modal': intra_modal}
 
 
 # -- ours ------------------------------------------------------------------------------------------

@@ -240,6 +240,7 @@ def test_a_budget_that_one_of_several_sets_lacks_is_left_out(capsys):
 def test_a_row_of_the_registry_with_every_setting():
   assert STUDIES['objectives'].defaults() == defaults() and 'loss' not in defaults()
   assert 'info_nce' in known() and not any(name.startswith('streaming') for name in known())
+  assert 'intra_modal' not in known()  # aligns nothing: where it is named
   own = from_settings(BITS | {'objectives': ('vicreg', 'cosine'), 'loss_variance': (2.0,)})
   assert own.cases[''].parts['vicreg'].settings['loss_variance'] == (2.0,)
   assert 'loss_variance' not in own.cases[''].parts['cosine'].settings

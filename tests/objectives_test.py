@@ -156,8 +156,13 @@ def comm_64(a, b, pa, pb):
   return nce_64(one, two) + sum((nce_64(z, one) + nce_64(z, two)) / 2 for z in (a, b))
 
 
+def intra_modal_64(a, b, pa, pb):
+  return sum(nce_64(p, 0.5 * z + p) + (nce_64(z, p) + nce_64(z, 0.5 * z + p)) / 2
+             for z, p in ((a, pa), (b, pb)))
+
+
 BY_HAND = {
-    'factorised': factorised_64, 'comm': comm_64,
+    'factorised': factorised_64, 'comm': comm_64, 'intra_modal': intra_modal_64,
     'decoupled_info_nce': decoupled_64, 'debiased_info_nce': debiased_64,
     'cosine': lambda a, b, pa, pb: 1 - (unit(a) * unit(b)).sum(1),
     'squared_distance': lambda a, b, pa, pb: ((a - b)**2).mean(1), 'prediction': prediction_64,
@@ -318,7 +323,35 @@ def test_copies_are_of_the_sample_however_the_batch_is_spread():
     of(jnp.ones((2, 3), jnp.int32), key)
 
 
-@pytest.mark.parametrize('name', ['factorised', 'comm'])
+def test_intra_modal_is_of_no_other_side():
+  views, other = single(sides()), single(sides(9))
+  value, grads = compiled('intra_modal')(views)
+  mixed, of_mixed = compiled('intra_modal')([views[0], other[1], views[2], other[3]])
+  for i in (0, 2):  # side 1 is the same beside another side 2
+    np.testing.assert_allclose(of_mixed[i], grads[i], rtol=1e-6, atol=1e-9)
+  batch, both = Batch((), jnp.zeros(B)), outputs(*views)
+  of = lambda name, some: np.asarray(losses.loss_of(name)(
+      some, batch, temperature=T, axis_name=None, own={}))
+  alone = [of('comm', [side]) for side in both]
+  np.testing.assert_allclose(of('intra_modal', both), sum(alone), rtol=1e-6)
+  assert mixed != value and not np.allclose(of('comm', both), sum(alone), atol=0.1)
+
+
+def test_an_encoder_of_intra_modal_trains_as_beside_any_other_side():
+  spec = Spec(loss='intra_modal', depth=1, width=4)
+  g, hyper = np.random.default_rng(0), named.hyper(lam=1.0, lam_mode=1)
+  x, y = [g.normal(size=(8, 3)).astype(np.float32) for _ in range(3)], jnp.zeros(8, jnp.int32)
+  state = init_state(jax.random.key(0), hyper, 3, 3, spec=spec, n_outputs=2)
+  step = jax.jit(functools.partial(train_step, spec=spec, n_outputs=2))
+  grads = [step(state, hyper, Batch((x[0], x[i]), y))[0].opt_state[1].mu for i in (1, 2)]
+  one, other = ([np.concatenate([v.ravel() for v in jax.tree.leaves(mu[f'side_{i}'])])
+                 for mu in grads] for i in (1, 2))
+  cosine = one[0] @ one[1] / np.linalg.norm(one[0]) / np.linalg.norm(one[1])
+  np.testing.assert_allclose(cosine, 1, rtol=1e-6)  # but for the clipping, of both together
+  assert not np.allclose(other[0], other[1])
+
+
+@pytest.mark.parametrize('name', ['factorised', 'comm', 'intra_modal'])
 def test_new_rows_train_and_leave_everything_at_strength_0(name):
   settings = dict(steps=6, batch_size=16, max_train=32, n_align=16, depth=1, width=6, neighbors=3)
   hypers = grid({'lam': (0.0, 1.0)}, n_train=32)

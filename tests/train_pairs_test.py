@@ -68,6 +68,8 @@ def test_labels_and_pairs_come_apart_each_in_epochs_of_its_own(data):
     np.testing.assert_array_equal(one, other)
   alone = pipeline.batches(data, batch_size=8, seed=1, drop_last=False, align_on='labelled')
   assert next(alone)[1] is None
+  assert source.per_epoch == alone.per_epoch == per_epoch
+  assert pipeline.batches(data, batch_size=8, seed=1).per_epoch == len(known) // 8
 
 
 def test_fewer_labels_than_a_batch_are_filled_up_to_the_devices(data):
@@ -77,6 +79,7 @@ def test_fewer_labels_than_a_batch_are_filled_up_to_the_devices(data):
   assert len(batch.y) == 4 and batch.valid.tolist() == [True] * 3 + [False]
   assert sorted(batch.y[batch.valid]) == [0, 1, 2]
   assert len(aligned.y) == 16 and aligned.valid is None
+  assert pipeline.batches(data, batch_size=16, seed=1, labelled=few, multiple=4).per_epoch == 1
 
 
 def test_budgets_are_stratified_and_nested(data):

@@ -40,6 +40,16 @@ def test_every_number_is_in_a_table_that_fits(sides):
     assert f'{100 * row[f"accuracy_{i}"]:.1f} %' in cells
 
 
+def test_what_strength_is_stands_beside_the_table():
+  data = results(2)
+  assert report.felt(data) == []
+  data.attrs['configuration'] = '{"lam_mode": "share", "guard": "project"}'
+  share, guard = report.felt(data)
+  assert share.startswith('lam: length') and 'against the task' in guard
+  made, _ = report.compose(data, None)
+  assert {share, guard} <= {getattr(part, 'text', '') for part in made.sections[0].parts}
+
+
 @pytest.mark.parametrize('sides, panels', [(2, 2), (3, 4)])
 def test_a_legend_has_at_most_three_lines(sides, panels):
   data = results(sides)

@@ -41,19 +41,22 @@ def made(n: int = 100, m: int = 40, **changes) -> Prepared:
   return prepared(AVMNIST(**fields | changes, speakers=('a',), fingerprint='made', notes=()))
 
 
-def one_step(loss: str, learnable: bool, lam=(0.0, 0.7)):
+def one_step(loss: str, learnable: bool, lam=(0.0, 0.7), n_batches: int = 1, **settings):
   """State, hypers, batch [16] and the ensemble's step for a number of devices."""
-  plan = train_plan.from_settings(SMALL | dict(loss=loss, learnable_temperature=learnable, lam=lam))
+  plan = train_plan.from_settings(
+      SMALL | dict(loss=loss, learnable_temperature=learnable, lam=lam) | settings)
   data = made()
   spec = plan.bound(data)
   batch, _ = next(pipeline.batches(data, batch_size=16, seed=1))
-  make = lambda axis_name: trainer.ensemble_step(spec, 3, axis_name)
+  make = lambda axis_name: trainer.ensemble_step(spec, 3, axis_name, n_batches)
   hypers = devices.replicated(jax.tree.map(jax.numpy.asarray, plan.hypers))
   return devices.replicated(trainer.initial(plan, data, spec)), hypers, batch, make
 
 
 # Those that take a temperature; `objectives_test` has the others on devices.
 STEPPED = ('info_nce', 'sigmoid', 'streaming_info_nce', 'streaming_sigmoid', 'debiased_info_nce')
+
+APART = dict(guard='project', lam_mode='share')
 
 
 def steps(path: str) -> None:
@@ -93,6 +96,16 @@ def steps(path: str) -> None:
             devices.split(given[1]))
       else:
         run(twin, given[0], f'{loss}/pairs/True/jit', given[1])
+  # Task and alignment apart, with a mean of the task's gradient that a step before has begun.
+  state, hypers, batch, make = one_step('info_nce', True, lam=(0.5, 2.0), n_batches=3, **APART)
+  given = batch.replace(valid=real)
+  if jax.device_count() > 1:
+    step, given = devices.data_parallel(make(devices.AXIS)), devices.split(
+        jax.tree.map(lambda v: v[own], given))
+  else:
+    step = devices.sharded(make(None))
+  state = step(state, hypers, (given, None))[0]
+  run(step, given, f'apart/ragged/True/{"pmap" if jax.device_count() > 1 else "jit"}')
   np.savez(path, **found)
 
 

@@ -17,13 +17,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from mmalign_jax import objective
 from mmalign_jax.runs import devices as parallel
 from mmalign_jax.runs.checkpoints.checkpoints import Checkpoints
 from mmalign_jax.studies.train import judge, log as train_log, pipeline, plan as train_plan, run
+from mmalign_jax.types import Hyper
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from emitters import OLDER  # noqa: E402
-from trainer_data import SMALL, STEPPED, made, one_step  # noqa: E402
+from trainer_data import APART, SMALL, STEPPED, made, one_step  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 COMPILED = tempfile.TemporaryDirectory()  # a dozen processes run the same few programs
@@ -45,9 +47,9 @@ def end(process, status=0):
   return error
 
 
-def final(folder):
+def final(folder, **settings):
   """Leaves of the newest checkpoint."""
-  plan, data = train_plan.from_settings(SMALL), made()
+  plan, data = train_plan.from_settings(SMALL | settings), made()
   like = jax.eval_shape(lambda: run.initial(plan, data, plan.bound(data)))
   configuration = json.loads((folder / 'checkpoints/config.json').read_text())
   with Checkpoints(folder / 'checkpoints', configuration) as kept:
@@ -100,7 +102,25 @@ def test_gradients_agree_over_devices_processes_and_jit(tmp_path):
     np.testing.assert_allclose(alone[key.replace('/alone/', '/ragged/')], alone[key],
                                atol=1e-5, rtol=1e-4, err_msg=key)
   losses = {key.split('/')[0] for key in alone.files}
-  assert losses == set(STEPPED)
+  assert losses == {*STEPPED, 'apart'}
+
+
+def test_a_guard_keeps_a_mean_and_what_is_not_asked_for_is_not_there():
+  of = lambda **more: one_step('info_nce', False, **more)
+  plain, hypers, batch, make = of()
+  assert hypers.guard is hypers.lam_mode is plain.of_task is None  # the program of before, no other
+  named, same, _, _ = of(guard='none', lam_mode='weight')
+  chex.assert_trees_all_equal((plain, hypers), (named, same))
+  shared, mode, _, _ = of(lam_mode='share')
+  assert shared.of_task is None and mode.lam_mode.tolist() == [1, 1]
+  state, hypers, _, make = of(n_batches=4, **APART)
+  after, _ = jax.jit(make(None))(state, hypers, (batch, None))
+  spec = train_plan.from_settings(SMALL).bound(made())
+  tasks = jax.grad(lambda p: objective.parts(
+      p, Hyper(), batch, jax.numpy.float32(0), spec=spec, n_outputs=3)[0])
+  for i in range(2):  # a quarter of the first batch's gradient, of every run
+    wanted = jax.tree.map(lambda v: 0.25 * v, tasks(jax.tree.map(lambda v: v[i], state.params)))
+    chex.assert_trees_all_close(jax.tree.map(lambda v: v[i], after.of_task), wanted, atol=1e-6)
 
 
 def test_norms_are_those_of_gradient_and_parameters():
@@ -130,6 +150,20 @@ def test_killed_at_random_moments_ends_the_same(undisturbed, tmp_path):
   same_run(tmp_path, undisturbed)
   xr.testing.assert_identical(xr.open_zarr(tmp_path / 'results.zarr').load(),
                               xr.open_zarr(undisturbed[0] / 'results.zarr').load())
+
+
+def test_a_checkpoint_keeps_what_a_guard_is_against(tmp_path):
+  settings = dict(epochs=1, **APART)
+  plan = train_plan.from_settings(SMALL | settings)
+  for folder, stop in (('whole', ''), ('cut', '4'), ('cut', '')):
+    more = {'TRAIN_TERM_AT': stop} if stop else {}
+    words = [f'{name}={value!r}' for name, value in settings.items()]
+    end(start('train', tmp_path / folder, *words, **more), status=130 if stop else 0)
+  (whole, _, last), (cut, _, same) = (final(tmp_path / f, **settings) for f in ('whole', 'cut'))
+  assert last == same == 6 and plan.hypers.guard.tolist() == [1, 1]
+  jax.tree.map(np.testing.assert_array_equal, cut, whole)
+  assert any(np.abs(leaf).max() > 0 for leaf in jax.tree.leaves(whole.of_task['side_1']))
+  assert len(lines(tmp_path / 'cut')) == len(lines(tmp_path / 'whole'))
 
 
 @pytest.mark.parametrize('what, said', [
@@ -246,6 +280,9 @@ def test_the_log_forgets_the_steps_of_a_life_that_is_over(tmp_path):
     (dict(encoder_1='lenett'), "encoder_1 'lenett' is unknown; known: .*lenet"),
     (dict(loss='clip'), "loss 'clip' is unknown; known: barlow_twins"),
     (dict(speakers='none'), "speakers: 'none'; known: shared, apart"),
+    (dict(guard='strict'), "guard 'strict' is unknown; known: none, project"),
+    (dict(lam_mode='part'), "lam_mode 'part' is unknown; known: auto, share, weight"),
+    (dict(guard=('project',)), "guard=.* is not a name; known: none, project"),
     (dict(lamb=1), "setting 'lamb' is unknown; known: .*lam"),
     (dict(compute_dtype='float16'), 'float16')])
 def test_bad_settings_name_the_field_and_the_value(settings, message):

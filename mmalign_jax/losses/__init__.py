@@ -21,13 +21,13 @@ from mmalign_jax.losses.pairs import (
 from mmalign_jax.losses.protocol import OPTIONS, Loss, own_settings
 from mmalign_jax.losses.streaming import streaming_info_nce, streaming_sigmoid
 from mmalign_jax.losses.task import TASKS, Task, cross_entropy, expected, l1, task_of
-from mmalign_jax.losses.together import comm, factorised
+from mmalign_jax.losses.together import comm, factorised, intra_modal
 from mmalign_jax.types import Range, lookup
 
 __all__ = [
     'LOSSES', 'OPTIONS', 'TASKS', 'Loss', 'Task', 'barlow_twins', 'cka', 'comm', 'correlation',
     'cosine', 'cross_entropy', 'debiased_info_nce', 'decoupled_info_nce', 'expected', 'factorised',
-    'gap_aware', 'hsic', 'info_nce', 'l1', 'loss_of', 'own_ranges',
+    'gap_aware', 'hsic', 'info_nce', 'intra_modal', 'l1', 'loss_of', 'own_ranges',
     'own_settings', 'prediction', 'shared_own', 'sigmoid', 'soft_cca', 'squared_distance',
     'streaming_info_nce', 'streaming_sigmoid', 'task_of', 'vicreg']
 
@@ -49,7 +49,8 @@ LOSSES = {
     'cka': Loss(cka, **_RAW), 'hsic': Loss(hsic, True, {'bandwidth': Range(1e-2)}),
     'gap_aware': Loss(gap_aware, True, {'uniformity': _WEIGHT, 'sharpness': _WEIGHT}),
     'shared_own': Loss(shared_own, ranges={'orthogonality': _WEIGHT}, **_RAW),
-    'factorised': Loss(factorised, True, of='outputs', **_NOISY), 'comm': Loss(comm, **_NOISY)}
+    'factorised': Loss(factorised, True, of='outputs', **_NOISY), 'comm': Loss(comm, **_NOISY),
+    'intra_modal': Loss(intra_modal, **_NOISY)}
 
 
 def loss_of(name: str) -> Loss:

@@ -1,6 +1,7 @@
-"""Objectives that keep what single sides know: of shared and own parts, of fused copies."""
+"""Objectives that keep what single sides know: of shared and own parts, of copies, fused or not."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,6 +99,33 @@ def comm(outputs: Sequence[Outputs], batch: Batch, *, temperature: Numeric, nois
   for out in outputs:
     values += 0.5 * sum(info_nce(out.z, copy, **options) for copy in copies)
   return values
+
+
+def intra_modal(outputs: Sequence[Outputs], batch: Batch, *, temperature: Numeric,
+                noise: float = 0.3, masked: float = 0.1, axis_name: str | None = None) -> Array:
+  """Augmented copies of each side told apart, each side by itself: `comm` of single sides, summed.
+
+  No alignment, but what the terms of an alignment that are within a side are to be compared with
+  (instance discrimination, as SimCLR has it: Chen et al. 2020, arXiv 2002.05709). What an encoder
+  learns depends on no other side, but that a sample which lacks one is left out, as of `comm`.
+
+  Args:
+    outputs, batch, temperature, noise, masked, axis_name: as of `comm`.
+
+  Returns:
+    [B] nats, at least 0.
+
+  Examples:
+    >>> z = np.eye(2, dtype=np.float32)
+    >>> side = Outputs(layers=(z,), z=z, raw=z, prediction=z, noisy=(z, z))
+    >>> of = lambda *sides: intra_modal(sides, Batch((), z[0]), temperature=1.0)
+    >>> [round(float(v), 3) for v in (*of(side), *of(side, side))]
+    [0.627, 0.627, 1.253, 1.253]
+  """
+  options: Any = {'temperature': temperature, 'noise': noise, 'masked': masked,
+                  'axis_name': axis_name}
+  values = [comm([out], batch, **options) for out in outputs]
+  return sum(values[1:], values[0])
 
 
 def unit(z: Array) -> Array:

@@ -1,9 +1,9 @@
 """Which objective, how strongly: the same study of strength for every loss, on every data set.
 
 Settings are those of a study of strength, but for `loss`, and `objectives` (names in LOSSES; ():
-all but the streaming forms of others) and `sets` (NAME or NAME:x1,x2 of the published data; (): the
-one that `generator` and `data` say), and `atoms` (permutations of the null of the information atoms
-of every pair, and resamples of their intervals; 0: none are estimated).
+all that align, but for the streaming forms of others) and `sets` (NAME or NAME:x1,x2 of the
+published data; (): the one that `generator` and `data` say), and `atoms` (permutations of the null
+of the information atoms of every pair, and resamples of their intervals; 0: none are estimated).
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -28,6 +28,7 @@ KIND = 'objectives'
 _OWN = ('objectives', 'sets', 'atoms')
 _OF_LOSS = ('temperature', 'learnable_temperature', 'min_temperature', 'max_temperature',
             'learnable_bias')
+_BASELINES = ('intra_modal',)  # align nothing: compared where they are named
 _MANY = 'n_labelled'  # a budget that a data set lacks is left out, if there are several sets
 
 
@@ -61,7 +62,8 @@ def defaults() -> dict[str, Any]:
 
 def known() -> tuple[str, ...]:
   """Names of the objectives that are compared where none are named."""
-  return tuple(name for name in losses.LOSSES if not name.startswith('streaming'))
+  return tuple(name for name in losses.LOSSES
+               if name not in _BASELINES and not name.startswith('streaming'))
 
 
 def rules() -> dict[str, Rule]:

@@ -17,11 +17,14 @@ Pair = tuple[Batch, Batch | None]  # whose labels are learnt, and what is aligne
 
 
 class Batches(Iterator[Pair]):
-  """Endless batches, with the place in them as a state that JSON can hold."""
+  """Endless batches, with the place in them as a state that JSON can hold.
 
-  def __init__(self, labels: 'grain.DatasetIterator[Batch]',
+  per_epoch: how many there are until every label has had its turn.
+  """
+
+  def __init__(self, labels: 'grain.DatasetIterator[Batch]', per_epoch: int,
                pairs: 'grain.DatasetIterator[Batch] | None' = None):
-    self._labels, self._pairs = labels, pairs
+    self._labels, self.per_epoch, self._pairs = labels, per_epoch, pairs
 
   def __next__(self) -> Pair:
     return next(self._labels), None if self._pairs is None else next(self._pairs)
@@ -64,11 +67,16 @@ def batches(data: Prepared, *, batch_size: int, seed: int, part: int = 0, parts:
   size = min(batch_size, -(-len(known) // multiple) * multiple)
   drop = drop_last and size <= len(known)
   if len(known) == n:
-    return Batches(of(known, batch_size, drop_last, seed))
-  labels = of(known, size, drop, seed)
+    return Batches(of(known, batch_size, drop_last, seed), _count(n, batch_size, drop_last))
+  labels, per_epoch = of(known, size, drop, seed), _count(len(known), size, drop)
   if align_on == 'labelled':
-    return Batches(labels)
-  return Batches(labels, of(np.arange(n), batch_size, drop_last, seed + 1))
+    return Batches(labels, per_epoch)
+  return Batches(labels, per_epoch, of(np.arange(n), batch_size, drop_last, seed + 1))
+
+
+def _count(n: int, batch_size: int, drop_last: bool) -> int:
+  """Batches of an epoch of n rows, at least 1."""
+  return max(n // batch_size if drop_last else -(-n // batch_size), 1)
 
 
 def _stream(data: Prepared, rows: np.ndarray, batch_size: int, seed: int, part: int, parts: int,

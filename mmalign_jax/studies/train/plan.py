@@ -29,7 +29,7 @@ from mmalign_jax.studies import reads
 from mmalign_jax.studies.train import data as known
 from mmalign_jax.training.fitting import fits, masked
 from mmalign_jax.training.sweep import grid
-from mmalign_jax.types import SCHEDULES, Frames, Hyper, OwnSide, PyTree, Spec, lookup, shape_of
+from mmalign_jax.types import NAMES, Frames, Hyper, OwnSide, PyTree, Spec, lookup, shape_of
 
 AXES = ('lam', 'seed')
 MOST_SIDES = 3
@@ -38,11 +38,12 @@ _SPEC = (*_OF_SIDES, 'projection', 'projection_width', 'loss', 'learnable_temper
          'learnable_bias', 'min_temperature', 'max_temperature', 'batch_size', 'clip_norm',
          'n_align', 'neighbors', 'compute_dtype')
 _HYPER = ('temperature', 'learning_rate', 'weight_decay')
+_NAMED = ('schedule', 'guard', 'lam_mode')  # one of NAMES each
 # How to run and report, without effect on the numbers.
 RUN = {'log_every': 20, 'checkpoint_every': 200, 'keep_last': 2, 'tensorboard': True}
 _OWN = {
     'study': 'train', 'name': 'avmnist', 'generator': 'avmnist', 'lam': (0.0, 0.2, 0.5, 1.0),
-    'seed': (0,), 'schedule': SCHEDULES[0], 'epochs': 15, 'drop_last': True,
+    'seed': (0,), **{name: NAMES[name][0] for name in _NAMED}, 'epochs': 15, 'drop_last': True,
     'encoder_1': 'lenet', 'encoder_2': 'audio_cnn1d', 'depth_1': 2, 'depth_2': 2, 'width_1': 12,
     'width_2': 32, 'projection_width': 32, 'batch_size': 256, 'learning_rate': 3e-3,
     'weight_decay': 1e-4}
@@ -139,7 +140,8 @@ def rules() -> dict[str, Rule]:
       **lone, **{name: checks.traced_rule(name) for name in AXES},
       **{name: dataclasses.replace(checks.traced_rule(name), least=0) for name in _single()},
       'generator': choice(lambda: known.DATA),
-      'schedule': choice(lambda: SCHEDULES), 'drop_last': truth(), 'tensorboard': truth(),
+      **{name: choice(lambda known=NAMES[name]: known) for name in _NAMED},
+      'drop_last': truth(), 'tensorboard': truth(),
       **{name: count(1, 2**30) for name in ('epochs', 'batch_size', 'log_every',
                                             'checkpoint_every', 'keep_last')},
       **of_data}
@@ -173,7 +175,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
     if len(settings[name]) > 1:
       raise ValueError(f'{name}={shown(settings[name])} takes one value in a training')
   hypers = grid(axes, **{n: float(settings[n]) for n in _HYPER}, **own,
-                schedule=float(SCHEDULES.index(settings['schedule'])))
+                **_codes(settings))
   task = settings['task'] if row.shapes is None and settings['task'] != 'auto' else Spec.task
   spec = named.spec(generator='paired', task=task, **{n: settings[n] for n in _SPEC})
   batch = float(spec.batch_size)
@@ -190,6 +192,13 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   return TrainPlan(
       settings['name'], spec, axes, hypers, settings['epochs'], settings['drop_last'],
       {k: v for k, v in read.items() if k not in RUN}, settings, {k: settings[k] for k in RUN})
+
+
+def _codes(settings: Mapping[str, Any]) -> dict[str, float]:
+  """Indices of what is named. The first guard and mode are left out: without them a step takes one
+  gradient, not two, and the state holds no mean of it."""
+  found = {name: float(NAMES[name].index(settings[name])) for name in _NAMED}
+  return {name: code for name, code in found.items() if code or name == 'schedule'}
 
 
 def unread(settings: Mapping[str, Any], n_sides: int) -> dict[str, str]:

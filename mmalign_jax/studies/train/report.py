@@ -1,6 +1,7 @@
 """What a long training over strengths answers: a table and a curve, with their intervals."""
 
 import itertools
+import json
 import pathlib
 import re
 
@@ -15,6 +16,13 @@ from mmalign_jax.reports.statistics import half_width
 from mmalign_jax.reports.text import bracket, number, write_json
 from mmalign_jax.studies.train.judge import similar
 
+_FELT = {
+    'lam_mode': {
+        'share': "lam: length of the alignment's gradient on an encoder, over its task's",
+        'auto': "lam: length of the alignment's gradient on an encoder, over its task's times the "
+                'cosine of the two, where that is above 0'},
+    'guard': {'project': "the alignment's gradient without what goes against the task's on an "
+                         'encoder'}}
 _LINES = ((style.BLUE, 'o', '-'), (style.ORANGE, 's', '--'), (style.GREEN, '^', ':'))
 
 
@@ -112,6 +120,13 @@ def remarks(summary: list[dict]) -> list[str]:
       [f'at {lost} of {len(summary)} strengths a run diverged'] if lost else [])
 
 
+def felt(dataset: xr.Dataset) -> list[str]:
+  """How strength is meant, where it is not the weight of the loss, and what is left out of it."""
+  settings = json.loads(dataset.attrs.get('configuration', '{}'))
+  return [text for name, texts in _FELT.items() for value, text in texts.items()
+          if settings.get(name) == value]
+
+
 def figure(dataset: xr.Dataset, summary: list[dict]) -> Figure:
   """Accuracy of the encoders, and similarity of the sides, against strength: one panel of all
   similarities; of three and more sides one of each, a line a pair."""
@@ -160,7 +175,8 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, figures: bool = True) ->
 def compose(dataset: xr.Dataset, figures: pathlib.Path | None) -> tuple[Document, list[dict]]:
   """The report and its summary; the picture is drawn into `figures`, if there are to be any."""
   summary = summarise(dataset)
-  sections = [Section('By strength', [*tables(summary), *map(Words, remarks(summary)),
+  sections = [Section('By strength', [*tables(summary),
+                                      *map(Words, [*remarks(summary), *felt(dataset)]),
                                       *([curve(summary)] if len(summary) > 1 else [])])]
   if figures:
     figures.mkdir(parents=True, exist_ok=True)

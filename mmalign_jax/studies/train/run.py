@@ -61,12 +61,12 @@ def train(plan: TrainPlan, data: Prepared, workdir: str | os.PathLike, *,
   part, parts = pipeline.own_part()
   hypers = devices.replicated(jax.tree.map(jnp.asarray, plan.hypers))
   fresh = initial(plan, data, spec)
-  step = devices.data_parallel(ensemble_step(spec, n_outputs, devices.AXIS))
   configuration = plan.settings | {'data_fingerprint': data.fingerprint}
   source = pipeline.batches(data, batch_size=local * parts, part=part, parts=parts,
                             seed=pipeline.order_seed(plan.axes['seed']),
                             drop_last=plan.drop_last, multiple=devices.total(),
                             **_labels(plan, data))
+  step = devices.data_parallel(ensemble_step(spec, n_outputs, devices.AXIS, source.per_epoch))
   with Checkpoints(workdir / 'checkpoints', configuration,
                    keep_last=plan.run['keep_last'], defaults=defaults()) as kept:
     state, data_state, start = kept.restore(fresh) or (fresh, None, 0)
@@ -87,13 +87,13 @@ def initial(plan: TrainPlan, data: Prepared, spec: Spec) -> TrainState:
   return jax.jit(jax.vmap(one))(jax.tree.map(jnp.asarray, plan.hypers))
 
 
-def ensemble_step(spec: Spec, n_outputs: int, axis_name: str | None):
+def ensemble_step(spec: Spec, n_outputs: int, axis_name: str | None, n_batches: int = 1):
   """(states [R], hypers [R], (batch, what is aligned or None)) -> states [R], metrics [R]: the
-  sweep's step, vmapped."""
+  sweep's step, vmapped. n_batches: of an epoch of labels, for a guard."""
   def one(state, hyper, given):
     batch, pairs = given
     return train_step(state, hyper, batch, spec=spec, n_outputs=n_outputs, axis_name=axis_name,
-                      pairs=pairs)
+                      pairs=pairs, n_batches=n_batches)
   return jax.vmap(one, in_axes=(0, 0, None))
 
 
