@@ -2,13 +2,20 @@
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
+from emitters import OLDER
 import jax
 import numpy as np
 import pytest
 
 from mmalign_jax import cli, rng
 from mmalign_jax.data import pair_source, pairs as pairs_of
+from mmalign_jax.data.files import separate
 from mmalign_jax.studies.advise import (
   clock,
   decision,
@@ -25,6 +32,16 @@ from mmalign_jax.studies.advise.search import Plan
 from mmalign_jax.types import Hyper
 
 TINY = Plan(2, 2, ('info_nce',), 1, (1, 2), 1, (1, 2), (0.5,))
+AS_HERE = f"""
+import sys
+import jax
+from mmalign_jax import cli
+from mmalign_jax.studies.advise import clock
+from mmalign_jax.studies.advise.search import Plan
+jax.config.update('jax_disable_most_optimizations', True)
+clock.LADDER, clock.MOST_STEPS = ({TINY!r},), 2
+sys.exit(cli.main(sys.argv[1:]))
+"""
 SKIP = '--skip=alike,atoms,linear,regime,predicted,encoders'
 
 
@@ -106,6 +123,47 @@ def test_after_a_kill_the_same_command_gives_the_same(file, done, tmp_path, caps
   assert cli.main(argv) == 0
 
 
+def test_after_a_real_kill_the_same_command_gives_the_same(file, done, tmp_path):
+  argv = ['advise', str(file), f'--workdir={tmp_path}', '--effort=0', SKIP]
+  process = subprocess.Popen(
+      [sys.executable, '-c', AS_HERE, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+      env=os.environ | {'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {OLDER}'})
+  while process.poll() is None and not (tmp_path / 'rounds' / 'round_0.json').exists():
+    time.sleep(0.01)
+  process.kill()
+  assert process.wait() == -signal.SIGKILL and not (tmp_path / 'summary.json').exists()
+  assert cli.main(argv) == 0
+  assert (tmp_path / 'summary.json').read_bytes() == (done / 'summary.json').read_bytes()
+  assert not list(tmp_path.rglob('*.part*'))
+
+
+def test_files_of_their_own_give_the_same_and_are_joined_by_ids(done, tmp_path, capsys):
+  whole = arrays()
+  shuffled = np.random.default_rng(1).permutation(60)
+  np.save(tmp_path / 'x1.npy', whole['x1'])
+  table = [f'{i},{a!r},{b!r},{"" if np.isnan(y) else int(y)}'
+           for i, (a, b), y in zip(range(60), whole['x2'].tolist(), whole['y'].tolist())]
+  for name, rows in (('x2.csv', table), ('other.csv', [table[i] for i in shuffled])):
+    (tmp_path / name).write_text('\n'.join(['key,a,b,label', *rows, '']))
+  np.save(tmp_path / 'key.npy', np.arange(60))
+  at = lambda name: str(tmp_path / name)
+  same = ['advise', f'--x1={at("x1.npy")}', f'--x2={at("x2.csv")}', '--y=label', '--index=key',
+          '--effort=0', SKIP]
+  assert cli.main([*same, f'--workdir={at("same")}']) == 0
+  read = lambda folder: json.loads((folder / 'summary.json').read_text())['steps']['decision']
+  assert read(tmp_path / 'same') == read(done)
+  joined = separate.read_files({'x1': at('x1.npy'), 'x2': at('other.csv')}, 'label',
+                               id=f'{at("key.npy")},key', group='key')
+  np.testing.assert_array_equal(joined.parts['']['x2'], whole['x2'])
+  assert joined.columns == {'x2': ('a', 'b')} and joined.names['x2'] == 'other'
+  capsys.readouterr()
+  for argv, word in ((['--y=nothing'], "--y='nothing'"), (['--x3=none.npy'], '--x3='),
+                     (['--group=nothing'], '--group=')):
+    code = cli.main([*same, *argv, f'--workdir={at("other")}'])
+    error = capsys.readouterr().err
+    assert code == 2 and word in error and error.count('\n') == 1
+
+
 def test_a_folder_of_other_data_is_refused(done, tmp_path, capsys):
   np.savez(tmp_path / 'other.npz', **arrays(seed=1))
   assert cli.main(['advise', str(tmp_path / 'other.npz'), f'--workdir={done}', SKIP]) == 2
@@ -115,6 +173,7 @@ def test_a_folder_of_other_data_is_refused(done, tmp_path, capsys):
 @pytest.mark.parametrize('argv, word', [
     ([], 'give FILE or --dataset=NAME'),
     (['FILE', '--dataset=cora'], 'one of the two'),
+    (['--x1=FILE'], '--x2 and --y must say which file'),
     (['--dataset=nothing'], 'known: cora'),
     (['FILE', '--data_dir=DATA'], 'has no effect without --dataset'),
     (['FILE', '--minutes=0'], '--minutes=0'),
@@ -243,6 +302,26 @@ def test_a_gain_by_hand():
   assert gains.gain([np.zeros(5)], [np.ones(5)], [np.ones(5)]).interval is None
 
 
+def test_the_gain_with_twice_the_labels_by_hand():
+  zeros, weight = [np.zeros(30)] * 2, [np.ones(30)] * 2
+  g = np.random.default_rng(0)
+  noise = [g.normal(size=30), g.normal(size=30)]
+  at = lambda share, wide: (zeros, [0.1 + 0.02 * np.log2(share) + wide * z for z in noise], weight)
+  found = gains.twice({share: at(share, 0.0) for share in (0.25, 0.5, 1.0)})
+  assert found and found.gain == pytest.approx(0.12) and found.interval == pytest.approx(
+      (0.12, 0.12))
+  # what is the same at all shares adds nothing: weights of the shares sum to 1
+  same = gains.twice({share: at(share, 0.1) for share in (0.25, 0.5, 1.0)})
+  assert same and same.error == pytest.approx(gains.gain(*at(1.0, 0.1)).error)
+  # the line through three points, read one doubling on, has weights -2/3, 1/3, 4/3
+  draws = {share: (zeros, [g.normal(size=30), g.normal(size=30)], weight)
+           for share in (0.25, 0.5, 1.0)}
+  wide = gains.twice(draws)
+  assert wide and wide.gain == pytest.approx(sum(
+      w * np.concatenate(draws[s][1]).mean() for w, s in zip((-2/3, 1/3, 4/3), draws)))
+  assert gains.twice({1.0: at(1.0, 0.1)}) is None
+
+
 def of_interval(low, high):
   mid = (low + high) / 2
   return gains.Gain(0.5, 0.5 + mid, mid, (low, high), 0.9, 0.01, 100, 5)
@@ -259,9 +338,12 @@ def test_sentences_say_what_would_change_it():
   sure = decision.decide('text', of_interval(0.02, 0.04), 'vicreg', 1.0)
   assert sure.sentence.startswith('Align text with vicreg at lam 1: +3.0 points [+2.0, +4.0]')
   open_ = decision.decide('text', of_interval(-0.01, 0.03), 'vicreg', 1.0,
-                          {0.25: 0.03, 0.5: 0.02, 1.0: 0.01})
+                          {0.25: 0.03, 0.5: 0.02, 1.0: 0.01}, of_interval(-0.03, 0.03))
   assert open_.sentence.startswith('Cannot tell for text') and 'do not align' in open_.sentence
   assert 'about 400 labelled units' in open_.change
-  assert 'with twice as many, if that goes on, about +0.0' in open_.change
+  assert 'What twice as many labels would give cannot be told' in open_.change
+  more = decision.decide('text', of_interval(0.01, 0.03), 'vicreg', 1.0, {0.5: 0.01, 1.0: 0.02},
+                         of_interval(0.01, 0.05))
+  assert 'With twice as many labels, if that goes on, +3.0 [+1.0, +5.0]' in more.change
   few = decision.decide('text', gains.Gain(0.5, 0.6, 0.1, None, None, None, 9, 2), 'vicreg', 1.0)
   assert few.kind == decision.UNKNOWN and 'too few' in few.sentence
