@@ -15,12 +15,17 @@
 
 `mmalign COMMAND --help` lists every option. `mmalign --register=FILE.py COMMAND ...` runs a file of
 yours first, which adds rows to the registries: generators, encoders, losses, measures, ...
+
+What a command compiles is kept for the next one, in ~/.cache/mmalign_jax/compiled (MMALIGN_CACHE_DIR
+in the environment names another folder, empty none); --no-cache keeps and reads nothing.
+`mmalign --version` says which this is.
 """
 
 import argparse
 import contextlib
 import difflib
 import importlib
+import importlib.metadata
 import os
 import pathlib
 import signal
@@ -29,7 +34,7 @@ import threading
 from typing import Any, Callable, Iterator
 import warnings
 
-from mmalign_jax import start
+from mmalign_jax import cache, start
 from mmalign_jax.cli import register
 from mmalign_jax.cli.sweep import flag_error, with_known_configs
 from mmalign_jax.data.files.formats.guard import place
@@ -68,9 +73,13 @@ def main(argv: list[str] | None = None) -> int:
   if not argv or argv[0] in ('-h', '--help'):
     print(__doc__)
     return 0
+  if argv[0] == '--version':
+    print(f'mmalign {importlib.metadata.version("mmalign_jax")}')
+    return 0
   name, *rest = argv
   if name not in COMMANDS:
     return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
+  rest = cache.taken(rest)
   return guard(lambda: COMMANDS[name](rest),
                stopped={**dict.fromkeys(('sweep', 'train', 'zoo'), SAFE), 'merge': MERGING,
                         'advise': ADVISING}.get(
@@ -155,7 +164,14 @@ def _fail(message: str) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-  """argparse whose errors are ValueErrors, for `guard`."""
+  """argparse whose errors are ValueErrors, for `guard`; of a command that compiles, --no-cache is
+  taken off its arguments before (`cache`), and only stands here to be read."""
+
+  def __init__(self, *args: Any, compiles: bool = True, **options: Any):
+    super().__init__(*args, **options)
+    if compiles:
+      self.add_argument(cache.FLAG, action='store_true', help='compile everything anew, and keep '
+                        'nothing of it for the next command')
 
   def error(self, message: str):
     if message.startswith('unrecognized'):

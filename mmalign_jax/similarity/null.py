@@ -6,7 +6,10 @@ pairing. `prepare` runs once a layer; a permutation costs a comparison. Which pe
 are, and how groups of samples move, is in `arrangements`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+from types import MappingProxyType
+from typing import Any
 
 from flax import struct
 import jax
@@ -16,6 +19,7 @@ import numpy as np
 from mmalign_jax.similarity import arrangements
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.own import as_measure
+from mmalign_jax.similarity.prepared import Prepared, prepared
 from mmalign_jax.similarity.wide import is_wide
 from mmalign_jax.types import Array, Key
 
@@ -75,7 +79,8 @@ def layer_pairs(measure: Measure | Callable, x: Layers, y: Layers, *, items: Arr
   """
   measure = as_measure(measure)
   x, y = as_layers(measure, x, y)
-  return _compared(measure, *(_prepared(measure, side, settings, items) for side in (x, y)))
+  made = Prepared()
+  return _compared(measure, *(made.of(measure, side, settings, items) for side in (x, y)))
 
 
 def calibrate(measure: Measure | Callable, x: Layers, y: Layers, *, key: Key,
@@ -114,29 +119,97 @@ def calibrate(measure: Measure | Callable, x: Layers, y: Layers, *, key: Key,
     >>> round(float(found.score), 3), round(float(found.p_value), 3)
     (1.0, 0.01)
   """
+  own = as_measure(measure)
+  return calibrations({'': own}, x, y, key=key, permutations=permutations, groups=groups,
+                      items=items, settings={'': settings})['']
+
+
+def calibrations(measures: Mapping[str, Measure], x: Layers, y: Layers, *, key: Key,
+                 permutations: int, groups: np.ndarray | None = None,
+                 items: np.ndarray | None = None,
+                 settings: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+                 refused: dict[str, str] | None = None) -> dict[str, Calibration]:
+  """`calibrate` of several measures under one key: what they share is made once.
+
+  A layer is prepared once for all measures that prepare it alike, and one loop goes through the
+  permutations, so that the program is a fraction of those of single measures.
+
+  Args:
+    measures: entries of MEASURES by name.
+    x, y, key, permutations, groups, items: as of `calibrate`.
+    settings: of the measures, by their names.
+    refused: is given the reasons of measures that cannot be taken; None raises the first.
+
+  Raises:
+    ValueError: as `calibrate`.
+  """
   if permutations < 1:
     raise ValueError(f'permutations={permutations} must be at least 1')
-  measure = as_measure(measure)
-  x, y = as_layers(measure, x, y)
-  n = len(x[0])
-  units = arrangements.units(n, groups, items)
-  side_x, side_y = (_prepared(measure, side, settings, items) for side in (x, y))
-  pairs = _compared(measure, side_x, side_y)
-  if measure.null == 'sides':
-    draws, swapped = arrangements.exchanges(key, permutations, n, units and units.codes)
-    chance = lambda draw: _exchanged(measure, x, y, swapped(draw), settings)
-    return calibration(measure, pairs.matrix, jax.lax.map(chance, draws), **settings)
-  tested = None
-  if units is not None and units.kept is not None:
-    x, y = ([z[units.kept] for z in side] for side in (x, y))
-    items = None if items is None else items[units.kept]
-    side_x, side_y = (_prepared(measure, side, settings, items) for side in (x, y))
-    tested = _compared(measure, side_x, side_y).best
-  draws, order = arrangements.pairings(key, permutations, n, units)
+  made, found, layers, units = Prepared(), {}, None, None
+  for name, measure in measures.items():
+    try:
+      checked = as_layers(measure, x, y)
+      if layers is None:
+        units = arrangements.units(len(checked[0][0]), groups, items)
+        layers = checked  # the same arrays for all, by which states are known
+      found[name] = _Held.of(measure, *layers, units, items, dict(settings.get(name, {})), made)
+    except ValueError as error:
+      if refused is None:
+        raise
+      refused[name] = str(error)
+  nulls: dict[str, Array] = {}
+  for kind, null in (('pairs', _null_of_pairs), ('sides', _null_of_sides)):
+    of_kind = {name: held for name, held in found.items() if held.measure.null == kind}
+    if of_kind:
+      nulls |= null(of_kind, key, permutations, units)
+  return {name: calibration(held.measure, held.matrix, nulls[name], tested=held.tested,
+                            **held.settings) for name, held in found.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Held:
+  """A measure with what its null needs: layers as given, states of those that change places, the
+  matrix [L1, L2] of values, and `tested` [], the best value of the samples that groups leave."""
+  measure: Measure
+  settings: dict
+  layers: tuple[list, list]
+  states: tuple[list, list]
+  matrix: Array
+  tested: Array | None
+
+  @classmethod
+  def of(cls, measure, x, y, units, items, settings, made: Prepared) -> '_Held':
+    states = made.of(measure, x, settings, items), made.of(measure, y, settings, items)
+    matrix, tested = _compared(measure, *states).matrix, None
+    if measure.null == 'pairs' and units is not None and units.kept is not None:
+      items = None if items is None else made.cut([items], units.kept)[0]
+      states = tuple(made.of(measure, made.cut(side, units.kept), settings, items)
+                     for side in (x, y))
+      tested = _compared(measure, *states).best
+    return cls(measure, settings, (x, y), states, matrix, tested)
+
+
+def _null_of_pairs(held: Mapping[str, _Held], key, permutations, units) -> dict[str, Array]:
+  draws, order = arrangements.pairings(key, permutations, _samples(held), units)
   def chance(draw):
-    moved = order(draw)
-    return _compared(measure, side_x, [state.take(moved) for state in side_y]).best
-  return calibration(measure, pairs.matrix, jax.lax.map(chance, draws), tested=tested, **settings)
+    moved, taken = order(draw), {}
+    def take(state):
+      if id(state) not in taken:
+        taken[id(state)] = state.take(moved)
+      return taken[id(state)]
+    return {name: _compared(one.measure, one.states[0], [take(s) for s in one.states[1]]).best
+            for name, one in held.items()}
+  return jax.lax.map(chance, draws)
+
+
+def _null_of_sides(held: Mapping[str, _Held], key, permutations, units) -> dict[str, Array]:
+  draws, swapped = arrangements.exchanges(key, permutations, _samples(held),
+                                          units and units.codes)
+  def chance(draw):
+    swap = swapped(draw)
+    return {name: _exchanged(one.measure, *one.layers, swap, one.settings)
+            for name, one in held.items()}
+  return jax.lax.map(chance, draws)
 
 
 def calibration(measure: Measure, matrix: Array, null: Array, *,
@@ -197,14 +270,14 @@ def as_layers(measure: Measure, x: Layers, y: Layers) -> tuple[list, list]:
     return [z.astype(dtype) for z in x], [z.astype(dtype) for z in y]
 
 
+def _samples(held: Mapping[str, _Held]) -> int:
+  """N."""
+  return len(next(iter(held.values())).layers[0][0])
+
+
 def _alike(states: list) -> bool:
   shapes = [jax.tree.map(jnp.shape, state) for state in states]
   return all(shape == shapes[0] for shape in shapes)
-
-
-def _prepared(measure: Measure, layers: list, settings: dict, items=None) -> list:
-  own = {'items': items} if measure.items and items is not None else {}
-  return [measure.prepare(z, **{**measure.settings, **settings, **own}) for z in layers]
 
 
 def _exchanged(measure: Measure, x: list, y: list, swap: Array, settings: dict) -> Array:
@@ -212,7 +285,7 @@ def _exchanged(measure: Measure, x: list, y: list, swap: Array, settings: dict) 
   swap, layers = swap[:, None], jnp.stack(y)
   def pair(a, b):
     sides = jnp.where(swap, b, a), jnp.where(swap, a, b)
-    return measure.compare(*(_prepared(measure, [z], settings)[0] for z in sides))
+    return measure.compare(*(prepared(measure, z, settings) for z in sides))
   rows = lambda a: jax.vmap(lambda b: pair(a, b))(layers)
   return _best(measure, jax.lax.map(rows, jnp.stack(x))).best
 

@@ -17,10 +17,10 @@ from mmalign_jax.similarity import (
   Measure,
   arrangements,
   bootstrap,
-  calibrate,
   interval,
   layer_pairs,
 )
+from mmalign_jax.similarity.null import calibrations
 from mmalign_jax.similarity.rbf import DENSE
 
 JOINT_ENTRIES = 1 << 24  # of the Gram matrices of all layers, up to which all is one program
@@ -151,15 +151,19 @@ def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[
 
 def _together(measures, x, y, plan, codes) -> tuple[dict[str, Score], dict[str, str]]:
   """One compiled program."""
-  refused = {}
+  refused: dict[str, str] = {}
+  settings = {name: plan.of(measure) for name, measure in measures.items()}
   def every(x, y, key, other):
-    made = {}
-    for name, measure in measures.items():
-      try:
-        made[name] = _one(measure, x, y, key, other, plan, codes)
-      except ValueError as error:  # raised while it is traced, from shapes and settings
-        refused[name] = str(error)
-    return made
+    if plan.permutations:
+      found = calibrations(measures, x, y, key=key, permutations=plan.permutations, **codes,
+                           settings=settings, refused=refused)
+    else:
+      found = _each(lambda name, measure: layer_pairs(
+          measure, x, y, items=codes['items'], **settings[name]), measures, refused)
+    drawn = _each(lambda name, measure: bootstrap(
+        measure, x, y, key=other, resamples=plan.resamples, **codes, **settings[name]),
+        {name: measures[name] for name in found}, refused) if plan.resamples else {}
+    return {name: (one, drawn.get(name)) for name, one in found.items() if name not in refused}
   keys = jax.random.key(plan.seed), rng.stream(plan.seed, 'bootstrap')
   try:
     program = jax.jit(every).lower(x, y, *keys).compile(_options(x, y, plan))
@@ -176,23 +180,27 @@ def _together(measures, x, y, plan, codes) -> tuple[dict[str, Score], dict[str, 
   return scores, refused
 
 
-def _one(measure: Measure, x, y, key, other, plan: Plan, codes):
-  settings = plan.of(measure)
-  if plan.permutations:
-    found = calibrate(measure, x, y, key=key, permutations=plan.permutations, **codes,
-                      **settings)
-  else:
-    found = layer_pairs(measure, x, y, items=codes['items'], **settings)
-  drawn = (bootstrap(measure, x, y, key=other, resamples=plan.resamples, **codes, **settings)
-           if plan.resamples else None)
-  return found, drawn
+def _each(function: Callable[[str, Measure], Any], measures: Mapping[str, Measure],
+          refused: dict[str, str]) -> dict[str, Any]:
+  """The function of every measure that can be taken; raised while traced: shapes and settings."""
+  made = {}
+  for name, measure in measures.items():
+    try:
+      made[name] = function(name, measure)
+    except ValueError as error:
+      refused[name] = str(error)
+  return made
 
 
 def _options(x, y, plan: Plan) -> dict[str, Any] | None:
-  """Unoptimised code compiles in half the time, and a small problem hardly notices."""
+  """Unoptimised code, by XLA's older emitters where it still has them, compiles in a third of the
+  time, and a small problem hardly notices."""
   work = len(x[0]) ** 2 * len(x) * len(y) * (1 + plan.permutations + plan.resamples)
-  small = work < _SMALL and jax.default_backend() == 'cpu'
-  return {'xla_backend_optimization_level': 0} if small else None
+  if work >= _SMALL or jax.default_backend() != 'cpu':
+    return None
+  older = jax.__version__.startswith('0.10.')
+  return {'xla_backend_optimization_level': 0,
+          **({'xla_cpu_use_fusion_emitters': False} if older else {})}
 
 
 def _score(found, drawn) -> Score:

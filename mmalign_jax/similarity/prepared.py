@@ -1,0 +1,54 @@
+"""States of layers, each made once for all measures that prepare it alike."""
+
+from collections.abc import Hashable
+import functools
+import inspect
+from typing import Any
+
+import numpy as np
+
+from mmalign_jax.similarity.measure import Measure
+from mmalign_jax.types import Array, PyTree
+
+
+def prepared(measure: Measure, z: Array, settings: dict, items: np.ndarray | None = None) -> PyTree:
+  """The state of a layer z [N, D]."""
+  return measure.prepare(z, **_arguments(measure, settings, items))
+
+
+class Prepared:
+  """States that were made so far; only for as long as one program is traced."""
+
+  def __init__(self):
+    self._made: dict[Hashable, tuple[Any, PyTree]] = {}
+
+  def of(self, measure: Measure, layers: list, settings: dict,
+         items: np.ndarray | None = None) -> list:
+    """States of layers [N, D]."""
+    how = _key(measure, _arguments(measure, settings, items))
+    return [self._once((how, id(z)), z, lambda z: prepared(measure, z, settings, items))
+            for z in layers]
+
+  def cut(self, layers: list, kept: np.ndarray) -> list:
+    """The samples [M] of layers [N, D]; the same arrays for every measure."""
+    return [self._once(('cut', id(z)), z, lambda z: z[kept]) for z in layers]
+
+  def _once(self, key: Hashable, z: Array, make) -> PyTree:
+    if key not in self._made:
+      self._made[key] = (z, make(z))  # z stays: a new array cannot have its id
+    return self._made[key][1]
+
+
+def _arguments(measure: Measure, settings: dict, items: np.ndarray | None) -> dict:
+  own = {'items': items} if measure.items and items is not None else {}
+  return {**measure.settings, **settings, **own}
+
+
+def _key(measure: Measure, arguments: dict) -> Hashable:
+  """Equal for two measures that prepare alike."""
+  function = inspect.unwrap(measure.prepare)
+  if isinstance(function, functools.partial):
+    function, arguments = function.func, {**function.keywords, **arguments}
+  told = ((name, value if isinstance(value, (str, int, float, type(None))) else id(value))
+          for name, value in arguments.items())
+  return function, tuple(sorted(told))
