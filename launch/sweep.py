@@ -12,10 +12,9 @@ import threading
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mmalign_jax import cli
+from mmalign_jax import cache, cli
 from mmalign_jax.cli import preset
 from mmalign_jax.runs import shards
-from mmalign_jax.studies import registry
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file('config', None, 'Study to run, as configs/strength.py[:ARGUMENT].')
@@ -32,6 +31,7 @@ def main(_) -> None:
     if FLAGS[flag].value is None:
       raise ValueError(f'--{flag} is missing; for example {(__doc__ or "").partition(": ")[2]}')
   shard = shards.parse(FLAGS.shard)
+  from mmalign_jax.studies import registry  # slow to import: what is refused comes first
   settings, folder = FLAGS.config.to_dict(), pathlib.Path(FLAGS.workdir)
   if FLAGS.data_dir:
     settings['data_dir'] = FLAGS.data_dir
@@ -58,7 +58,7 @@ def load_libraries() -> None:
 def parse(argv: list[str]) -> list[str]:
   """absl's parser, its errors as one line each."""
   try:
-    return FLAGS(cli.with_known_configs(argv))
+    return FLAGS(cache.taken(cli.with_known_configs(argv)))
   except (flags.Error, AttributeError, KeyError, TypeError) as error:
     raise ValueError(cli.flag_error(error, argv)) from error
 

@@ -10,10 +10,8 @@ import pathlib
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mmalign_jax import cli
+from mmalign_jax import cache, cli
 from mmalign_jax.cli import preset
-from mmalign_jax.runs import devices
-from mmalign_jax.studies import registry
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file('config', None, 'What to train, as configs/avmnist.py[:ARGUMENT].')
@@ -33,7 +31,9 @@ def main(_) -> None:
   for flag in ('config', 'workdir'):
     if FLAGS[flag].value is None:
       raise ValueError(f'--{flag} is missing; for example {(__doc__ or "").partition(": ")[2]}')
+  from mmalign_jax.runs import devices
   devices.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.timeout)
+  from mmalign_jax.studies import registry  # slow to import: what is refused comes first
   settings = FLAGS.config.to_dict()
   study = registry.study_of(settings, 'train')
   plan = study.from_settings(settings, preset=preset.names(FLAGS['config']))
@@ -45,7 +45,7 @@ def main(_) -> None:
 def parse(argv: list[str]) -> list[str]:
   """absl's parser, its errors as one line each."""
   try:
-    return FLAGS(cli.with_known_configs(argv))
+    return FLAGS(cache.taken(cli.with_known_configs(argv)))
   except (flags.Error, AttributeError, KeyError, TypeError) as error:
     raise ValueError(cli.flag_error(error, argv)) from error
 

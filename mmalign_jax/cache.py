@@ -92,6 +92,15 @@ def _processor() -> list[str]:
   return [platform.processor()]
 
 
+def refused() -> str:
+  """Why a folder that is there is not used; '' where it is, or where there can be none."""
+  base = folder()
+  if base is None or not os.path.lexists(base) or _private(base):
+    return ''
+  return (f'{base} is not a folder of this user alone and is no cache of compiled programs; '
+          f'chmod 700 it, or name another in {VARIABLE}')
+
+
 def _private(base: pathlib.Path) -> bool:
   """Whether the folder is this user's and no one else's; it is made where it is missing."""
   try:

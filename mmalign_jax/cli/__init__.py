@@ -16,9 +16,9 @@
 `mmalign COMMAND --help` lists every option. `mmalign --register=FILE.py COMMAND ...` runs a file of
 yours first, which adds rows to the registries: generators, encoders, losses, measures, ...
 
-What a command compiles is kept for the next one, in ~/.cache/mmalign_jax/compiled (MMALIGN_CACHE_DIR
-in the environment names another folder, empty none); --no-cache keeps and reads nothing.
-`mmalign --version` says which this is.
+What a command compiles is kept for the next one, in ~/.cache/mmalign_jax/compiled: 256 MiB at
+most, and MMALIGN_CACHE_DIR in the environment names another folder, or '' for none. With --no-cache
+a command compiles everything anew. `mmalign --version` says which this is.
 """
 
 import argparse
@@ -80,10 +80,12 @@ def main(argv: list[str] | None = None) -> int:
   if name not in COMMANDS:
     return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
   rest = cache.taken(rest)
-  return guard(lambda: COMMANDS[name](rest),
-               stopped={**dict.fromkeys(('sweep', 'train', 'zoo'), SAFE), 'merge': MERGING,
-                        'advise': ADVISING}.get(
-                   name, start.STOPPED))
+  status = guard(lambda: COMMANDS[name](rest),
+                 stopped={**dict.fromkeys(('sweep', 'train', 'zoo'), SAFE), 'merge': MERGING,
+                          'advise': ADVISING}.get(name, start.STOPPED))
+  if not status and cache.OF_JAX not in os.environ and (why := cache.refused()):
+    damage.note(printable(why))  # at the end: an error is one line
+  return status
 
 
 def guard(function: Callable[[], object], stopped: str = SAFE) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 import json
 
+import jax
 import numpy as np
 
 from mmalign_jax import checks
@@ -33,7 +34,8 @@ def run(argv: list[str]) -> None:
   for field, value in given.items():
     checks.check_field(field, np.asarray(value, np.float64), *checks.range_of(field, made.ranges))
   hyper, tables = Hyper(**given), made.tables(Spec(generator=name))
-  known = {k: v.item() for k, v in vars(exact.information(made, tables, hyper)).items()}
+  compiled = jax.jit(lambda hyper: exact.information(made, tables, hyper))  # or each step alone
+  known = {k: v.item() for k, v in vars(compiled(hyper)).items()}
   atoms = joint.decomposition(made, tables, hyper).atoms()
   known |= {f'pid_{atom}': value.item() for atom, value in zip(ATOMS, atoms)}
   print(json.dumps(known) if as_json else _table(name, given, known))

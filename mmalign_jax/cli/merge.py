@@ -4,7 +4,6 @@ import pathlib
 
 from mmalign_jax.cli import Parser
 from mmalign_jax.runs.damage import at_the_end
-from mmalign_jax.studies import registry
 
 
 def run(argv: list[str]) -> None:
@@ -17,6 +16,10 @@ def run(argv: list[str]) -> None:
   parser.add_argument('--nofigures', action='store_true', help='draw no pictures')
   asked = parser.parse_args(argv)
   out = asked.workdir or pathlib.Path(asked.folders[0]).resolve().parent / 'merged'
+  for folder in asked.folders:
+    if not (pathlib.Path(folder) / 'config.json').exists():
+      raise FileNotFoundError(f'{folder}: no study there (config.json is missing)')
+  from mmalign_jax.studies import registry  # slow to import: what is refused comes first
   with at_the_end():
     answer = registry.merge(asked.folders, out, figures=not asked.nofigures)
   print(answer)

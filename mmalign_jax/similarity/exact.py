@@ -7,11 +7,11 @@ from products where those keep their digits; two that agree but for rounding are
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax.names import METRICS as METRICS
 from mmalign_jax.similarity.blocks import row_blocks
 from mmalign_jax.similarity.preprocess import center, power
 from mmalign_jax.types import Array, Numeric
 
-METRICS = ('cosine', 'inner_product', 'euclidean')
 TIE = 1e-12   # distances that differ by less, relative to themselves, are equal: far above what
 # float64 sums round (1e-15 to 1e-13), far below what separates distances of different samples
 UNIT = 2.0**-46  # the same for rows that were brought to norm 1, absolute: 64 roundings

@@ -1,25 +1,46 @@
 """Kinds of study by name: built from settings, run in a folder, merged from shards, answered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+import importlib
 import os
 import pathlib
-from typing import Any
+from typing import Any, cast
 
 from mmalign_jax.reports.document import Document
 from mmalign_jax.runs import folder as runs, shards
 from mmalign_jax.runs.damage import note
-from mmalign_jax.studies.emergence import study as emergence
-from mmalign_jax.studies.objectives import study as objectives
 from mmalign_jax.studies.protocol import Plan, Reported, Sharded, Study
-from mmalign_jax.studies.strength import study as strength
-from mmalign_jax.studies.train import study as train
-from mmalign_jax.studies.zoo import study as zoo
 from mmalign_jax.types import lookup
 
 RESAMPLES = 2000  # of a bootstrap, where a folder does not say
-STUDIES: dict[str, Study] = {
-    'strength': strength, 'emergence': emergence, 'train': train, 'objectives': objectives,
-    'zoo': zoo}
+
+
+class Rooms(MutableMapping[str, Study]):
+  """Studies by name; one of the package's own is loaded when it is first asked for."""
+
+  def __init__(self, *names: str):
+    self._found: dict[str, Study | None] = dict.fromkeys(names)
+
+  def __getitem__(self, name: str) -> Study:
+    if (study := self._found[name]) is None:
+      study = importlib.import_module(f'mmalign_jax.studies.{name}.study')
+      self._found[name] = cast(Study, study)
+    return cast(Study, study)
+
+  def __setitem__(self, name: str, study: Study) -> None:
+    self._found[name] = study
+
+  def __delitem__(self, name: str) -> None:
+    del self._found[name]
+
+  def __iter__(self) -> Iterator[str]:
+    return iter(self._found)
+
+  def __len__(self) -> int:
+    return len(self._found)
+
+
+STUDIES = Rooms('strength', 'emergence', 'train', 'objectives', 'zoo')
 
 
 def study_of(settings: Mapping[str, Any], launcher: str = '') -> Study:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mmalign_jax.cli import printable
-from mmalign_jax.cli.advise import report, request
+from mmalign_jax.cli.advise import report
 from mmalign_jax.cli.advise.request import Request
 from mmalign_jax.data import pairs, published
 from mmalign_jax.data.files import views
@@ -20,14 +20,13 @@ from mmalign_jax.studies.advise.clock import Clock
 from mmalign_jax.studies.advise.work import Work
 
 
-def run(argv: list[str]) -> None:
+def run(asked: Request) -> None:
   """Prints the advice, and writes DIR/summary.json and DIR/report.html.
 
   Raises:
     KeyboardInterrupt: the report is of what is known so far.
   """
   os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # many small matrices
-  asked = request.parse(argv)
   clock = Clock(asked.seconds, asked.effort)
   read = _read(asked)
   found, _ = works.usable(read)

@@ -4,13 +4,12 @@ import argparse
 import dataclasses
 import pathlib
 
+from mmalign_jax import names
 from mmalign_jax.cli import Parser
 from mmalign_jax.data.files import reading
 from mmalign_jax.data.files.formats.guard import place
 from mmalign_jax.data.files.reading import Reading
 from mmalign_jax.data.published import DATASETS
-from mmalign_jax.studies.advise.clock import LADDER
-from mmalign_jax.studies.advise.steps import STEPS
 
 _READING = ('group', 'id', 'task', 'classes', 'missing', 'layers', 'pool', *reading.OF_TABLES)
 NEEDED = ('data', 'decision')  # take no time, or are the answer
@@ -75,14 +74,14 @@ def parse(argv: list[str]) -> Request:
     raise ValueError('--workdir=DIR must say where results are kept')
   if not 0 < args.minutes <= MOST_MINUTES:
     raise ValueError(f'--minutes={args.minutes:g} is not above 0 and at most {MOST_MINUTES}')
-  if args.effort is not None and not 0 <= args.effort < len(LADDER):
-    raise ValueError(f'--effort={args.effort} is not in 0..{len(LADDER) - 1}')
+  if args.effort is not None and not 0 <= args.effort < names.EFFORTS:
+    raise ValueError(f'--effort={args.effort} is not in 0..{names.EFFORTS - 1}')
   if not 0 <= args.seed < 2**32:
     raise ValueError(f'--seed={args.seed} is not in 0..2**32-1')
   skip = tuple(name.strip() for name in args.skip.split(',') if name.strip())
   for name in skip:
-    if name not in STEPS or name in NEEDED:
-      known = ', '.join(step for step in STEPS if step not in NEEDED)
+    if name not in _optional():
+      known = ', '.join(_optional())
       raise ValueError(f'--skip={args.skip}: {name!r} is no step that can be left out; {known} are')
   return Request(args.file or args.dataset, bool(args.dataset), args.data_dir, args.x1, args.x2,
                  args.x3, args.y, args.group, args.id, reading.of(args), place(args.workdir),
@@ -101,12 +100,17 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   add('--data_dir', default='', metavar='DATA', help='the folder of the published data sets')
   add('--workdir', default='', metavar='DIR', help='where results are kept')
   add('--minutes', type=float, default=5.0, metavar='M', help='how long it may take (5)')
-  add('--effort', type=int, metavar='N', help=f'how much is searched, 0..{len(LADDER) - 1}, '
+  add('--effort', type=int, metavar='N', help=f'how much is searched, 0..{names.EFFORTS - 1}, '
       'however long it takes, so that the answer is the same on any machine; by default as much as '
       '--minutes allow')
   add('--skip', default='', metavar='STEPS', help='steps to leave out, with commas: '
-      + ', '.join(step for step in STEPS if step not in NEEDED))
+      + ', '.join(_optional()))
   add('--seed', type=int, default=0, help='of folds, settings and trainings, 0..2**32-1 (0)')
   add('--json', action='store_true', help='summary.json on standard output instead of text')
   reading.add_arguments(parser, _READING)
   return parser.parse_args(argv)
+
+
+def _optional() -> list[str]:
+  """Steps that can be left out."""
+  return [step for step in names.of('studies.advise.steps.STEPS') if step not in NEEDED]

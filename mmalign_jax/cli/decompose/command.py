@@ -6,18 +6,17 @@ import itertools
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmalign_jax.cli import printable
-from mmalign_jax.cli.decompose import report, request
+from mmalign_jax.cli.decompose import request
 from mmalign_jax.cli.decompose.request import Request
 from mmalign_jax.data.files import checked, features, labels, rows, samples, views
-from mmalign_jax.information import quantise
-from mmalign_jax.information.lattice import METHODS
-from mmalign_jax.information.samples import Label, Plan, Question, answer, binned, joined
-from mmalign_jax.runs.devices import cores
+
+if TYPE_CHECKING:  # JAX is slow to import, and what is refused comes first
+  from mmalign_jax.information.samples import Label, Question
 
 
 def run(argv: list[str]) -> None:
@@ -26,6 +25,7 @@ def run(argv: list[str]) -> None:
   asked = request.parse(argv)
   notes: list[str] = []
   answers = _of_table(asked, notes) if asked.table else _of_samples(asked, notes)
+  from mmalign_jax.cli.decompose import report
   for note in dict.fromkeys(notes):  # at the end: an error is one line
     print(f'note: {printable(note)}', file=sys.stderr)
   print(json.dumps(_object(answers), allow_nan=False) if asked.as_json
@@ -50,6 +50,8 @@ def _object(answers: dict[str, dict]) -> dict:
 def _of_table(asked: Request, notes: list[str]) -> dict[str, dict]:
   p, found_notes = features.single(asked.table, '--table')
   notes += found_notes
+  from mmalign_jax.cli.decompose import report
+  from mmalign_jax.information.lattice import METHODS
   with features.named('--table', asked.table), request.warnings_as(notes):
     if np.ndim(p) != 3:
       raise ValueError(f'p has shape {np.shape(p)}; a table is [x1, x2, y], three axes')
@@ -66,6 +68,9 @@ def _of_table(asked: Request, notes: list[str]) -> dict[str, dict]:
 
 def _of_samples(asked: Request, notes: list[str]) -> dict[str, dict]:
   sides, label, groups = (read_data if asked.data else _read_files)(asked, notes)
+  from mmalign_jax.cli.decompose import report
+  from mmalign_jax.information.samples import Plan, answer
+  from mmalign_jax.runs.devices import cores
   cells = dict(zip(sides, asked.cells)) if asked.cells else None
   plan = Plan(cells, asked.quantise, asked.null, asked.bootstrap, asked.check, asked.seed, cores())
   wanted, answers = questions(sides, label, groups), {}
@@ -80,9 +85,11 @@ def _of_samples(asked: Request, notes: list[str]) -> dict[str, dict]:
   return answers
 
 
-def questions(sides: dict[str, np.ndarray], label: Label,
-              groups: np.ndarray | None = None) -> list[Question]:
+def questions(sides: dict[str, np.ndarray], label: 'Label',
+              groups: np.ndarray | None = None) -> 'list[Question]':
   """Every pair, and with three or more sides each against the rest."""
+  from mmalign_jax.information import quantise
+  from mmalign_jax.information.samples import Question, joined
   sides = {name: quantise.scaled(x) for name, x in sides.items()}  # changes no information
   ask = functools.partial(Question, label=label, **({} if groups is None else {'groups': groups}))
   made = [ask(a, b, sides[a], sides[b]) for a, b in itertools.combinations(sides, 2)]
@@ -139,9 +146,10 @@ def _keep(found: dict[str, np.ndarray], name: str, array: np.ndarray, is_view: b
   found[name] = array
 
 
-def _label(y: np.ndarray, where: str, asked: Request, notes: list[str]) -> Label:
+def _label(y: np.ndarray, where: str, asked: Request, notes: list[str]) -> 'Label':
   read = labels.read_label(y, asked.reading.task, where, asked.reading.classes)
   notes += [note for note in read.notes if '--' in note or 'no sample' in note]
+  from mmalign_jax.information.samples import Label, binned
   if read.classes:
     return Label(read.values, read.classes)
   label, note = binned(read.values, asked.label_cells)

@@ -6,15 +6,16 @@ import dataclasses
 import pathlib
 import warnings
 
+from mmalign_jax import names
 from mmalign_jax.cli import Parser, figure_path
 from mmalign_jax.data.files import reading
 from mmalign_jax.data.files.reading import Reading
-from mmalign_jax.information.lattice import METHODS
 
 QUANTISE = ('auto', 'kmeans', 'quantiles', 'categories')
 _MOST = 100_000   # permutations and resamples
 _MOST_CELLS = 200
 _READING = ('group', 'id', 'task', 'classes', 'missing', 'layers', 'pool', *reading.OF_TABLES)
+_METHODS = 'information.lattice.METHODS'
 _SIDES = tuple(f'x{k}' for k in range(1, 10))
 
 DESCRIPTION = """\
@@ -76,8 +77,9 @@ def parse(argv: list[str]) -> Request:
   args = _arguments(argv)
   sides = {name: getattr(args, name) for name in _SIDES if getattr(args, name)}
   _check_sources(args, sides)
-  if args.method not in METHODS:
-    raise ValueError(f'--method={args.method} is unknown; known: {", ".join(METHODS)}')
+  methods = names.of(_METHODS)
+  if args.method not in methods:
+    raise ValueError(f'--method={args.method} is unknown; known: {", ".join(methods)}')
   if args.method != 'broja' and not args.table:
     raise ValueError(f'--method={args.method} needs --table; samples are decomposed by broja')
   if not args.tol > 0:
@@ -105,7 +107,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     add(f'--{name}', metavar='FILE', help='features of a side' if name in ('x1', 'x2', 'x3')
         else argparse.SUPPRESS)
   add('--y', default='', metavar='FILE', help='labels')
-  add('--method', default='broja', help=f'of a table: {", ".join(METHODS)} (broja)')
+  add('--method', default='broja', help=f'of a table: {", ".join(names.of(_METHODS))} (broja)')
   add('--units', default='nats', choices=('nats', 'bits'), help='(nats)')
   add('--tol', type=float, default=1e-6, help='largest gap of a table that is accepted (1e-6 nats)')
   add('--cells', metavar='K', help='cells of every side, or one number a side: 8,6; by default so '

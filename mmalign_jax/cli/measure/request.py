@@ -4,17 +4,18 @@ import argparse
 from collections.abc import Callable
 import dataclasses
 import functools
+import importlib
 import math
 import pathlib
+from typing import TYPE_CHECKING, Any
 
-from mmalign_jax import similarity
+from mmalign_jax import names as known
 from mmalign_jax.cli import Parser, figure_path
 from mmalign_jax.data.files import reading
 from mmalign_jax.data.files.reading import Reading
-from mmalign_jax.similarity import preprocess
-from mmalign_jax.similarity.neighbors import METRICS
-from mmalign_jax.similarity.scores import Plan
-from mmalign_jax.types import lookup
+
+if TYPE_CHECKING:  # JAX is slow to import, and a request is refused before
+  from mmalign_jax.similarity.scores import Plan
 
 DEFAULT = (
     'linear_cka', 'debiased_linear_cka', 'rbf_cka', 'cknna', 'mutual_knn', 'cycle_knn', 'lcs_knn',
@@ -44,8 +45,7 @@ examples:
   mmalign measure 'a.npz:layer*' 'b.npz:layer*' --measures=mutual_knn --figure=layers.png
   mmalign measure a.safetensors:z b.safetensors:z --measures=all --null=1000 --bootstrap=200 --json
 
-Most of the time of a small problem goes to compiling: JAX_COMPILATION_CACHE_DIR=DIR in the
-environment keeps what is compiled for arrays of the same size.
+The first time, most of a small problem is compiling, which is kept for arrays of the same size.
 """
 
 
@@ -53,19 +53,25 @@ environment keeps what is compiled for arrays of the same size.
 class Request:
   """x, y: where the sides are; names: of measures, `named` if the user listed them; steps:
   preprocessing in its order, by what the table calls it; reading: of the files; group, item, id: of
-  their rows, '' for none; plan, as_json, figure: as asked."""
+  their rows, '' for none; numbers, of the plan, as_json, figure: as asked."""
   x: str
   y: str
   names: tuple[str, ...]
   named: bool
   steps: dict[str, Callable]
-  plan: Plan
+  numbers: tuple[int, int, int, dict[str, Any]]
   reading: Reading
   group: str
   item: str
   id: str
   as_json: bool
   figure: pathlib.Path | None
+
+  @functools.cached_property
+  def plan(self) -> 'Plan':
+    """What is done with every measure."""
+    from mmalign_jax.similarity.scores import Plan
+    return Plan(*self.numbers)
 
 
 def parse(argv: list[str]) -> Request:
@@ -91,7 +97,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   add('--k', type=int, help='neighbours (10)')
   add('--sigma', help='bandwidth of Gaussian kernels, in units of the features, or median: the '
       'median distance of each side (the default)')
-  add('--metric', choices=METRICS, help='of neighbours (cosine)')
+  add('--metric', choices=known.METRICS, help='of neighbours (cosine)')
   add('--at', type=int, help='candidates that count as found in recall (1)')
   add('--clip', type=float, metavar='Q',
       help="first: hold entries within the mean of the samples' Q-quantiles of absolute values")
@@ -108,7 +114,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   return parser.parse_args(argv)
 
 
-def _plan(args: argparse.Namespace) -> Plan:
+def _plan(args: argparse.Namespace) -> tuple[int, int, int, dict[str, Any]]:
   """The numbers among the arguments, checked."""
   for name, least in (('k', 1), ('at', 1), ('null', 0), ('bootstrap', 0)):
     value = getattr(args, name)
@@ -124,7 +130,7 @@ def _plan(args: argparse.Namespace) -> Plan:
   given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
   if 'sigma' in given:
     given['sigma'] = _sigma(args.sigma)
-  return Plan(args.null, args.bootstrap, args.seed, given)
+  return args.null, args.bootstrap, args.seed, given
 
 
 def _sigma(text: str) -> float | None:
@@ -142,13 +148,14 @@ def _sigma(text: str) -> float | None:
 
 def _names(text: str | None) -> list[str]:
   """Known measures, each once."""
+  measures = known.of('similarity.MEASURES')
   if text is None:
-    return [name for name in DEFAULT if name in similarity.MEASURES]
+    return [name for name in DEFAULT if name in measures]
   if text == 'all':
-    return list(similarity.MEASURES)
+    return list(measures)
   names = [name.strip() for name in text.split(',')]
   for i, name in enumerate(names):
-    lookup(similarity.MEASURES, name, f'--measures={text}: measure')
+    known.check('similarity.MEASURES', name, f'--measures={text}: measure')
     if name in names[:i]:
       raise ValueError(f'--measures={text}: {name!r} occurs twice')
   return names
@@ -159,9 +166,15 @@ def _steps(args: argparse.Namespace) -> dict[str, Callable]:
   if args.clip is not None:
     if not 0 < args.clip <= 1:
       raise ValueError(f'--clip={args.clip} is not in (0, 1]')
-    steps[f'clipped at {args.clip:g}'] = functools.partial(preprocess.clip, quantile=args.clip)
+    steps[f'clipped at {args.clip:g}'] = _step('clip', quantile=args.clip)
   if args.standardize:
-    steps['standardised'] = preprocess.standardize
+    steps['standardised'] = _step('standardize')
   if args.normalize:
-    steps['normalised'] = preprocess.normalize
+    steps['normalised'] = _step('normalize')
   return steps
+
+
+def _step(name: str, **settings: float) -> Callable:
+  """A function of `similarity.preprocess`, which is loaded when it is called."""
+  return lambda z: getattr(importlib.import_module(
+      'mmalign_jax.similarity.preprocess'), name)(z, **settings)

@@ -1,0 +1,205 @@
+"""Commands begin at once: nothing slow is loaded before it is needed, and what was compiled is
+kept."""
+
+import os
+import pathlib
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from mmalign_jax import cache, names
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+SLOW = ('jax', 'flax', 'scipy', 'sklearn', 'matplotlib', 'pandas', 'xarray')
+SAYS = f"""
+import sys
+from mmalign_jax import cli
+try:
+  status = cli.main(sys.argv[1:])
+except SystemExit as stop:
+  status = stop.code
+print('LOADED', status, *[name for name in {SLOW} if name in sys.modules])
+"""
+COMPILES = """
+import sys
+from mmalign_jax import cache
+rest = cache.taken(sys.argv[1:])
+import jax
+print(rest, jax.jit(lambda x: x * 3 + 1)(2.0))
+"""
+
+
+def ran(code: str, *arguments: str, **environment: str):
+  """A process with JAX's own setting taken off, which would win over ours."""
+  kept = {name: value for name, value in os.environ.items()
+          if name not in (cache.OF_JAX, cache.VARIABLE)}
+  return subprocess.run([sys.executable, '-c', code, *arguments], capture_output=True, text=True,
+                        cwd=ROOT, env=kept | environment, timeout=120, check=False)
+
+
+@pytest.mark.parametrize('line, status', [
+    ('--help', 0), ('--version', 0), ('nonsense', 2), ('measure --help', 0),
+    ('measure x.npy y.npy --nul=2', 2), ('measure x.npy y.npy --measures=none', 2),
+    ('measure missing.npy y.npy', 2), ('decompose --help', 0), ('decompose --units=feet', 2),
+    ('decompose --x1=missing.npy --x2=x.npy --y=y.npy', 2), ('zoo --help', 0),
+    ('diagnose --help', 0), ('embed --help', 0), ('report --help', 0), ('merge missing', 2),
+    ('advise data.npz --workdir=w --skip=lunch', 2), ('sweep --help', 1), ('train --help', 1),
+    ('sweep --config=missing --workdir=w', 1),
+    ('sweep --config=strength:tiny --workdir=w --config.lamm=2', 1)])
+def test_help_and_what_is_refused_load_nothing_slow(line, status, tmp_path):
+  found = ran(SAYS, *line.split(), **{cache.VARIABLE: str(tmp_path / 'made')})
+  assert found.stdout.splitlines()[-1] == f'LOADED {status}', found
+  assert len(found.stderr.splitlines()) == (status == 2 or 'missing' in line or 'lamm' in line)
+
+
+def test_the_package_itself_loads_no_jax():
+  found = ran('import sys, mmalign_jax; dir(mmalign_jax); print("jax" in sys.modules); '
+              'mmalign_jax.info_nce; print("jax" in sys.modules)')
+  assert found.stdout.split() == ['False', 'True']
+
+
+def test_python_runs_the_package():
+  found = subprocess.run([sys.executable, '-m', 'mmalign_jax', '--version'], capture_output=True,
+                         text=True, cwd=ROOT, timeout=120, check=True)
+  assert found.stdout.startswith('mmalign ')
+
+
+def test_names_are_those_of_the_registries():
+  from mmalign_jax import similarity
+  from mmalign_jax.information import lattice
+  from mmalign_jax.studies.advise import clock, steps
+  known = names._KNOWN
+  assert known['similarity.MEASURES'] == tuple(similarity.MEASURES)
+  assert known['information.lattice.METHODS'] == tuple(lattice.METHODS)
+  assert known['studies.advise.steps.STEPS'] == tuple(steps.STEPS)
+  assert names.EFFORTS == len(clock.LADDER)
+
+
+def test_a_row_of_ones_own_is_a_name(monkeypatch):
+  from mmalign_jax import similarity
+  monkeypatch.setitem(similarity.MEASURES, 'own', similarity.MEASURES['rsa'])
+  names.check('similarity.MEASURES', 'own', 'measure')
+
+
+# -- what is compiled ------------------------------------------------------------------------------
+
+
+def test_the_cache_is_private_written_reused_and_of_this_version(tmp_path):
+  base = tmp_path / 'compiled'
+  first = ran(COMPILES, 'a', **{cache.VARIABLE: str(base)})
+  assert first.stdout == "['a'] 7.0\n" and not first.stderr
+  inside = base / cache.version()
+  assert [path.name for path in base.iterdir()] == [inside.name]
+  assert stat.S_IMODE(base.stat().st_mode) == 0o700
+  held = {path.name: path.stat().st_mtime_ns for path in inside.iterdir()}
+  assert any(name.startswith('jit_') for name in held)
+  again = ran(COMPILES, 'a', JAX_RAISE_PERSISTENT_CACHE_ERRORS='true', **{cache.VARIABLE: str(base)})
+  assert again.stdout == first.stdout
+  assert {path.name: path.stat().st_mtime_ns for path in inside.iterdir()} == held
+
+
+def test_a_file_that_was_cut_short_is_compiled_anew(tmp_path):
+  base = tmp_path / 'compiled'
+  first = ran(COMPILES, **{cache.VARIABLE: str(base)})
+  for path in (base / cache.version()).iterdir():
+    path.write_bytes(path.read_bytes()[:40])
+  again = ran(COMPILES, **{cache.VARIABLE: str(base)})
+  assert again.stdout == first.stdout and not again.stderr
+
+
+@pytest.mark.parametrize('arguments, variable', [(['--no-cache', 'a'], 'compiled'), (['a'], '')])
+def test_no_cache(tmp_path, arguments, variable):
+  found = ran(COMPILES, *arguments, XDG_CACHE_HOME=str(tmp_path),
+              **{cache.VARIABLE: variable and str(tmp_path / variable)})
+  assert found.stdout == "['a'] 7.0\n" and not list(tmp_path.iterdir())
+
+
+def test_the_setting_of_jax_wins(tmp_path):
+  theirs = tmp_path / 'theirs'
+  ran(COMPILES, XDG_CACHE_HOME=str(tmp_path), **{
+      cache.OF_JAX: str(theirs), 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+      'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1'})
+  assert [path.name for path in tmp_path.iterdir()] == ['theirs'] and list(theirs.iterdir())
+
+
+def test_after_two_dashes_nothing_is_an_option(monkeypatch):
+  monkeypatch.setenv(cache.OF_JAX, 'theirs')
+  assert cache.taken(['a', '--', '--no-cache']) == ['a', '--', '--no-cache']
+
+
+@pytest.fixture(name='base')
+def _base(tmp_path, monkeypatch):
+  """A folder for the cache of this process, whose own settings come back."""
+  for name in (cache.OF_JAX, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS',
+               'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES'):
+    monkeypatch.setenv(name, os.environ.get(name, ''))
+  monkeypatch.setenv(cache.VARIABLE, str(tmp_path / 'compiled'))
+  return tmp_path / 'compiled'
+
+
+@pytest.mark.parametrize('mode', [0o755, 0o770, 0o707])
+def test_a_folder_that_others_can_enter_is_not_used(base, mode):
+  base.mkdir()
+  base.chmod(mode)
+  assert cache.begin() is None and not list(base.iterdir())
+  assert 'chmod 700' in cache.refused()
+
+
+def test_a_link_is_not_followed(base, tmp_path):
+  (tmp_path / 'elsewhere').mkdir(mode=0o700)
+  base.symlink_to(tmp_path / 'elsewhere')
+  assert cache.begin() is None and not list((tmp_path / 'elsewhere').iterdir())
+
+
+def test_where_nothing_can_be_written_nothing_fails(base, tmp_path, monkeypatch):
+  (tmp_path / 'file').write_text('')
+  monkeypatch.setenv(cache.VARIABLE, str(tmp_path / 'file' / 'compiled'))
+  assert cache.begin() is None and not cache.refused()
+  monkeypatch.setenv(cache.VARIABLE, '/proc/compiled')
+  assert cache.begin() is None and not cache.refused()
+
+
+def test_it_stays_within_bounds_and_what_was_used_last_stays(tmp_path):
+  for k in range(10):
+    path = tmp_path / f'version_{k % 2}' / f'{k}-cache'
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(bytes(100))
+    os.utime(path, (k, k))
+  left = lambda: sorted(int(path.name[0]) for path in tmp_path.rglob('*-cache'))
+  cache.trim(tmp_path, 1000, 10)
+  assert left() == list(range(10))
+  cache.trim(tmp_path, 800, 10)  # to three quarters
+  assert left() == [4, 5, 6, 7, 8, 9]
+  cache.trim(tmp_path, 800, 4)
+  assert left() == [7, 8, 9]
+
+
+def test_folders_of_another_machine_are_others(monkeypatch):
+  here = cache.version()
+  monkeypatch.setattr(cache, '_processor', lambda: ['another'])
+  assert cache.version() != here and cache.version().startswith('jaxlib-')
+
+
+# -- several measures of one question --------------------------------------------------------------
+
+
+def test_measures_together_are_those_alone():
+  import jax
+
+  from mmalign_jax.similarity import MEASURES, calibrate
+  from mmalign_jax.similarity.null import calibrations
+  rng = np.random.default_rng(0)
+  x, y = (rng.normal(size=(24, 3)).astype(np.float32) for _ in range(2))
+  asked = {name: MEASURES[name] for name in ('mutual_knn', 'lcs_knn', 'linear_cka', 'modality_gap')}
+  given = dict(key=jax.random.key(1), permutations=5, groups=np.repeat(np.arange(5), [5, 5, 5, 5, 4]))
+  refused: dict[str, str] = {}
+  together = calibrations(asked | {'rsa': MEASURES['rsa']}, x, y, **given, refused=refused,
+                          settings={'mutual_knn': {'k': 3}, 'rsa': {'comparison': 'none'}})
+  assert list(refused) == ['rsa'] and list(together) == list(asked)
+  for name in ('mutual_knn', 'linear_cka', 'modality_gap'):
+    alone = calibrate(asked[name], x, y, **given, **({'k': 3} if name == 'mutual_knn' else {}))
+    for one, other in zip(jax.tree.leaves(together[name]), jax.tree.leaves(alone)):
+      np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
