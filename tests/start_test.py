@@ -48,8 +48,7 @@ def ran(code: str, *arguments: str, **environment: str):
     ('decompose --x1=missing.npy --x2=x.npy --y=y.npy', 2), ('zoo --help', 0),
     ('diagnose --help', 0), ('embed --help', 0), ('report --help', 0), ('merge missing', 2),
     ('advise data.npz --workdir=w --skip=lunch', 2), ('sweep --help', 1), ('train --help', 1),
-    ('sweep --config=missing --workdir=w', 2),
-    ('sweep --config=strength:tiny --workdir=w --config.lamm=2', 2)])
+    ('sweep --config=missing --workdir=w', 2), ('sweep --config=strength:tiny', 2)])
 def test_help_and_what_is_refused_load_nothing_slow(line, status, tmp_path):
   found = ran(SAYS, *line.split(), **{cache.VARIABLE: str(tmp_path / 'made')})
   assert found.stdout.splitlines()[-1] == f'LOADED {status}', found
