@@ -49,9 +49,8 @@ def jax_point(contender: str, rows: int, block_size: int | None):
   import jax.numpy as jnp
 
   from mmalign_jax import losses
-  from mmalign_jax.losses import streaming
   loss = losses.info_nce if contender == 'plain' else functools.partial(
-      streaming.streaming_info_nce, block_size=block_size or streaming.BLOCK_SIZE)
+      losses.streaming_info_nce, block_size=block_size)
   both = jax.value_and_grad(
       lambda z1, z2, t: jnp.mean(loss(z1, z2, temperature=t)), argnums=(0, 1, 2))
   arguments = *map(jnp.asarray, embeddings(rows)), jnp.float32(TEMPERATURE)

@@ -27,7 +27,7 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
     {'studies.protocol', 'studies.reads', 'studies.files'},
     {'studies.strength', 'studies.emergence', 'studies.train', 'studies.zoo'},
     {'studies.objectives'},  # many studies of strength
-    {'fitted'}, {'studies.advise'}, {'studies.registry'}, {'cli'}]
+    {'fitted'}, {'studies.advise'}, {'studies.registry'}, {'cli', '__main__'}]
 PURE = ['types', 'named', 'grouped', 'rng', 'encoders', 'losses', 'objective', 'similarity',
         'information', 'information.neural', 'diagnosis', 'zoo', 'generators', 'data.sources',
         'data.pair_source', 'training', 'advice']

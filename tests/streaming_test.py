@@ -227,8 +227,19 @@ def temporary_bytes(loss, rows: int, width: int) -> int:
 
 @both_losses
 def test_memory_doubles_with_the_batch(name):
-  small, large = (temporary_bytes(PAIRS[name], rows, 32) for rows in (2048, 4096))
+  striped = functools.partial(PAIRS[name], block_size=256)
+  small, large = (temporary_bytes(striped, rows, 32) for rows in (2048, 4096))
   assert 1.5 * small < large < 2.2 * small
+
+
+@both_losses
+def test_a_matrix_no_larger_than_a_stripe_is_not_cut(name):
+  z1, z2 = map(jnp.asarray, embeddings(rows=40))
+  np.testing.assert_array_equal(PAIRS[name](z1, z2, temperature=0.1),
+                                losses.LOSSES[name](z1, z2, temperature=0.1))
+  assert temporary_bytes(PAIRS[name], 2048, 32) < 5 * 2**24 < temporary_bytes(
+      losses.LOSSES[name], 8192, 32)
+  assert temporary_bytes(PAIRS[name], 2049, 32) < 5 * 2**24
 
 
 @both_losses

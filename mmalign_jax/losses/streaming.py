@@ -13,7 +13,7 @@ import jax
 from jax import lax
 import jax.numpy as jnp
 
-from mmalign_jax.losses import log_sums
+from mmalign_jax.losses import contrastive, log_sums
 from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_valid
 from mmalign_jax.types import Array, Numeric
 
@@ -22,7 +22,7 @@ COLUMNS = 16384  # of a stripe at a time: 16 MiB
 
 
 def streaming_info_nce(z1: Array, z2: Array, *, temperature: Numeric,
-                       block_size: int = BLOCK_SIZE, axis_name: str | None = None,
+                       block_size: int | None = None, axis_name: str | None = None,
                        valid: Array | None = None) -> Array:
   """`contrastive.info_nce` without its matrix of logits: same values, same gradients.
 
@@ -33,7 +33,8 @@ def streaming_info_nce(z1: Array, z2: Array, *, temperature: Numeric,
     z1, z2: [B, K] embeddings of the same samples, of one device where axis_name is given.
     temperature: [] positive.
     block_size: rows of logits that exist at a time; memory beyond the embeddings is
-      O(block_size * N) for N samples on all devices.
+      O(block_size * N) for N samples on all devices. None for 256, and for the whole matrix where
+      that is no larger than such a stripe may be, 16 MiB (N = 2,048).
     axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread.
     valid: [B] bool, the samples that are real; None for all. The others are filling, as at the end
       of an epoch: they are no negatives, and their values are 0.
@@ -51,6 +52,9 @@ def streaming_info_nce(z1: Array, z2: Array, *, temperature: Numeric,
     [0.744, 0.744, 0.744, 0.744]
   """
   z1, z2 = _checked(z1, z2, block_size)
+  if _whole(z1, block_size, axis_name):
+    return contrastive.info_nce(z1, z2, temperature=temperature, valid=valid)
+  block_size = block_size or BLOCK_SIZE
   scaled = z2 / temperature
   here = jnp.ones(len(z1), bool) if valid is None else valid
   everywhere = None if valid is None else gather(valid, axis_name)
@@ -60,7 +64,7 @@ def streaming_info_nce(z1: Array, z2: Array, *, temperature: Numeric,
 
 
 def streaming_sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
-                      bias: Numeric = -10.0, block_size: int = BLOCK_SIZE,
+                      bias: Numeric = -10.0, block_size: int | None = None,
                       axis_name: str | None = None,
                       valid: Array | None = None) -> Array:
   """`contrastive.sigmoid` without its matrix of logits: same values, same gradients.
@@ -70,7 +74,8 @@ def streaming_sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
     temperature: [] positive.
     bias: [] added to every logit.
     block_size: rows of logits that exist at a time; memory beyond the embeddings is
-      O(block_size * N) for N samples on all devices.
+      O(block_size * N) for N samples on all devices. None for 256, and for the whole matrix where
+      that is no larger than such a stripe may be, 16 MiB (N = 2,048).
     axis_name: of the mapped axis (pmap, vmap, shard_map) over which the batch is spread.
     valid: [B] bool, the samples that are real; None for all. The others are filling, as at the end
       of an epoch: they are no negatives, and their values are 0.
@@ -88,15 +93,23 @@ def streaming_sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
     [9.0, 9.0, 9.0, 9.0]
   """
   z1, z2 = _checked(z1, z2, block_size)
+  if _whole(z1, block_size, axis_name):
+    return contrastive.sigmoid(z1, z2, temperature=temperature, bias=bias, valid=valid)
+  block_size = block_size or BLOCK_SIZE
   everywhere = None if valid is None else gather(valid, axis_name)
   return where_valid(valid, _pair_sums(
       z1, gather(z2 / temperature, axis_name), _varying(bias, z1),
       own_columns(len(z1), axis_name), everywhere, block_size))
 
 
-def _checked(z1: Array, z2: Array, block_size: int) -> tuple[Array, Array]:
+def _whole(z: Array, block_size: int | None, axis_name: str | None) -> bool:
+  return block_size is None and axis_name is None and len(z)**2 <= BLOCK_SIZE * COLUMNS
+
+
+def _checked(z1: Array, z2: Array, block_size: int | None) -> tuple[Array, Array]:
   """Both embeddings in one dtype, float32 or wider, or a ValueError that names what is wrong."""
-  if isinstance(block_size, bool) or not isinstance(block_size, int) or block_size < 1:
+  if block_size is not None and (
+      isinstance(block_size, bool) or not isinstance(block_size, int) or block_size < 1):
     raise ValueError(f'block_size={block_size!r} must be a whole number of at least 1')
   for name, z in (('z1', z1), ('z2', z2)):
     if jnp.ndim(z) != 2 or 0 in jnp.shape(z):
