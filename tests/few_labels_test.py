@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from mmalign_jax.data import published
-from mmalign_jax.studies.strength import report, tuning
+from mmalign_jax.studies.strength import linear, report, tuning, tuning_report
 from mmalign_jax.studies.strength.plan import defaults, from_settings
 from mmalign_jax.studies.strength.run import run_study
 
@@ -76,6 +76,41 @@ def test_the_gain_is_of_two_tuned_sides(found):
       assert row['gain_interval'] is None  # of two seeds
   said = report.write(dataset, folder, resamples=50, figures=False)
   assert 'chosen at lam = 0' in said and (folder / 'tuning.json').exists()
+
+
+def test_gains_stand_beside_linear_algebra(found):
+  study, dataset, folder = found
+  made = {(row['n_labelled'], row['encoder']): row['linear']
+          for row in json.loads(dataset.attrs['tuning'])['linear']}
+  assert len(made) == 2 * 2
+  values = {seed: linear.references(study.loaded, 3, seed) for seed in (0, 1)}
+  with xr.open_zarr(folder / 'tuning/final/results.zarr', zarr_format=2) as final:
+    for method in linear.METHODS:
+      own = np.array([values[seed][method][1].accuracy for seed in (0, 1)])
+      base = np.array([values[seed]['pca'][1].accuracy for seed in (0, 1)])
+      of = made[3, 2][method]
+      assert of['accuracy'] == pytest.approx(own.mean())
+      assert of['gain'] == pytest.approx((own - base).mean())
+      aligned = final['accuracy_by_fold'].sel(n_labelled=3, encoder=2).transpose('seed', 'fold')
+      assert of['at_best']['gain'] == pytest.approx(float((aligned.values - own).mean()))
+      assert of['at_best']['gain_interval'] is None  # of two seeds
+  said = report.write(dataset, folder, resamples=50, figures=True)
+  page = (folder / 'report.html').read_text()
+  assert 'PCA + ridge' in said and 'aligned over CCA' in said
+  assert 'Beside linear algebra' in page and 'aligned over CCA' in page
+  rows = json.loads((folder / 'summary.json').read_text())
+  assert all(set(row['linear']) == {'pca', 'cca', 'pls'} for row in rows)
+  assert rows[0]['linear']['pca']['accuracy'] == pytest.approx(made[3, 1]['pca']['accuracy'])
+  assert json.loads((folder / 'tuning.json').read_text())['linear']
+
+
+def test_where_a_method_has_no_reference_nothing_is_said(found):
+  _, dataset, _ = found
+  made = json.loads(dataset.attrs['tuning'])
+  for without in ({k: v for k, v in made.items() if k != 'linear'}, made | {'linear': []}):
+    other = dataset.assign_attrs(tuning=json.dumps(without))
+    assert [section.title for section in tuning_report.sections(other)] == [
+        'With settings tuned for both']
 
 
 def test_what_is_done_stays(found, tmp_path):

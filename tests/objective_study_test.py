@@ -16,7 +16,12 @@ from mmalign_jax.reports.statistics import over_seeds_and_folds
 from mmalign_jax.studies.objectives import beside, report, run
 from mmalign_jax.studies.objectives.plan import defaults, from_settings, known
 from mmalign_jax.studies.registry import STUDIES
-from mmalign_jax.studies.strength import linear, plan as strength_plan, report as strength_report
+from mmalign_jax.studies.strength import (
+  linear,
+  plan as strength_plan,
+  references,
+  report as strength_report,
+)
 from mmalign_jax.studies.strength.optimum import optimum
 from mmalign_jax.studies.strength.run import run_study
 
@@ -154,7 +159,7 @@ def test_pairs_stand_beside_linear_references(digits):
       expected = linear.references(data, 3, seed)
       for method, encoder in (('pca', 1), ('cca', 2), ('pls', 1)):
         np.testing.assert_allclose(
-            beside.accuracies(found[label], {'n_labelled': 3}, encoder)[method][seed],
+            references.accuracies(found[label], {'n_labelled': 3}, encoder)[method][seed],
             expected[method][encoder - 1].accuracy)
   entries = report.summarise(found, resamples=50)
   assert len(entries) == 2 * 2 * 2 and {row['set'] for row in entries} == set(found)
@@ -162,7 +167,7 @@ def test_pairs_stand_beside_linear_references(digits):
     pca, cca = (row['linear'][method]['accuracy'] for method in ('pca', 'cca'))
     assert row['linear']['cca']['gain'] == pytest.approx(cca - pca)
   for best in report.winners(found, resamples=50):
-    values = beside.accuracies(found[best['set']], {'n_labelled': 3}, best['encoder'])['cca']
+    values = references.accuracies(found[best['set']], {'n_labelled': 3}, best['encoder'])['cca']
     low, high = best['over']['cca']['gain_interval']
     assert low < best['over']['cca']['gain'] < high and values.shape[0] == 5
   said = report.write(found, folder, resamples=50, figures=True)

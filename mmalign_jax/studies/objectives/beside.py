@@ -1,63 +1,16 @@
-"""Learnt gains beside what linear algebra gives on the same splits (`strength.linear`)."""
+"""Whether linear gains (`strength.references`) tell those of an objective, over data sets."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mmalign_jax.data.prepared import Prepared
-from mmalign_jax.reports.statistics import KINDS, interval, over_seeds_and_folds, within_one
-from mmalign_jax.studies.strength import linear
+from mmalign_jax.reports.statistics import KINDS, interval, within_one
+from mmalign_jax.studies.strength.references import MAPS
 
-if TYPE_CHECKING:  # slow to import
-  import xarray as xr
-
-LINEAR = 'linear'         # attribute of a data set: rows of `references`
-BASE, *MAPS = linear.METHODS
 FEWEST = 4                # sets, below which a correlation over them has no interval
 _RESAMPLES = 2000
-
-
-def possible(data: Prepared) -> bool:
-  """Whether there are linear references of these data: two sides of vectors, validation rows."""
-  return len(data.x) == 2 and all(isinstance(x, np.ndarray) for x in data.x) and (
-      len(data.validation[0].y) > 0)
-
-
-def references(data: Prepared, budgets: Iterable[int],
-               seeds: Iterable[int]) -> list[dict[str, Any]]:
-  """Accuracy by fold of every budget, seed, method and side (encoder, from 1)."""
-  seeds, found = tuple(seeds), []
-  for budget in budgets:
-    for seed in seeds:
-      for method, sides in linear.references(data, budget, seed).items():
-        found += [{'n_labelled': budget, 'seed': seed, 'method': method, 'encoder': i,
-                   'accuracy': judged.accuracy.tolist()} for i, judged in enumerate(sides, start=1)]
-  return found
-
-
-def accuracies(dataset: 'xr.Dataset', setting: Mapping[str, Any],
-               encoder: int) -> dict[str, np.ndarray]:
-  """{method: accuracy [S, F]} of one budget and side; {} where there are no references."""
-  rows = [row for row in json.loads(dataset.attrs.get(LINEAR, '[]'))
-          if row['encoder'] == encoder and row['n_labelled'] == setting.get('n_labelled')]
-  found = {method: [row['accuracy'] for row in sorted(rows, key=lambda row: row['seed'])
-                    if row['method'] == method] for method in linear.METHODS}
-  return {method: np.array(values) for method, values in found.items() if values}
-
-
-def gains(dataset: 'xr.Dataset', setting: Mapping[str, Any],
-          encoder: int) -> dict[str, dict[str, Any]]:
-  """{method: accuracy, gain over principal components, its 95 % interval}."""
-  made, found = accuracies(dataset, setting, encoder), {}
-  for method, values in made.items():
-    gain = values - made[BASE]
-    mean, half = float(gain.mean()), over_seeds_and_folds(gain)
-    found[method] = {'accuracy': float(values.mean()), 'gain': mean,
-                     'gain_interval': [mean - half, mean + half]}
-  return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,12 @@ import xarray as xr
 
 from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Words
-from mmalign_jax.reports.statistics import LEVEL, over_seeds_and_folds
+from mmalign_jax.reports.statistics import LEVEL
 from mmalign_jax.reports.text import bracket, plain, points
 from mmalign_jax.studies.objectives import atoms, atoms_report, beside, tables
 from mmalign_jax.studies.objectives.run import SET
 from mmalign_jax.studies.objectives.tables import OBJECTIVE
-from mmalign_jax.studies.strength import report as strength, scores
+from mmalign_jax.studies.strength import references, report as strength, scores
 from mmalign_jax.studies.strength.curves import Curve, curves
 from mmalign_jax.studies.strength.optimum import cross_fitted, optimum
 
@@ -55,7 +55,7 @@ def summarise(found: Mapping[str, xr.Dataset], *, resamples: int) -> list[dict[s
       entry['gain_interval_of_all'] = of_all(
           entry['gain'], entry['gain_interval'], entry['seeds'], dataset.sizes[OBJECTIVE])
       entry['cka'] = _cka(dataset, point, entry)
-      entry['linear'] = beside.gains(dataset, entry, entry['encoder'])
+      entry['linear'] = references.gains(dataset, entry, entry['encoder'])
       entries.append(({SET: label} if label else {}) | entry)
   return entries
 
@@ -98,7 +98,7 @@ def winners(found: Mapping[str, xr.Dataset], *, resamples: int) -> list[dict[str
           'encoder': group[0].encoder, 'objective': objective, 'best_lam': lam,
           'accuracy_at_lowest': float(accuracy[0].mean()), 'gain': best.gain,
           'gain_interval': best.gain_interval}
-      entry['over'] = _over(accuracy, beside.accuracies(dataset, setting, group[0].encoder))
+      entry['over'] = _over(accuracy, references.accuracies(dataset, setting, group[0].encoder))
       entries.append(entry)
   return entries
 
@@ -128,10 +128,7 @@ def _over(accuracy: np.ndarray, linear: Mapping[str, np.ndarray]) -> dict[str, d
   mine = accuracy[0] + cross_fitted(accuracy)
   for method, values in linear.items():
     if values.shape == mine.shape:
-      more = mine - values
-      half = over_seeds_and_folds(more)
-      found[method] = {'gain': float(more.mean()),
-                       'gain_interval': [float(more.mean() - half), float(more.mean() + half)]}
+      found[method] = references.more(mine, values)
   return found
 
 

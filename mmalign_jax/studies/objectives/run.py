@@ -4,18 +4,16 @@ DIR/[SET/]unaligned holds strength 0, which all share; DIR/[SET/]tuning the choi
 it, where they are tuned: every objective is judged with the settings that are best without it.
 """
 
-from collections.abc import Callable
 import json
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
-from mmalign_jax.reports.text import write_json
 from mmalign_jax.runs import folder, shards
 from mmalign_jax.runs.dataset import write_dataset
-from mmalign_jax.studies.objectives import atoms, beside
+from mmalign_jax.studies.objectives import atoms
 from mmalign_jax.studies.objectives.plan import Case, Plan
-from mmalign_jax.studies.strength import run as strength, tuning
+from mmalign_jax.studies.strength import references, run as strength, tuning
 
 if TYPE_CHECKING:  # slow to import
   import xarray as xr
@@ -72,7 +70,9 @@ def _whole(case: Case, place: pathlib.Path, whole: 'list[xr.Dataset]',
   joined = _joined(whole[0], dict(zip(case.parts, whole[1:])))
   return joined.assign_attrs({
       'tuning': json.dumps(_rows(choices)),
-      beside.LINEAR: json.dumps(_references(case, place)),
+      references.LINEAR: json.dumps(references.in_folder(
+          case.loaded, case.unaligned.axes,
+          case.unaligned.settings.get('data_fingerprint', ''), place)),
       atoms.ATTRIBUTE: json.dumps(_atoms(case, place))})
 
 
@@ -115,34 +115,11 @@ def _like(zero: 'xr.Dataset', one: 'xr.Dataset') -> 'xr.Dataset':
   return zero.expand_dims({name: value.values for name, value in more.items()}) if more else zero
 
 
-def _references(case: Case, place: pathlib.Path) -> list[dict[str, Any]]:
-  """What linear algebra gives on the same splits, kept beside the rest."""
-  path = place / 'linear.json'
-  if case.loaded is None or not beside.possible(case.loaded):
-    return []
-  axes, loaded = case.unaligned.axes, case.loaded
-  asked = {'n_labelled': list(axes[tuning.BUDGET]), 'seed': list(axes['seed']),
-           'data': case.unaligned.settings['data_fingerprint']}
-  return _kept(path, asked, 'references', lambda: beside.references(
-      loaded, axes[tuning.BUDGET], axes['seed']))
-
-
 def _atoms(case: Case, place: pathlib.Path) -> dict[str, Any]:
   """The information atoms of the pair, kept beside the rest; {} where none are asked for."""
   read = case.read
   if not case.atoms or read is None:
     return {}
   asked = {'draws': case.atoms, 'data': case.unaligned.settings['data_fingerprint']}
-  return _kept(place / 'information.json', asked, 'atoms',
-               lambda: atoms.estimate(read(), case.atoms))
-
-
-def _kept(path: pathlib.Path, asked: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
-  """What a file holds of what is asked, made now where it does not."""
-  if path.exists():
-    held = folder.read_json(path)
-    if held['of'] == asked:
-      return held[name]
-  found = make()
-  write_json(path, {'of': asked, name: found})
-  return found
+  return references.kept(place / 'information.json', asked, 'atoms',
+                         lambda: atoms.estimate(read(), case.atoms))

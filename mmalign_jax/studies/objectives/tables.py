@@ -6,6 +6,8 @@ from typing import Any
 from mmalign_jax.reports.document import Table
 from mmalign_jax.reports.text import bracket, percent, plain, points
 from mmalign_jax.studies.objectives import beside
+from mmalign_jax.studies.strength.linear import METHODS
+from mmalign_jax.studies.strength.references import MAPS
 
 OBJECTIVE = 'objective'
 
@@ -20,7 +22,7 @@ def best_table(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Ta
            points(entry['gain']), bracket(entry['gain_interval'], '+.1f', 100),
            bracket(entry['gain_interval_of_all'], '+.1f', 100),
            '-' if entry['cka'] is None else f'{entry["cka"]:.2f}',
-           *((points(entry['linear'].get(method, {}).get('gain')) for method in beside.MAPS)
+           *((points(entry['linear'].get(method, {}).get('gain')) for method in MAPS)
              if linear else ())] for entry in entries]
   return Table(head, rows, (*range(len(names)), len(names) + 1))
 
@@ -29,11 +31,11 @@ def winner_table(entries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> 
   """Who wins where."""
   linear = any(entry['over'] for entry in entries)
   head = [*names, 'encoder', 'at 0', 'best of all', 'lam', 'gain', '95 %',
-          *([f'over {method.upper()}' for method in beside.linear.METHODS] if linear else [])]
+          *([f'over {method.upper()}' for method in METHODS] if linear else [])]
   rows = [[*_points_of(entry, names), str(entry['encoder']), percent(entry['accuracy_at_lowest']),
            entry['objective'], plain(entry['best_lam']), points(entry['gain']),
            bracket(entry['gain_interval'], '+.1f', 100),
-           *((_with_interval(entry['over'].get(method)) for method in beside.linear.METHODS)
+           *((_with_interval(entry['over'].get(method)) for method in METHODS)
              if linear else ())] for entry in entries]
   return Table(head, rows, (*range(len(names)), len(names) + 2))
 

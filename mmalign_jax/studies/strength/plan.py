@@ -50,7 +50,8 @@ RULES_OF_RUN = {
 class Study:
   """axes: values of each dimension in real units, last fastest; hypers: the grid [R]; settings:
   everything that decides the results; notes: what was assumed about the data; tuned: candidates of
-  the settings that are chosen on validation rows before the grid is run."""
+  the settings that are chosen on validation rows before the grid is run; loaded: data from
+  files."""
   name: str
   spec: Spec
   axes: dict[str, tuple]
@@ -60,6 +61,7 @@ class Study:
   run: dict[str, Any]
   notes: tuple[str, ...] = ()
   tuned: dict[str, tuple] = dataclasses.field(default_factory=dict)
+  loaded: files.Loaded | None = None
 
   @property
   def shape(self) -> tuple[int, ...]:
@@ -171,7 +173,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = (),
   return Study(settings['name'], spec, axes, hypers, tables, record,
                {name: settings[name] for name in RUN},
                (files.notes(settings, loaded) if loaded else ()) + _judged(spec, hypers, tables),
-               tuned)
+               tuned, loaded)
 
 
 def _judged(spec: Spec, hypers: Hyper, tables: PyTree) -> tuple[str, ...]:

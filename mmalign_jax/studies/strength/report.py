@@ -13,7 +13,14 @@ from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import half_width, spearman
 from mmalign_jax.reports.text import bracket, percent, plain, points
-from mmalign_jax.studies.strength import headline, retention, scores, together, tuning_report
+from mmalign_jax.studies.strength import (
+  headline,
+  references,
+  retention,
+  scores,
+  together,
+  tuning_report,
+)
 from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
 
@@ -52,6 +59,8 @@ def summarise(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
   for curve, entry in found:
     if more := scores.scores(dataset, curve, entry['best_lam']):
       entry['scores'] = more
+    if made := references.gains(dataset, entry, curve.encoder):
+      entry['linear'] = made
   if 'retention' not in dataset:
     return [entry for _, entry in found]
   return [entry | {'retention': retention.entries(dataset, curve.encoder, curve.setting)}

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from mmalign_jax.runs import devices, folder, shards
 from mmalign_jax.runs.dataset import write_dataset
 from mmalign_jax.runs.versions import versions
-from mmalign_jax.studies.strength import chunks as on_disk, tuning
+from mmalign_jax.studies.strength import chunks as on_disk, references, tuning
 from mmalign_jax.studies.strength.plan import Study
 from mmalign_jax.training.memory import chunk_size
 from mmalign_jax.training.sweep import run_chunks
@@ -60,8 +60,11 @@ def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int
       study, {b: {'lam': lam} for b, lam in strengths.items()}), 'aligned'), study)
   best = {b: {**choice, 'lam': strengths[b]} for b, choice in again.items()}
   final = whole(tuning.final(study, best), 'final')
+  dataset.attrs[references.LINEAR] = json.dumps(references.in_folder(
+      study.loaded, study.axes, study.settings.get('data_fingerprint', ''), pathlib.Path(workdir)))
   dataset.attrs['tuning'] = json.dumps({
-      'at_0': _rows(choices), 'at_best': _rows(best), 'gains': tuning.gains(dataset, final, study)})
+      'at_0': _rows(choices), 'at_best': _rows(best), 'gains': tuning.gains(dataset, final, study),
+      references.LINEAR: tuning.over_linear(dataset, final, study)})
   write_dataset(dataset, pathlib.Path(workdir) / 'results.zarr')
   return dataset
 

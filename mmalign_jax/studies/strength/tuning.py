@@ -7,7 +7,7 @@ accuracy gets a choice of its own among the same candidates, and what it gains o
 baseline is measured on the test rows, which chose nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmalign_jax import checks, named
-from mmalign_jax.reports.statistics import over_seeds_and_folds
+from mmalign_jax.studies.strength import references
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS
 from mmalign_jax.studies.strength.plan import Study, number_of
+from mmalign_jax.studies.strength.references import BUDGET
 from mmalign_jax.training.sweep import grid
 from mmalign_jax.types import Spec
 
 if TYPE_CHECKING:  # slow to import
   import xarray as xr
 
-BUDGET = 'n_labelled'
 FOLDERS = {'baseline': 'tuning/baseline', 'aligned': 'tuning/aligned', 'final': 'tuning/final'}
 
 Choice = Mapping[str, float]  # setting: value; `lam` among them where it is not 0
@@ -85,21 +85,45 @@ def gains(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> list[dict[str
   """What alignment gains on the test rows where both sides were tuned: one entry for each budget
   and encoder, with a 95 % interval: Student's t over seeds (labelled rows and initialisations) and
   over folds of the test rows, joined in squares."""
+  return [{BUDGET: budget, 'encoder': encoder, **_more(there, zero),
+           'accuracy_at_0': float(zero.mean()), 'accuracy': float(there.mean())}
+          for budget, encoder, zero, there in _tuned_accuracies(main, best, study)]
+
+
+def over_linear(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> list[dict[str, Any]]:
+  """The same beside linear references, where `main` has them (`references.accuracies`): for each
+  budget and encoder `linear` {method: its accuracy and what it gains over principal components},
+  and what the encoders have more than it, `at_0` and aligned, `at_best`; intervals as there."""
+  found = []
+  for budget, encoder, zero, there in _tuned_accuracies(main, best, study):
+    made = references.accuracies(main, {BUDGET: budget}, encoder)
+    if made and all(values.shape == zero.shape for values in made.values()):
+      of = lambda values: {
+          'accuracy': float(values.mean()), **_more(values, made[references.BASE]),
+          'at_0': _more(zero, values), 'at_best': _more(there, values)}
+      found.append({BUDGET: budget, 'encoder': encoder,
+                    'linear': {method: of(values) for method, values in made.items()}})
+  return found
+
+
+def _tuned_accuracies(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> Iterator[
+    tuple[float, int, np.ndarray, np.ndarray]]:
+  """Budget, encoder, and accuracies [S, F] without alignment and at the best strength."""
   name = 'accuracy_by_fold' if 'accuracy_by_fold' in main else 'accuracy'
   zero = main[name].sel(lam=0.0)
   zero = zero.isel({d: 0 for d in zero.dims if d not in (BUDGET, 'seed', 'encoder', 'fold')})
-  found = []
   for budget, encoder in itertools.product(study.axes[BUDGET], main['encoder'].values.tolist()):
     at = {BUDGET: budget, 'encoder': encoder}
-    gain = (best[name].sel(at) - zero.sel(at)).transpose('seed', ...).values  # [S] or [S, F]
-    mean, n = float(gain.mean()), len(gain)
-    half = over_seeds_and_folds(gain.reshape(n, -1))
-    known = np.isfinite([mean, half]).all() and n >= MIN_SEEDS
-    found.append({BUDGET: budget, 'encoder': encoder, 'gain': mean if np.isfinite(mean) else None,
-                  'gain_interval': [float(mean - half), float(mean + half)] if known else None,
-                  'accuracy_at_0': float(zero.sel(at).mean()),
-                  'accuracy': float(best[name].sel(at).mean())})
-  return found
+    flat = [one.sel(at).transpose('seed', ...).values for one in (zero, best[name])]
+    yield budget, encoder, *(one.reshape(len(one), -1) for one in flat)
+
+
+def _more(values: np.ndarray, base: np.ndarray) -> dict[str, Any]:
+  """`references.more`, without an interval of few seeds, or of what diverged."""
+  found = references.more(values, base)
+  known = np.isfinite([found['gain'], *found['gain_interval']]).all()
+  return {'gain': found['gain'] if np.isfinite(found['gain']) else None,
+          'gain_interval': found['gain_interval'] if known and len(values) >= MIN_SEEDS else None}
 
 
 def part(study: Study, axes: dict[str, tuple], choices: Choices | None = None,
