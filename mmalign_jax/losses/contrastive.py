@@ -18,7 +18,8 @@ def info_nce(z1: Array, z2: Array, *, temperature: Numeric,
 
   1/2 [ -log softmax_j(z1_i . z2_j / t) - log softmax_j(z2_i . z1_j / t) ] at j = i, where j runs
   over the N samples of all devices. Gradients flow through the gathered embeddings, so the pmean
-  over axis_name of the gradients of each device's mean is the gradient of the mean over N.
+  over axis_name of the gradients of each device's mean is the gradient of the mean over N. On one
+  CPU its derivatives are of reverse mode only (`log_sums`).
 
   Args:
     z1, z2: [B, K] embeddings of the same samples, unit norm by convention (not enforced); those of
