@@ -9,6 +9,7 @@ import pytest
 
 from mmalign_jax import cli, rng
 from mmalign_jax.data import pair_source, pairs as pairs_of
+from mmalign_jax.data.files import separate
 from mmalign_jax.studies.advise import (
   clock,
   decision,
@@ -106,6 +107,33 @@ def test_after_a_kill_the_same_command_gives_the_same(file, done, tmp_path, caps
   assert cli.main(argv) == 0
 
 
+def test_files_of_their_own_give_the_same_and_are_joined_by_ids(done, tmp_path, capsys):
+  whole = arrays()
+  shuffled = np.random.default_rng(1).permutation(60)
+  np.save(tmp_path / 'x1.npy', whole['x1'])
+  table = [f'{i},{a!r},{b!r},{"" if np.isnan(y) else int(y)}'
+           for i, (a, b), y in zip(range(60), whole['x2'].tolist(), whole['y'].tolist())]
+  for name, rows in (('x2.csv', table), ('other.csv', [table[i] for i in shuffled])):
+    (tmp_path / name).write_text('\n'.join(['key,a,b,label', *rows, '']))
+  np.save(tmp_path / 'key.npy', np.arange(60))
+  at = lambda name: str(tmp_path / name)
+  same = ['advise', f'--x1={at("x1.npy")}', f'--x2={at("x2.csv")}', '--y=label', '--index=key',
+          '--effort=0', SKIP]
+  assert cli.main([*same, f'--workdir={at("same")}']) == 0
+  read = lambda folder: json.loads((folder / 'summary.json').read_text())['steps']['decision']
+  assert read(tmp_path / 'same') == read(done)
+  joined = separate.read_files({'x1': at('x1.npy'), 'x2': at('other.csv')}, 'label',
+                               id=f'{at("key.npy")},key', group='key')
+  np.testing.assert_array_equal(joined.parts['']['x2'], whole['x2'])
+  assert joined.columns == {'x2': ('a', 'b')} and joined.names['x2'] == 'other'
+  capsys.readouterr()
+  for argv, word in ((['--y=nothing'], "--y='nothing'"), (['--x3=none.npy'], '--x3='),
+                     (['--group=nothing'], '--group=')):
+    code = cli.main([*same, *argv, f'--workdir={at("other")}'])
+    error = capsys.readouterr().err
+    assert code == 2 and word in error and error.count('\n') == 1
+
+
 def test_a_folder_of_other_data_is_refused(done, tmp_path, capsys):
   np.savez(tmp_path / 'other.npz', **arrays(seed=1))
   assert cli.main(['advise', str(tmp_path / 'other.npz'), f'--workdir={done}', SKIP]) == 2
@@ -115,6 +143,7 @@ def test_a_folder_of_other_data_is_refused(done, tmp_path, capsys):
 @pytest.mark.parametrize('argv, word', [
     ([], 'give FILE or --dataset=NAME'),
     (['FILE', '--dataset=cora'], 'one of the two'),
+    (['--x1=FILE'], '--x2 and --y must say which file'),
     (['--dataset=nothing'], 'known: cora'),
     (['FILE', '--data_dir=DATA'], 'has no effect without --dataset'),
     (['FILE', '--minutes=0'], '--minutes=0'),

@@ -323,6 +323,28 @@ def test_other_files_of_one_view_alone(of_table, tmp_path, capsys):
   assert np.isnan(np.load(tmp_path / 'z.npy')[3]).all()
 
 
+def test_views_in_files_of_their_own(of_table, tmp_path, capsys):
+  folder, head, rows = of_table
+  np.save(tmp_path / 'a.npy', np.array([row[:4] for row in rows], float))
+  written(tmp_path / 'b.csv', [*head[4:]], [row[4:] for row in rows])  # and the label
+  own = [f'--x1={tmp_path / "a.npy"}', f'--x2={tmp_path / "b.csv"}']
+  said = tmp_path / 'said.csv'
+  for arguments, name in ((own, 'together'), (own[1:], 'x2')):
+    assert cli.main(['embed', str(folder), *arguments, f'--predictions={said}']) == 0
+    found = np.loadtxt(said, delimiter=',', skiprows=1, usecols=(2, 3, 4))
+    np.testing.assert_allclose(found, fitted.stored(folder)[name], atol=1e-6)
+  capsys.readouterr()
+  np.save(tmp_path / 'short.npy', np.ones((3, 4)))
+  for arguments, word in (
+      ([], 'give FILE, or --x1=FILE'), ([str(tmp_path / 'a.npy'), *own], 'give FILE, or --x1=FILE'),
+      ([*own, '--view=x1'], '--view=x1 has no effect'), (own, '--predictions=FILE must say'),
+      (['--x3=a.npy'], '--x3=a.npy: '), ([f'--x2={tmp_path / "a.npy"}'], '4 features'),
+      ([f'--x1={tmp_path / "short.npy"}', own[1], f'--predictions={said}'], 'x1 has 3, x2 has 60')):
+    assert cli.main(['embed', str(folder), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert word in error and error.count('\n') == 1, error
+
+
 def test_nothing_of_a_saved_folder_is_left_where_saving_fails(kept, tmp_path, monkeypatch):
   found, data, _ = kept
   fitted.save(found, tmp_path)

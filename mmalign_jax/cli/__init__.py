@@ -10,6 +10,7 @@
   mmalign decompose --x1=X1.npy --x2=X2.npy --y=Y.npy [--null=200] [--json]
   mmalign decompose --table=JOINT.npy [--method=broja|imin|mmi] [--json]
   mmalign advise DATA.npz --workdir=DIR [--minutes=5] [--json]
+  mmalign advise --x1=X1.npy --x2=X2.npy --y=Y.npy --workdir=DIR
   mmalign embed DIR NEW.npz --view=x1 [--out=Z.npy] [--predictions=SAID.csv]
   mmalign report DIR... [--out=FILE.html] [--open]
 

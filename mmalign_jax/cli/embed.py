@@ -15,6 +15,7 @@ from mmalign_jax.data.files.formats.guard import place
 
 TOGETHER = 'together'
 _ENDS = ('.npy', '.csv')
+_ROLES = ('x1', 'x2', 'x3')
 _READING = ('missing', 'layers', 'pool', *reading.OF_TABLES)
 
 DESCRIPTION = """\
@@ -23,13 +24,15 @@ DIR/encoders. One view is enough, whatever the encoders were aligned with.
 
 FILE holds rows of the view: an .npy array, a key of an .npz, .h5, .mat, .safetensors (FILE:KEY, or
 the key of the view's name), columns of a .csv, .tsv or .parquet, as when the encoders were fitted;
-another number, name or order of columns is refused. No label is needed.
+another number, name or order of columns is refused. No label is needed. Views in files of their own:
+--x1=FILE --x2=FILE, whose predictions are then from all of these.
 """
 EPILOG = """\
 examples:
   mmalign embed DIR new.npz --view=x1 --out=z.npy
   mmalign embed DIR new.csv --view=x1 --predictions=said.csv
   mmalign embed DIR new.npz --view=together --predictions=said.csv
+  mmalign embed DIR --x1=image.npy --x2=text.npy --predictions=said.csv
 """
 
 
@@ -42,20 +45,23 @@ def run(argv: list[str]) -> None:
   from mmalign_jax import fitted as encoders  # JAX is slow to import
   from mmalign_jax.fitted import model
   found = encoders.load(place(args.folder))
-  together = args.view == TOGETHER and TOGETHER not in found.names
-  if together and out:
+  files = _files(args, found)
+  if len(files) > 1 and out:
     raise ValueError(f'--out={args.out}: every view has an embedding of its own; name one of them')
-  views = found.views if together else [found.views[model.number_of(found, args.view)]]
+  if len(files) > 1 and not table:
+    raise ValueError('--predictions=FILE must say where predictions of several views go')
   rows, notes = {}, []
-  for view in views:
-    made = lone_view.read(args.file, view.name, view.columns, reading=read)
-    model.check_columns(view, made.columns, f'FILE={args.file!r}')
+  for name, (argument, spec) in files.items():
+    view = found.views[model.number_of(found, name)]
+    made = lone_view.read(spec, view.name, view.columns, reading=read, argument=argument)
+    model.check_columns(view, made.columns, f'{argument}={spec!r}')
     rows[view.name] = model.as_view(view, made.x)
     notes += made.notes
   for note in dict.fromkeys(notes):
     print(f'note: {printable(note)}', file=sys.stderr)
   if out is None and table is None:
-    out = out_path(f'z_{args.view}.npy', '--out', _ENDS)
+    out = out_path(f'z_{args.view or next((r for r in _ROLES if getattr(args, r)), "x1")}.npy',
+                   '--out', _ENDS)
   (name, x), *_ = rows.items()
   if out is not None:
     _write_embeddings(out, encoders.embed(found, name, x))
@@ -65,13 +71,38 @@ def run(argv: list[str]) -> None:
                   f'{" and ".join(str(path) for path in (out, table) if path)}'))
 
 
+def _files(args: argparse.Namespace, found) -> dict[str, tuple[str, str]]:
+  """Views that are asked for, by name: the argument that names a file, and the file.
+
+  Raises:
+    ValueError: no file, or both kinds of them; an unknown view.
+  """
+  from mmalign_jax.fitted import model
+  own = {role: getattr(args, role) for role in _ROLES if getattr(args, role)}
+  if bool(own) == bool(args.file):
+    raise ValueError('give FILE, or --x1=FILE --x2=FILE for views in files of their own')
+  if not own:
+    if args.view == TOGETHER and TOGETHER not in found.names:
+      return {name: ('FILE', args.file) for name in found.names}
+    return {found.names[model.number_of(found, args.view or 'x1')]: ('FILE', args.file)}
+  if args.view:
+    raise ValueError(f'--view={args.view} has no effect beside --{next(iter(own))}')
+  for role in own:
+    if int(role[1:]) > len(found.views):
+      raise ValueError(f'--{role}={own[role]}: {args.folder} has encoders of {len(found.views)} '
+                       'views')
+  return {found.names[int(role[1:]) - 1]: (f'--{role}', spec) for role, spec in own.items()}
+
+
 def _arguments(argv: list[str]) -> argparse.Namespace:
   parser = Parser(prog='mmalign embed', description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False,
                   formatter_class=argparse.RawDescriptionHelpFormatter)
   add = parser.add_argument
   add('folder', metavar='DIR', help='work folder that holds encoders/')
-  add('file', metavar='FILE', help='rows of the view: FILE or FILE:KEY')
-  add('--view', default='x1', metavar='NAME', help='x1, x2, ... or the name of the view when it '
+  add('file', metavar='FILE', nargs='?', default='', help='rows of the view: FILE or FILE:KEY')
+  for role in _ROLES:
+    add(f'--{role}', default='', metavar='FILE', help=f'rows of {role}, where FILE is not given')
+  add('--view', default='', metavar='NAME', help='x1, x2, ... or the name of the view when it '
       'was fitted (x1); together: predictions from all views, which FILE then holds by name')
   add('--out', metavar='FILE', help='.npy or .csv: embeddings, a row of norm 1 for each row; NaN '
       'where the view is missing (z_VIEW.npy, unless --predictions is given)')

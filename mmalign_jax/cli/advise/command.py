@@ -11,7 +11,7 @@ from mmalign_jax.cli import printable
 from mmalign_jax.cli.advise import report, request
 from mmalign_jax.cli.advise.request import Request
 from mmalign_jax.data import pairs, published
-from mmalign_jax.data.files import views
+from mmalign_jax.data.files import separate, views
 from mmalign_jax.reports import document
 from mmalign_jax.reports.text import write_json
 from mmalign_jax.runs import devices, folder
@@ -58,6 +58,9 @@ def _read(asked: Request) -> pairs.Pairs:
     raw = published.read_published(asked.data, asked.data_dir, names, asked.reading.pool)
     if task == 'auto' and not asked.reading.classes:
       task = published.DATASETS[asked.data].reading.task
+  elif not asked.data:
+    sides = {role: names[role] for role in ('x1', 'x2', 'x3') if names[role]}
+    raw = separate.read_files(sides, asked.y, group=asked.group, id=asked.id, reading=asked.reading)
   else:
     raw = views.read_raw(asked.data, **names, id=asked.id, reading=asked.reading)
   return pairs.from_raw(raw, missing=asked.reading.missing, task=task,

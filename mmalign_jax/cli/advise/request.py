@@ -23,6 +23,9 @@ with the gain on rows that chose nothing, in about --minutes.
   FILE                      views x1, x2 (x3) and label y in it, row i the same sample; rows without
                             a label (NaN, empty, -1 of a file that says so) are aligned, too
   FILE --x1=NAME --x2=NAME  where they are called otherwise
+  --x1=FILE --x2=FILE --y=FILE  each in a file of its own (.npy, .csv, .npz:KEY, ...), row i of all
+                            the same sample, or --id=NAME joins them; y and group may be columns or
+                            keys of one of them
   --dataset=NAME            a data set as it is published, in --data_dir
 
 What is finished is kept in --workdir; the same command goes on from there, and an interruption
@@ -31,6 +34,7 @@ reports what is known so far. DIR/report.html and DIR/summary.json hold the answ
 EPILOG = """\
 examples:
   mmalign advise features.npz --x1=image --x2=text --y=label --workdir=DIR
+  mmalign advise --x1=image.npy --x2=text.npy --y=label.csv --group=patient.npy --workdir=DIR
   mmalign advise --dataset=digits --workdir=DIR --minutes=2
 """
 
@@ -38,8 +42,8 @@ examples:
 @dataclasses.dataclass(frozen=True)
 class Request:
   """data: a path, or a name in DATASETS (`published`), in data_dir; x1, x2, x3, y, group, id: names
-  in it, '' for the usual ones; workdir; seconds that it may take, or effort, whatever it takes;
-  skip: steps that are left out."""
+  in it, '' for the usual ones; where data is '', files of their own; workdir; seconds that it may
+  take, or effort, whatever it takes; skip: steps that are left out."""
   data: str
   published: bool
   data_dir: str
@@ -65,8 +69,10 @@ def parse(argv: list[str]) -> Request:
     ValueError, OSError: one line that names the argument and its value.
   """
   args = _arguments(argv)
-  if bool(args.file) == bool(args.dataset):
+  if args.file and args.dataset:
     raise ValueError('give FILE or --dataset=NAME, one of the two')
+  if not (args.file or args.dataset):
+    _refuse_too_few(args)
   if args.dataset and args.dataset not in DATASETS:
     raise ValueError(f'--dataset={args.dataset} is unknown; known: {", ".join(DATASETS)}')
   if args.data_dir and not args.dataset:
@@ -89,6 +95,15 @@ def parse(argv: list[str]) -> Request:
                  60 * args.minutes, args.effort, skip, args.seed, args.json)
 
 
+def _refuse_too_few(args: argparse.Namespace) -> None:
+  """Raises ValueError where views in files of their own lack one."""
+  lacking = [f'--{name}' for name in ('x1', 'x2', 'y') if not getattr(args, name)]
+  if len(lacking) == 3:
+    raise ValueError('give FILE or --dataset=NAME, or --x1=FILE --x2=FILE --y=FILE')
+  if lacking:
+    raise ValueError(f'{" and ".join(lacking)} must say which file, where no FILE holds all')
+
+
 def _arguments(argv: list[str]) -> argparse.Namespace:
   parser = Parser(prog='mmalign advise', description=DESCRIPTION, epilog=EPILOG,
                   allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,7 +111,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   add('file', metavar='FILE', nargs='?', default='', help='a file or folder of views and a label')
   for name, what in (('x1', 'one view (x1)'), ('x2', 'the other (x2)'),
                      ('x3', 'a third, if there is one'), ('y', 'the label (y)')):
-    add(f'--{name}', default='', metavar='NAME', help=f'name of {what}')
+    add(f'--{name}', default='', metavar='NAME', help=f'name of {what}, or its own FILE')
   add('--dataset', default='', metavar='NAME', help=f'{", ".join(DATASETS)}')
   add('--data_dir', default='', metavar='DATA', help='the folder of the published data sets')
   add('--workdir', default='', metavar='DIR', help='where results are kept')

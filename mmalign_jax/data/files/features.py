@@ -27,11 +27,13 @@ MOST_LAYERS = 1000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Features:
-  """layers: an [N, D] f32 or f64 each, N shared, D their own; names of them; notes for the user."""
+  """layers: an [N, D] f32 or f64 each, N shared, D their own; names of them; notes for the user;
+  columns: of a table with a header, the names of its features."""
   where: str
   names: tuple[str, ...]
   layers: tuple[np.ndarray, ...]
   notes: tuple[str, ...] = ()
+  columns: tuple[str, ...] = ()
 
 
 def read(spec: str, argument: str = 'x', layers: str = 'auto', pool: str = '') -> Features:
@@ -75,7 +77,7 @@ def checked(argument: str, side: sequences.Found, gaps: bool = False,
     every = [(name, _numbers(array, gaps)) for name, array in side.arrays.items()]
     _check_layers(every)
   return Features(side.where, tuple(name for name, _ in every), tuple(z for _, z in every),
-                  side.notes)
+                  side.notes, side.columns)
 
 
 def find(spec: str, argument: str, opened: Opened | None = None,
@@ -155,7 +157,8 @@ def _of_table(spec: str, table: columns.Table, key: str | None,
   if not chosen:
     raise ValueError(f'no column {key!r}; it has {stores.listing(table.names)}' if key is not None
                      else 'no features: every column is an index, an id or a label')
-  return sequences.Found(spec, {'': table.numbers(chosen)}, notes=table.notes)
+  names = tuple(table.names[j] for j in chosen) if table.named else ()
+  return sequences.Found(spec, {'': table.numbers(chosen)}, notes=table.notes, columns=names)
 
 
 def _lone_column(table: columns.Table, key: str | None) -> int:

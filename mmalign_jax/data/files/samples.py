@@ -28,7 +28,20 @@ class Samples:
 
 def read(sides: dict[str, str], reading: Reading, *, y: tuple[str, str] | None = None,
          group: str = '', item: str = '', id: str = '', lone: bool = False) -> Samples:
-  """Reads what a command line names.
+  """Reads what a command line names, without missing values: `matched`, then `without_gaps`.
+
+  Raises:
+    OSError, ValueError: as of both.
+  """
+  made, where = matched(sides, reading, y=y, group=group, item=item, id=id, lone=lone)
+  whole, more = without_gaps(made, reading, where, where[y[0]] if y else '')
+  return dataclasses.replace(whole, notes=tuple(dict.fromkeys([*made.notes, *more])))
+
+
+def matched(sides: dict[str, str], reading: Reading, *, y: tuple[str, str] | None = None,
+            group: str = '', item: str = '', id: str = '',
+            lone: bool = False) -> tuple[Samples, dict[str, str]]:
+  """The same rows of all files, NaN where a number is missing; what a message calls each argument.
 
   Args:
     sides: what an error message calls each side, and its FILE[:KEY].
@@ -70,10 +83,8 @@ def read(sides: dict[str, str], reading: Reading, *, y: tuple[str, str] | None =
   values = None if label is None else _agreed(label[0], columns[label[0]], at, where, ids=False)
   groups, items = (rows.codes(_agreed(name, columns[name], at, where)) if name in columns else None
                    for name in asked)
-  made = Samples({name: _taken(side, at[name]) for name, side in found.items()}, values, groups,
-                 items, ())
-  made, more = without_gaps(made, reading, where, where[y[0]] if y else '')
-  return dataclasses.replace(made, notes=tuple(dict.fromkeys([*notes, *more])))
+  return Samples({name: _taken(side, at[name]) for name, side in found.items()}, values, groups,
+                 items, tuple(dict.fromkeys(notes))), where
 
 
 # -- what belongs to the rows ----------------------------------------------------------------------

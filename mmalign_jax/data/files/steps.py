@@ -21,12 +21,14 @@ _OPTIONS = ('--layers=first if the first axis is layers, --pool=mean (or last, m
 @dataclasses.dataclass(frozen=True, eq=False)
 class Found:
   """What a user named for one side. where: in words; arrays by name, as in the file; steps of them,
-  where they have any; picked: an index chose one layer; notes for the user."""
+  where they have any; picked: an index chose one layer; notes for the user; columns of a
+  table by name."""
   where: str
   arrays: dict[str, np.ndarray]
   steps: dict[str, Steps] = dataclasses.field(default_factory=dict)
   picked: bool = False
   notes: tuple[str, ...] = ()
+  columns: tuple[str, ...] = ()
 
   def with_arrays(self, arrays: dict[str, np.ndarray], *notes: str) -> 'Found':
     """The same with settled arrays."""

@@ -24,7 +24,7 @@ def run(work: Work) -> dict[str, Any]:
     fitted = fitting.fit(work.pairs, settings(work, arm))
     store.save(fitted, work.folder / place, work.pairs)
     of = f'{arm.loss} at lam {arm.lam:g}' if arm.lam else 'not aligned'
-    said.append(f'{place or "."}/encoders: {of}; mmalign embed {work.folder / place} NEW.npz '
+    said.append(f'{place or "."}/encoders: {of}; mmalign embed {work.folder / place} NEW '
                 f'--view={work.pairs.names[int(place[1:]) - 1] if place else work.pairs.names[0]}')
   return {'said': said, 'places': list(places)}
 
