@@ -272,6 +272,26 @@ def test_a_gain_by_hand():
   assert gains.gain([np.zeros(5)], [np.ones(5)], [np.ones(5)]).interval is None
 
 
+def test_the_gain_with_twice_the_labels_by_hand():
+  zeros, weight = [np.zeros(30)] * 2, [np.ones(30)] * 2
+  g = np.random.default_rng(0)
+  noise = [g.normal(size=30), g.normal(size=30)]
+  at = lambda share, wide: (zeros, [0.1 + 0.02 * np.log2(share) + wide * z for z in noise], weight)
+  found = gains.twice({share: at(share, 0.0) for share in (0.25, 0.5, 1.0)})
+  assert found and found.gain == pytest.approx(0.12) and found.interval == pytest.approx(
+      (0.12, 0.12))
+  # what is the same at all shares adds nothing: weights of the shares sum to 1
+  same = gains.twice({share: at(share, 0.1) for share in (0.25, 0.5, 1.0)})
+  assert same and same.error == pytest.approx(gains.gain(*at(1.0, 0.1)).error)
+  # the line through three points, read one doubling on, has weights -2/3, 1/3, 4/3
+  draws = {share: (zeros, [g.normal(size=30), g.normal(size=30)], weight)
+           for share in (0.25, 0.5, 1.0)}
+  wide = gains.twice(draws)
+  assert wide and wide.gain == pytest.approx(sum(
+      w * np.concatenate(draws[s][1]).mean() for w, s in zip((-2/3, 1/3, 4/3), draws)))
+  assert gains.twice({1.0: at(1.0, 0.1)}) is None
+
+
 def of_interval(low, high):
   mid = (low + high) / 2
   return gains.Gain(0.5, 0.5 + mid, mid, (low, high), 0.9, 0.01, 100, 5)
@@ -288,9 +308,12 @@ def test_sentences_say_what_would_change_it():
   sure = decision.decide('text', of_interval(0.02, 0.04), 'vicreg', 1.0)
   assert sure.sentence.startswith('Align text with vicreg at lam 1: +3.0 points [+2.0, +4.0]')
   open_ = decision.decide('text', of_interval(-0.01, 0.03), 'vicreg', 1.0,
-                          {0.25: 0.03, 0.5: 0.02, 1.0: 0.01})
+                          {0.25: 0.03, 0.5: 0.02, 1.0: 0.01}, of_interval(-0.03, 0.03))
   assert open_.sentence.startswith('Cannot tell for text') and 'do not align' in open_.sentence
   assert 'about 400 labelled units' in open_.change
-  assert 'with twice as many, if that goes on, about +0.0' in open_.change
+  assert 'What twice as many labels would give cannot be told' in open_.change
+  more = decision.decide('text', of_interval(0.01, 0.03), 'vicreg', 1.0, {0.5: 0.01, 1.0: 0.02},
+                         of_interval(0.01, 0.05))
+  assert 'With twice as many labels, if that goes on, +3.0 [+1.0, +5.0]' in more.change
   few = decision.decide('text', gains.Gain(0.5, 0.6, 0.1, None, None, None, 9, 2), 'vicreg', 1.0)
   assert few.kind == decision.UNKNOWN and 'too few' in few.sentence

@@ -45,8 +45,10 @@ def named(sides: dict[str, str]) -> dict[str, str]:
   """What each side is called: its key or the stem of its file, where that tells all apart.
 
   Examples:
-    >>> named({'x1': 'a/image.npy', 'x2': 'all.npz:text'}), named({'x1': 'a/z.npy', 'x2': 'b/z.npy'})
-    ({'x1': 'image', 'x2': 'text'}, {'x1': 'x1', 'x2': 'x2'})
+    >>> named({'x1': 'a/image.npy', 'x2': 'all.npz:text'})
+    {'x1': 'image', 'x2': 'text'}
+    >>> named({'x1': 'a/z.npy', 'x2': 'b/z.npy'})
+    {'x1': 'x1', 'x2': 'x2'}
   """
   short = {}
   for role, spec in sides.items():

@@ -32,12 +32,13 @@ def kind_of(gain: Gain) -> str:
 
 
 def decide(name: str, gain: Gain, objective: str, lam: float,
-           curve: dict[float, float] | None = None) -> Decision:
+           curve: dict[float, float] | None = None, twice: Gain | None = None) -> Decision:
   """The decision for an encoder.
 
   Args:
     name: what it is called. objective, lam: what is advised where it is to be aligned.
-    curve: gain by share of the labels, 1 among them, where it is known.
+    curve: gain by share of the labels, 1 among them, where it is known; twice: that of twice as
+      many, if it goes on so.
   """
   kind = kind_of(gain)
   found = f'{points(gain.gain)} points {bracket(gain.interval, "+.1f", 100)}'
@@ -56,14 +57,14 @@ def decide(name: str, gain: Gain, objective: str, lam: float,
             f'interval (measured: {points(gain.gain)} points); do not align it on this evidence.')
   else:
     said = (f'Cannot tell for {name}: {found}{sure}; do not align it on this evidence.')
-  return Decision(kind, said, ' '.join(_changes(kind, gain, curve)))
+  return Decision(kind, said, ' '.join(_changes(kind, gain, curve, twice)))
 
 
 def _percent(share: float) -> str:
   return f'{100 * min(share, 0.999):.3g} %'
 
 
-def _changes(kind: str, gain: Gain, curve: dict[float, float] | None):
+def _changes(kind: str, gain: Gain, curve: dict[float, float] | None, twice: Gain | None):
   """What would change a decision."""
   if kind == UNKNOWN and gain.interval is not None and abs(gain.gain) >= 0.002:
     half = (gain.interval[1] - gain.interval[0]) / 2
@@ -72,10 +73,19 @@ def _changes(kind: str, gain: Gain, curve: dict[float, float] | None):
   shares = sorted(curve or {})
   if curve and len(shares) >= 2 and shares[-1] == 1:
     said = ', '.join(f'{points(curve[s])} with {_of_labels(s)}' for s in shares)
-    step = curve[1] - curve[shares[-2]]
-    doublings = math.log2(1 / shares[-2])
-    yield (f'By labels it gains {said}; with twice as many, if that goes on, about '
-           f'{points(curve[1] + step / doublings)}.')
+    yield f'By labels it gains {said}.'
+    yield _with_twice(twice)
+
+
+def _with_twice(gain: Gain | None) -> str:
+  """What twice as many labels would give, where that would decide."""
+  if gain is None or gain.interval is None:
+    return 'What twice as many labels would give cannot be told.'
+  between = f'{points(gain.gain)} {bracket(gain.interval, "+.1f", 100)}'
+  if kind_of(gain) == UNKNOWN:
+    return ('What twice as many labels would give cannot be told: if the gain goes on by labels as '
+            f'it does, {between}.')
+  return f'With twice as many labels, if that goes on, {between}.'
 
 
 def _of_labels(share: float) -> str:

@@ -14,7 +14,7 @@ from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.studies.advise import folds, search
 from mmalign_jax.studies.advise.cells import Arm, Job, Trainer
 from mmalign_jax.studies.advise.folds import Round, Shape
-from mmalign_jax.studies.advise.gains import Gain, gain
+from mmalign_jax.studies.advise.gains import Gain, gain, twice
 from mmalign_jax.studies.advise.search import Choice, Plan
 
 Test = dict[str, list[list[float]]]  # weight, without, aligned: of every encoder, by block
@@ -69,5 +69,20 @@ def choice(made: dict[str, Any]) -> Choice:
 
 def gain_of(tests: Sequence[Test], encoder: int) -> Gain | None:
   """The gain of an encoder over outer rounds; None where no test row has it."""
-  of = lambda name: [np.array(test[name][encoder]) for test in tests if test['weight'][encoder]]
-  return gain(of('without'), of('aligned'), of('weight')) if of('weight') else None
+  found = _judged(tests, encoder)
+  return gain(*found) if found[2] else None
+
+
+def twice_of(judged: Sequence[dict[str, Any]], encoder: int) -> Gain | None:
+  """What it is with twice as many labels, by the shares of the rounds (`play`); None if unknown."""
+  shares = judged[0]['curve'] if judged else {}
+  found = {float(share): _judged([one['curve'][share] for one in judged], encoder)
+           for share in shares}
+  found[1.0] = _judged([one['test'] for one in judged], encoder)
+  return twice(found) if found[1.0][2] else None
+
+
+def _judged(tests: Sequence[Test], encoder: int) -> tuple[list[np.ndarray], ...]:
+  """without, aligned, weight of the rounds whose test rows have the side."""
+  return tuple([np.array(test[name][encoder]) for test in tests if test['weight'][encoder]]
+               for name in ('without', 'aligned', 'weight'))

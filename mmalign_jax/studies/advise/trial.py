@@ -129,12 +129,14 @@ def decisions(work: Work, found: dict[str, Any]) -> dict[str, Any]:
              if (one := rounds.gain_of([r['curve'][share] for r in judged], e))}
     if curve:
       curve[1.0] = gain.gain
-    known = decision.decide(name, gain, chosen.aligned.loss, chosen.aligned.lam, curve)
+    twice = rounds.twice_of(judged, e)
+    known = decision.decide(name, gain, chosen.aligned.loss, chosen.aligned.lam, curve, twice)
     again = np.mean([rounds.choice(r['choices'][e]).aligned.loss == chosen.aligned.loss
                      for r in judged])
     made[name] = {**dataclasses.asdict(known), 'gain': dataclasses.asdict(gain),
                   'objective': chosen.aligned.loss, 'lam': chosen.aligned.lam,
                   'settings': dataclasses.asdict(chosen), 'curve': curve,
+                  'twice': dataclasses.asdict(twice) if twice else None,
                   'same_objective': float(again)}
     said += [known.sentence] + ([known.change] if known.change else [])
   return {'said': said, 'encoders': made}
