@@ -2,11 +2,12 @@
 
   python benchmarks/kills.py --workdir=DIR [--kills 100] [--seed 7] [--data_dir DATA] [--json FILE]
 
-Every command (a sweep of each kind, a merge, a training) first runs undisturbed, then is killed
-again and again: after a random part of the time that took, or as a file is seen to be written; by
-SIGKILL mostly, else by SIGTERM or SIGINT, which must end in one line. The same command goes on each
-time until it is done, and begins anew until its share of the kills is used up. Its results, its
-summary and, of a training, log and parameters must be those of the undisturbed run to the last bit.
+Every command (a sweep of each kind, a merge, a training, an advice) first runs undisturbed, then is
+killed again and again: after a random part of the time that took, or as a file is seen to be
+written; by SIGKILL mostly, else by SIGTERM or SIGINT, which must end in one line. The same command
+goes on each time until it is done, and begins anew until its share of the kills is used up. Its
+results and its summary, of a training log and parameters, of an advice page and encoders, must be
+those of the undisturbed run to the last bit.
 Then each runs on a disk that is too small (as root: a tmpfs; others skip it), and with 64 and with
 8 descriptors from some moment on: one line that says what is safe, and after that the same command,
 with room again, must come to the same end. Exit status: 1 where anything differs.
@@ -37,6 +38,7 @@ SWEEPS = {  # configuration: settings
     'paired': dict(seed=tuple(range(4)), chunk=1)}
 TRAIN = dict(epochs=12, checkpoint_every=3, log_every=1, drop_last=False)
 SMALL_FILES = dict(train_size=48, test_size=32, batch_size=8, n_align=16, neighbors=4)
+ADVICE = dict(rows=120, effort=0)
 REAL_FILES = dict(train_size=500)
 
 
@@ -60,6 +62,9 @@ class Case:
       return [str(ROOT / 'launch/train.py'), f'--config={ROOT}/configs/avmnist.py:tiny',
               '--nofigures', f'--data_dir={self._data_dir}', f'--workdir={folder}',
               f'--prepared_dir={folder}/prepared', *flags]
+    if self.name == 'advise':
+      return ['-m', 'mmalign_jax.cli', 'advise', str(self._base / 'advise.npz'),
+              f'--workdir={folder}', *(f'--{k}={v}' for k, v in self._settings.items())]
     return ['-m', 'mmalign_jax.cli', 'sweep', f'--config={ROOT}/configs/{self.name}.py:tiny',
             '--nofigures', f'--workdir={folder}', *flags]
 
@@ -86,6 +91,8 @@ class Case:
 
   def same(self, folder: pathlib.Path) -> dict[str, bool]:
     """By what is compared, whether it is that of the undisturbed run."""
+    if self.name == 'advise':
+      return self._same_advice(folder)
     import xarray as xr
     one, other = (xr.open_zarr(f / 'results.zarr').load() for f in (self.quiet, folder))
     found = {'results': one.identical(other), 'summary': self._equal(folder, 'summary.json'),
@@ -96,6 +103,18 @@ class Case:
       found['parameters'] = step == other_step and one.keys() == other.keys() and all(
           np.array_equal(one[k], other[k], equal_nan=True) for k in one)
     return found
+
+  def _same_advice(self, folder: pathlib.Path) -> dict[str, bool]:
+    """Every file but logs of time: steps hold the seconds that they took."""
+    results = lambda at: {str(path.relative_to(at)): path.read_bytes() for path in sorted(
+        at.rglob('*')) if path.is_file() and {'steps', 'rounds'}.isdisjoint(
+            path.relative_to(at).parts)}
+    one, other = results(self.quiet), results(folder)
+    encoders = lambda of: {name: v for name, v in of.items() if 'encoders' in name}
+    return {'summary': self._equal(folder, 'summary.json'),
+            'report': self._equal(folder, 'report.html'),
+            'encoders': encoders(one) == encoders(other) != {},
+            'no other files': one.keys() == other.keys()}
 
   def _equal(self, folder: pathlib.Path, name: str) -> bool:
     return (folder / name).read_bytes() == (self.quiet / name).read_bytes()
@@ -160,6 +179,10 @@ def kill(case: Case, folder: pathlib.Path, moments: random.Random) -> dict | Non
     sys.exit(f'{case.name} ended with status {process.returncode}, not {expected}:\n{error}')
   if process.returncode == 130 and 'stopped' not in said(error):
     sys.exit(f'{case.name}: {said(error)}')
+  if case.name == 'advise' and process.returncode == 130 and (folder / 'steps').exists():
+    known = json.loads((folder / 'summary.json').read_text())
+    if known['steps'].keys() < {path.stem for path in (folder / 'steps').glob('*.json')}:
+      sys.exit(f'advise: its report lacks what is known: {list(known["steps"])}')
   return {'signal': how.name, 'after_seconds': round(time.monotonic() - begun, 2),
           'on_write': on_write}
 
@@ -232,10 +255,21 @@ def small_files(folder: pathlib.Path) -> str:
   return str(folder)
 
 
+def advice_file(path: pathlib.Path) -> None:
+  """Two views that share two of three directions with a label of three classes."""
+  g, n = np.random.default_rng(0), ADVICE['rows']
+  y = g.integers(3, size=n)
+  z = g.normal(size=(3, 3))[y] + 0.7 * g.normal(size=(n, 3))
+  x1, x2 = (z[:, k:k + 2] @ g.normal(size=(2, 8)) + g.normal(size=(n, 8)) for k in (0, 1))
+  np.savez(path, x1=x1, x2=x2, y=y)
+
+
 def cases(base: pathlib.Path, data_dir: str | None) -> dict[str, Case]:
   train = TRAIN | (REAL_FILES if data_dir else SMALL_FILES)
   made = {name: Case(name, base, '', settings) for name, settings in SWEEPS.items()}
+  advice_file(base / 'advise.npz')
   return made | {'merge': Case('merge', base, '', {}),
+                 'advise': Case('advise', base, '', {'effort': ADVICE['effort']}),
                  'train': Case('train', base, data_dir or small_files(base / 'digits'), train)}
 
 
@@ -244,7 +278,7 @@ def main() -> int:
   parser.add_argument('--workdir', required=True, type=pathlib.Path)
   parser.add_argument('--data_dir', help='mnist/ and fsdd/; small made ones without it')
   parser.add_argument('--kills', type=int, default=100)
-  parser.add_argument('--only', default='strength,emergence,paired,merge,train')
+  parser.add_argument('--only', default='strength,emergence,paired,merge,train,advise')
   parser.add_argument('--seed', type=int, default=7)
   parser.add_argument('--json', type=pathlib.Path)
   given = parser.parse_args()

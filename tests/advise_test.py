@@ -2,7 +2,13 @@
 
 import dataclasses
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
+from emitters import OLDER
 import jax
 import numpy as np
 import pytest
@@ -26,6 +32,16 @@ from mmalign_jax.studies.advise.search import Plan
 from mmalign_jax.types import Hyper
 
 TINY = Plan(2, 2, ('info_nce',), 1, (1, 2), 1, (1, 2), (0.5,))
+AS_HERE = f"""
+import sys
+import jax
+from mmalign_jax import cli
+from mmalign_jax.studies.advise import clock
+from mmalign_jax.studies.advise.search import Plan
+jax.config.update('jax_disable_most_optimizations', True)
+clock.LADDER, clock.MOST_STEPS = ({TINY!r},), 2
+sys.exit(cli.main(sys.argv[1:]))
+"""
 SKIP = '--skip=alike,atoms,linear,regime,predicted,encoders'
 
 
@@ -105,6 +121,20 @@ def test_after_a_kill_the_same_command_gives_the_same(file, done, tmp_path, caps
   monkeypatch.setattr(steps, 'STEPS', steps.STEPS | {
       'trial': dataclasses.replace(steps.STEPS['trial'], run=None)})  # it is not called
   assert cli.main(argv) == 0
+
+
+def test_after_a_real_kill_the_same_command_gives_the_same(file, done, tmp_path):
+  argv = ['advise', str(file), f'--workdir={tmp_path}', '--effort=0', SKIP]
+  process = subprocess.Popen(
+      [sys.executable, '-c', AS_HERE, *argv], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+      env=os.environ | {'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {OLDER}'})
+  while process.poll() is None and not (tmp_path / 'rounds' / 'round_0.json').exists():
+    time.sleep(0.01)
+  process.kill()
+  assert process.wait() == -signal.SIGKILL and not (tmp_path / 'summary.json').exists()
+  assert cli.main(argv) == 0
+  assert (tmp_path / 'summary.json').read_bytes() == (done / 'summary.json').read_bytes()
+  assert not list(tmp_path.rglob('*.part*'))
 
 
 def test_files_of_their_own_give_the_same_and_are_joined_by_ids(done, tmp_path, capsys):

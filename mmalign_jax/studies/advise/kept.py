@@ -1,5 +1,7 @@
 """The step that keeps encoders: trained on all rows, at the settings of the decisions."""
 
+from collections.abc import Collection
+import shutil
 from typing import Any
 
 from mmalign_jax.fitted import fitting, store
@@ -18,14 +20,16 @@ def run(work: Work) -> dict[str, Any]:
   common = arms.pop(trial.TOGETHER)
   places = {'': common} | {f'x{i + 1}': arms[name] for i, name in enumerate(work.pairs.names)
                            if arms.get(name, common) != common}
+  _clear(work, places)
   said = []
   for place, arm in places.items():
     work.progress(f'encoders of {place or "all views"}')
     fitted = fitting.fit(work.pairs, settings(work, arm))
     store.save(fitted, work.folder / place, work.pairs)
     of = f'{arm.loss} at lam {arm.lam:g}' if arm.lam else 'not aligned'
-    said.append(f'{place or "."}/encoders: {of}; mmalign embed {work.folder / place} NEW '
-                f'--view={work.pairs.names[int(place[1:]) - 1] if place else work.pairs.names[0]}')
+    where, view = ('DIR/' + place).rstrip('/'), int(place[1:]) - 1 if place else 0
+    said.append(f'{where}/encoders: {of}; mmalign embed {where} NEW --view='
+                f'{work.pairs.names[view]}')
   return {'said': said, 'places': list(places)}
 
 
@@ -42,3 +46,13 @@ def settings(work: Work, arm: Arm) -> dict[str, Any]:
 def _decided(one: dict[str, Any]) -> Arm:
   chosen = rounds.choice(one['settings'])
   return chosen.aligned if one['kind'] == decision.ALIGN else chosen.without
+
+
+def _clear(work: Work, places: Collection[str]) -> None:
+  """Removes encoders of an earlier decision, and what a kill left of their writing."""
+  for i in range(len(work.pairs.names) + 1):
+    place = f'x{i}' if i else ''
+    for left in (work.folder / place).glob(f'{store.FOLDER}.*.part*'):
+      shutil.rmtree(left, ignore_errors=True)
+    if place not in places:
+      shutil.rmtree(work.folder / place / store.FOLDER, ignore_errors=True)
