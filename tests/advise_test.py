@@ -95,7 +95,7 @@ def test_a_run_ends_in_a_decision_for_every_encoder(done):
   encoders = found['steps']['decision']['encoders']
   assert list(encoders) == ['x1', 'x2', trial.TOGETHER]
   for one in encoders.values():
-    assert one['gain']['units'] == 48 and one['gain']['folds'] == 2
+    assert one['gain']['units'] == one['gain']['rows'] == 48 and one['gain']['folds'] == 2
     assert one['curve'].keys() == {'0.5', '1.0'}
   page = (done / 'report.html').read_text()
   assert all(one['sentence'] in page for one in encoders.values()) and '<script' not in page
@@ -324,7 +324,7 @@ def test_the_gain_with_twice_the_labels_by_hand():
 
 def of_interval(low, high):
   mid = (low + high) / 2
-  return gains.Gain(0.5, 0.5 + mid, mid, (low, high), 0.9, 0.01, 100, 5)
+  return gains.Gain(0.5, 0.5 + mid, mid, (low, high), 0.9, 0.01, 25, 5, 100)
 
 
 @pytest.mark.parametrize('low, high, kind', [
@@ -340,10 +340,10 @@ def test_sentences_say_what_would_change_it():
   open_ = decision.decide('text', of_interval(-0.01, 0.03), 'vicreg', 1.0,
                           {0.25: 0.03, 0.5: 0.02, 1.0: 0.01}, of_interval(-0.03, 0.03))
   assert open_.sentence.startswith('Cannot tell for text') and 'do not align' in open_.sentence
-  assert 'about 400 labelled units' in open_.change
+  assert 'about 400 labelled rows' in open_.change
   assert 'What twice as many labels would give cannot be told' in open_.change
   more = decision.decide('text', of_interval(0.01, 0.03), 'vicreg', 1.0, {0.5: 0.01, 1.0: 0.02},
                          of_interval(0.01, 0.05))
   assert 'With twice as many labels, if that goes on, +3.0 [+1.0, +5.0]' in more.change
-  few = decision.decide('text', gains.Gain(0.5, 0.6, 0.1, None, None, None, 9, 2), 'vicreg', 1.0)
+  few = decision.decide('text', gains.Gain(0.5, 0.6, 0.1, None, None, None, 9, 2, 9), 'vicreg', 1.0)
   assert few.kind == decision.UNKNOWN and 'too few' in few.sentence

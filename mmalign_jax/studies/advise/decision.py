@@ -45,7 +45,7 @@ def decide(name: str, gain: Gain, objective: str, lam: float,
   sure = '' if gain.certainty is None else (
       f', above 0 with {_percent(gain.certainty)} certainty')
   if kind == ALIGN:
-    said = (f'Align {name} with {objective} at lam {lam:g}: {found} on {gain.units} test units '
+    said = (f'Align {name} with {objective} at lam {lam:g}: {found} on {gain.rows:,} test rows '
             f'that chose nothing{sure}.')
   elif kind == LEAVE and gain.interval and gain.interval[1] < 0:
     said = f'Do not align {name}: it would lose, {found}.'
@@ -53,8 +53,8 @@ def decide(name: str, gain: Gain, objective: str, lam: float,
     said = (f'Do not align {name}: it would gain {found}, at most '
             f'{points(gain.interval[1]) if gain.interval else "-"} points.')
   elif gain.interval is None:
-    said = (f'Cannot tell for {name}: {gain.units} labelled units to test on are too few for an '
-            f'interval (measured: {points(gain.gain)} points); do not align it on this evidence.')
+    said = (f'Cannot tell for {name}: {gain.rows} labelled rows ({gain.units} units) to test on are '
+            f'too few for an interval (measured: {points(gain.gain)} points); do not align it on this evidence.')
   else:
     said = (f'Cannot tell for {name}: {found}{sure}; do not align it on this evidence.')
   return Decision(kind, said, ' '.join(_changes(kind, gain, curve, twice)))
@@ -68,8 +68,8 @@ def _changes(kind: str, gain: Gain, curve: dict[float, float] | None, twice: Gai
   """What would change a decision."""
   if kind == UNKNOWN and gain.interval is not None and abs(gain.gain) >= 0.002:
     half = (gain.interval[1] - gain.interval[0]) / 2
-    needed = math.ceil(round(gain.units * (half / abs(gain.gain)) ** 2 / 10, 6)) * 10
-    yield f'A gain of this size would be certain with about {needed:,} labelled units.'
+    needed = math.ceil(round(gain.rows * (half / abs(gain.gain)) ** 2 / 10, 6)) * 10
+    yield f'A gain of this size would be certain with about {needed:,} labelled rows to test on.'
   shares = sorted(curve or {})
   if curve and len(shares) >= 2 and shares[-1] == 1:
     said = ', '.join(f'{points(curve[s])} with {_of_labels(s)}' for s in shares)

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from mmalign_jax.reports.text import bracket, points
+from mmalign_jax.studies.advise.folds import JUDGED
 from mmalign_jax.studies.advise.work import Work, filled
 
 ROWS = 2000         # of which similarity, atoms and regime are taken
+LINEAR_ROWS = 10_000
 PERMUTATIONS = 99
 VALUES = 4          # quantiles of a label that is a number
 CELLS = 6           # of a view, for its atoms: more take minutes where there are many classes
@@ -21,6 +23,7 @@ ALIKE = ('debiased_linear_cka', 'mutual_knn')
 
 def data(work: Work) -> dict[str, Any]:
   """Rows, labels, what is missing, groups, copies, widths, and what was assumed."""
+  from mmalign_jax.advice.features import MOST_ROWS
   pairs, n = work.pairs, len(work.pairs.y)
   known = int(pairs.labelled.sum())
   said = [f'{n:,} rows, {known:,} labelled, {int(pairs.complete.sum()):,} with all of '
@@ -45,6 +48,12 @@ def data(work: Work) -> dict[str, Any]:
   if pairs.test is not None:
     said.append('the split that the data come with is not used: every labelled row is tested on '
                 'once, by cross-validation')
+  if n > ROWS:
+    said.append(f'looked at before training: at most {ROWS:,} rows at random (similarity, '
+                f'information, regime), {MOST_ROWS:,} (the strength foretold), {LINEAR_ROWS:,} '
+                '(linear methods)')
+  if known > 2 * JUDGED:
+    said.append(f'all labels are learnt from; at most {JUDGED:,} rows of a fold are judged')
   return {'said': said, 'notes': list(pairs.notes), 'rows': n, 'labelled': known,
           'complete': int(pairs.complete.sum()), 'classes': len(pairs.classes),
           'per_class': counts.tolist(), 'copies': copies,
@@ -91,8 +100,12 @@ def linear(work: Work) -> dict[str, Any]:
   """What linear algebra gives: components of a side, or what goes with the other side."""
   from mmalign_jax.data import prepared
   from mmalign_jax.studies.strength import linear as references
-  made = prepared.prepare(dataclasses.replace(work.pairs, group=work.unit, test=None,
-                                              validation=None), split_seed=work.seed)
+  pairs, rows = work.pairs, work.some(LINEAR_ROWS)
+  part = dataclasses.replace(
+      pairs, views=tuple(view[rows] for view in pairs.views), y=pairs.y[rows],
+      present=tuple(has[rows] for has in pairs.present), labelled=pairs.labelled[rows],
+      group=work.unit[rows], test=None, validation=None)
+  made = prepared.prepare(part, split_seed=work.seed)
   found = references.references(made, 0, work.seed)
   mean = {method: [float(one.accuracy.mean()) for one in of] for method, of in found.items()}
   said = []
@@ -100,7 +113,8 @@ def linear(work: Work) -> dict[str, Any]:
     best = max(('cca', 'pls'), key=lambda method: mean[method][i])
     said.append(f'{name}: {100 * mean["pca"][i]:.1f} % by its own components, '
                 f'{points(mean[best][i] - mean["pca"][i])} points by those that go with the other '
-                f'side ({best.upper()}), on one split')
+                f'side ({best.upper()}), on one split' + (
+                    f' of {len(rows):,} rows' if len(rows) < len(pairs.y) else ''))
   return {'said': said, 'accuracy': mean}
 
 

@@ -23,7 +23,8 @@ LEAST_UNITS = 20  # below, no interval is given
 @dataclasses.dataclass(frozen=True)
 class Gain:
   """Accuracy without and with alignment, their difference, its 95 % interval (None below
-  LEAST_UNITS units), the probability that it is above 0, its standard error, and units judged."""
+  LEAST_UNITS units), the probability that it is above 0, its standard error; units judged (groups,
+  rows, or several rows of a large fold), and rows."""
   without: float
   aligned: float
   gain: float
@@ -32,6 +33,7 @@ class Gain:
   error: float | None
   units: int
   folds: int
+  rows: int
 
 
 def gain(without: list[np.ndarray], aligned: list[np.ndarray],
@@ -54,7 +56,7 @@ def gain(without: list[np.ndarray], aligned: list[np.ndarray],
     certainty = float(stats.t.cdf(mean / error, units - 1)) if error > 0 else None
     result = dict(interval=(mean - half, mean + half), certainty=certainty, error=error)
   return Gain(float(np.average(a, weights=w)), float(np.average(b, weights=w)), mean,
-              **result, units=units, folds=n_folds)
+              **result, units=units, folds=n_folds, rows=int(w.sum()))
 
 
 def twice(by_share: Mapping[float, tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]]

@@ -43,6 +43,16 @@ class Work:
     return x1, x2, self.pairs.y[rows], group
 
 
+  def some(self, most: int) -> np.ndarray:
+    """Numbers of at most so many rows, whole units."""
+    if len(self.unit) <= most:
+      return np.arange(len(self.unit))
+    size = np.bincount(self.unit)
+    order = np.random.default_rng([self.seed, 8]).permutation(len(size))
+    kept = order[np.cumsum(size[order]) <= most]
+    return np.flatnonzero(np.isin(self.unit, kept if len(kept) else order[:1]))
+
+
 def filled(view: np.ndarray) -> np.ndarray:
   """Single missing numbers as the mean of their column, columns of deviation 1."""
   mean = np.nanmean(view, axis=0)
