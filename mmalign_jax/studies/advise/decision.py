@@ -53,8 +53,9 @@ def decide(name: str, gain: Gain, objective: str, lam: float,
     said = (f'Do not align {name}: it would gain {found}, at most '
             f'{points(gain.interval[1]) if gain.interval else "-"} points.')
   elif gain.interval is None:
-    said = (f'Cannot tell for {name}: {gain.rows} labelled rows ({gain.units} units) to test on are '
-            f'too few for an interval (measured: {points(gain.gain)} points); do not align it on this evidence.')
+    said = (f'Cannot tell for {name}: {gain.rows} labelled rows in {gain.units} units are too few '
+            f'for an interval (measured: {points(gain.gain)} points); do not align it on this '
+            'evidence.')
   else:
     said = (f'Cannot tell for {name}: {found}{sure}; do not align it on this evidence.')
   return Decision(kind, said, ' '.join(_changes(kind, gain, curve, twice)))
