@@ -34,8 +34,9 @@ LAM = np.array(settings.LAM)
 def judge(args) -> None:
   rows = settings.known(args.folder)
   data = {split: fit.curves(part) for split, part in rows.items()}
-  table, chosen = fit.fitted(data['train'], LAM)
-  table = predictor.load(predictor.dump(fit.calibrated(table, data['calibration'])))  # as shipped
+  table, shape, chosen = fit.fitted(data['train'], LAM)
+  table = fit.calibrated(table, data['calibration'], data['train'], shape)
+  table = predictor.load(predictor.dump(table))  # as shipped
   train = data['train']
   c = judged.slope(rows['train'], train.gain(), train.seeds() / train.seeds().sum(), LAM)
   gain = [100 * (one - one[:1])[:, np.isfinite(one[0])] for one in data['test'].accuracy]

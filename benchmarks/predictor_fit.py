@@ -116,8 +116,8 @@ def shaped(data: Curves) -> tuple[tuple, dict]:
                  'least': error(data, *shape), 'relevance': dict(zip(INPUTS, relevance))}
 
 
-def fitted(data: Curves, lam: np.ndarray) -> tuple[Table, dict]:
-  """The table without margins, and what chose it."""
+def fitted(data: Curves, lam: np.ndarray) -> tuple[Table, tuple, dict]:
+  """The table without margins, its shape (see `shaped`), and what chose it."""
   shape, chosen = shaped(data)
   made, gain = unseen(data, *shape), data.gain()
   off = np.abs(made - data.gain(1))[:, 1:].mean(axis=1)  # of as many seeds for all
@@ -129,24 +129,63 @@ def fitted(data: Curves, lam: np.ndarray) -> tuple[Table, dict]:
     at = [predictor.chosen(careful, *one) for one in zip(made, spread)]
     of_caution[caution] = 100 * float(weight @ gain[np.arange(len(gain)), at])
   caution = max(of_caution, key=lambda c: of_caution[c])
-  return dataclasses.replace(table, caution=caution), chosen | {'gain by caution': of_caution}
+  return (dataclasses.replace(table, caution=caution), shape,
+          chosen | {'gain by caution': of_caution})
 
 
-def calibrated(table: Table, data: Curves) -> Table:
-  """The table with margins: split conformal, in spreads (Lei et al. 2018, section 5.2)."""
+def calibrated(table: Table, data: Curves, train: Curves, shape: tuple) -> Table:
+  """The table with margins: split conformal, in spreads (Lei et al. 2018, section 5.2).
+
+  The threshold of 'align' is that of the calibration settings alone: harm is controlled exactly.
+  For that of 'do not' there are too few with a gain among these; training settings of several seeds
+  as they are predicted without their own gains are beside them (width, ridge and relevance have
+  seen those: the risk is controlled all but exactly).
+
+  Args:
+    shape: width, ridge and relevance of the table, as `shaped` has chosen them.
+  """
   curve, spread = predictor.curves(table, predictor.scaled(table, data.x))
   gain, each = data.gain(), np.arange(len(data.x))
   of_lam = (curve.max(axis=1) - curve[each, gain.argmax(axis=1)]) / spread
-  at = np.array([predictor.chosen(table, *one) for one in zip(curve, spread)])
-  told = [predictor.told_of(*one) for one in zip(curve, at)]
+  told = told_by(table, curve, spread)[1]
   of_gain = conformal(np.abs(gain[each, told] - curve[each, told]) / spread)
-  sure = curve[each, told] / (of_gain * spread)
-  lost = (gain[each, at] < -predictor.HARM) & (at > 0)
-  missed = true_gain(data) > predictor.WORTH
+  several = train.seeds() > 1
+  held = train.of(several)
+  parts = [_judged(table, data, curve, spread),
+           _judged(table, held, unseen(train, *shape)[several], spread_of_others(
+               table, train)[several])]
+  sure, up, lost, _ = parts[0]
+  every, missed = (np.concatenate([part[i] for part in parts]) for i in (0, 3))
   return dataclasses.replace(
       table, margin_lam=conformal(of_lam), margin_gain=of_gain,
-      align_at=threshold(sure[at > 0], lost[at > 0], HARMED * len(sure)),
-      leave_at=-threshold(-sure, missed, MISSED * missed.sum()))
+      align_at=threshold(sure[up] / of_gain, lost[up], HARMED * len(sure)),
+      leave_at=-threshold(-every / of_gain, missed, MISSED * missed.sum()))
+
+
+def told_by(table: Table, curve: np.ndarray, spread: np.ndarray) -> tuple[list[int], list[int]]:
+  """Indices of the strength that is chosen and of the one that the interval is of, of curves."""
+  at = [predictor.chosen(table, *one) for one in zip(curve, spread)]
+  return at, [predictor.told_of(*one) for one in zip(curve, at)]
+
+
+def _judged(table: Table, data: Curves, curve: np.ndarray, spread: np.ndarray):
+  """Of every encoder: the gain expected in spreads, whether it is to be aligned, whether that loses
+  more than HARM, whether it truly has more than WORTH to gain."""
+  curve = np.hstack([np.zeros((len(curve), 1)), curve[:, 1:]])
+  at, told = map(np.array, told_by(table, curve, spread))
+  each = np.arange(len(curve))
+  return (curve[each, told] / spread, at > 0,
+          (data.gain()[each, at] < -predictor.HARM) & (at > 0),
+          true_gain(data) > predictor.WORTH)
+
+
+def spread_of_others(table: Table, data: Curves) -> np.ndarray:
+  """How far off the curves of settings near each point are, without its own setting; [N]."""
+  squared = predictor.apart(table.points, table.points)
+  squared[data.setting[:, None] == data.setting] = np.inf
+  near = squared - squared.min(axis=1, keepdims=True)
+  weight = np.exp(-near / (2 * table.width**2 / 16))
+  return weight @ table.spread / weight.sum(axis=1)
 
 
 def true_gain(data: Curves) -> np.ndarray:
