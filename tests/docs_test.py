@@ -84,7 +84,7 @@ def parses(words: list[str]) -> bool:
   name, *rest = words
   if not rest or name == 'COMMAND':  # only the name of a command
     return name in (*cli.COMMANDS, 'COMMAND')
-  if name not in ('sweep', 'train'):
+  if name not in ('sweep', 'train', 'submit'):
     with contextlib.suppress(SystemExit):  # of --help
       made.parser_of(name).parse_args(rest)
     return True

@@ -20,7 +20,7 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
      'data.files.gaps', 'data.avmnist.idx', 'data.avmnist.wav', 'data.avmnist.spectra',
      'data.avmnist.knobs', 'data.avmnist.originals'},
     {'data.sources', 'data.components', 'data.pair_source', 'data.pairs', 'data.prepared',
-     'data.published', 'data.loading', 'checks', 'data.files', 'runs', 'training.step',
+     'data.published', 'data.loading', 'checks', 'data.files', 'runs', 'cluster', 'training.step',
      'training.apart'},
     {'data.avmnist', 'training', 'advice'},
     {'reports'},

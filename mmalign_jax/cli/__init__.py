@@ -2,6 +2,7 @@
 
   mmalign sweep --config=configs/strength.py:quick --workdir=DIR
   mmalign train --config=configs/avmnist.py:tiny --data_dir=DATA --workdir=DIR
+  mmalign submit --config=configs/strength.py --workdir=DIR --executor=local|slurm|ray
   mmalign merge DIR DIR... [--workdir=DIR]
   mmalign generator --name=bits --redundancy=4 --level=0 [--json]
   mmalign measure X.npy Y.npy [--measures=linear_cka,mutual_knn|all] [--null=200] [--json]
@@ -82,8 +83,8 @@ def main(argv: list[str] | None = None) -> int:
     return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
   rest = cache.taken(rest)
   status = guard(lambda: COMMANDS[name](rest),
-                 stopped={**dict.fromkeys(('sweep', 'train', 'zoo'), SAFE), 'merge': MERGING,
-                          'advise': ADVISING}.get(name, start.STOPPED))
+                 stopped={**dict.fromkeys(('sweep', 'train', 'submit', 'zoo'), SAFE),
+                          'merge': MERGING, 'advise': ADVISING}.get(name, start.STOPPED))
   if not status and cache.OF_JAX not in os.environ and (why := cache.refused()):
     damage.note(printable(why))  # at the end: an error is one line
   return status
@@ -211,5 +212,5 @@ def _command(name: str) -> Callable[[list[str]], None]:
 
 
 COMMANDS = {name: _command(name)
-            for name in ('sweep', 'train', 'merge', 'generator', 'measure', 'zoo', 'diagnose',
-                         'decompose', 'advise', 'embed', 'report')}
+            for name in ('sweep', 'train', 'submit', 'merge', 'generator', 'measure', 'zoo',
+                         'diagnose', 'decompose', 'advise', 'embed', 'report')}

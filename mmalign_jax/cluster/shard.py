@@ -1,0 +1,65 @@
+"""A shard of a study as a task: a process that ends with what runs it."""
+
+import ctypes
+import dataclasses
+import functools
+import os
+import signal
+import subprocess
+import sys
+from typing import Any
+
+OURS = 2       # exit status of what is refused, in one line on standard error
+BUSY = 'another run is using this folder'  # a shard that was taken for lost is still there
+_KEPT = 2000   # letters of what it said
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """How a task ended: exit status, below 0 where a signal ended it, and the end of what it said."""
+  status: int
+  said: str = ''
+
+  @property
+  def lost(self) -> bool:
+    """Whether the same shard is to be run again: killed, or begun while it still ran elsewhere."""
+    return self.status not in (0, OURS) or (self.status == OURS and BUSY in self.said)
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+  """Part i of n of a study, as the arguments of a Python program; folder: where it runs.
+
+  Calling it runs it. submitit asks for `checkpoint` where the job is taken its machine (a time
+  limit, preemption): the same shard is queued again, and continues from its last finished chunk.
+  """
+  arguments: tuple[str, ...]
+  i: int
+  n: int
+  folder: str
+
+  def __call__(self) -> Outcome:
+    bound = functools.partial(_die_with, os.getpid(), ctypes.CDLL(None)) if (
+        sys.platform == 'linux') else None
+    run = subprocess.Popen(
+        [sys.executable, *self.arguments, f'--shard={self.i}/{self.n}', '--nofigures'],
+        cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=bound)
+    try:
+      said = run.communicate()[1]
+    finally:
+      run.kill()
+    return Outcome(run.returncode, said.strip()[-_KEPT:])
+
+  def checkpoint(self, *_: Any) -> Any:
+    """What submitit queues in this one's place."""
+    from submitit.helpers import DelayedSubmission
+    return DelayedSubmission(self)
+
+
+def _die_with(parent: int, libc: ctypes.CDLL) -> None:
+  """A killed worker leaves no process behind that holds the shard's lock."""
+  libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+  if os.getppid() != parent:  # it died in the meantime
+    os._exit(1)
