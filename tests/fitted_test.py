@@ -342,7 +342,7 @@ def test_views_in_files_of_their_own(of_table, tmp_path, capsys):
       ([f'--x1={tmp_path / "short.npy"}', own[1], f'--predictions={said}'], 'x1 has 3, x2 has 60')):
     assert cli.main(['embed', str(folder), *arguments]) == 2
     error = capsys.readouterr().err
-    assert word in error and error.count('\n') == 1, error
+    assert word in error.splitlines()[-1] and error.count('error: ') == 1, error
 
 
 def test_nothing_of_a_saved_folder_is_left_where_saving_fails(kept, tmp_path, monkeypatch):
