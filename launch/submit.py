@@ -69,8 +69,9 @@ def _checked() -> dict[str, str]:
   if FLAGS.executor not in EXECUTORS:
     raise ValueError(f'--executor={FLAGS.executor} is unknown; known: {", ".join(EXECUTORS)}')
   for flag, least, most in (('shards', 1, 10_000), ('workers', 1, 10_000), ('retries', 0, 1000)):
-    if not least <= FLAGS[flag].value <= most:
-      raise ValueError(f'--{flag}={FLAGS[flag].value} is not in {least}..{most}')
+    value = FLAGS[flag].value
+    if value is None or not least <= value <= most:
+      raise ValueError(f'--{flag}={value} is not in {least}..{most}')
   pairs = [option.partition('=') for option in FLAGS.options]
   wrong = [name + equals + value for name, equals, value in pairs if not (name and equals)]
   if wrong:

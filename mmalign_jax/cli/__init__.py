@@ -174,8 +174,8 @@ class Parser(argparse.ArgumentParser):
   def __init__(self, *args: Any, compiles: bool = True, **options: Any):
     super().__init__(*args, **options)
     if compiles:
-      self.add_argument(cache.FLAG, action='store_true', default=argparse.SUPPRESS, help='compile everything anew, and keep '
-                        'nothing of it for the next command')
+      self.add_argument(cache.FLAG, action='store_true', default=argparse.SUPPRESS,
+                        help='compile everything anew, and keep nothing of it for the next command')
 
   def error(self, message: str):
     if message.startswith('unrecognized'):

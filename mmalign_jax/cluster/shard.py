@@ -54,7 +54,7 @@ class Shard:
 
   def checkpoint(self, *_: Any) -> Any:
     """What submitit queues in this one's place."""
-    from submitit.helpers import DelayedSubmission
+    from submitit.helpers import DelayedSubmission  # pyright: ignore[reportMissingImports]
     return DelayedSubmission(self)
 
 

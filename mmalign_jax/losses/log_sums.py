@@ -65,7 +65,7 @@ def _backward(saved, g: Array):
   if real is not None:
     g = jnp.where(real, g, 0)
   fast = lambda: _products(e, a, b, g / rows, g / columns)
-  return *unless(wide, fast, lambda: jax.vjp(lambda *z: both(*z, real), a, b)[1](g)), None
+  return *unless(wide, fast, lambda: jax.vjp(lambda a, b: both(a, b, real), a, b)[1](g)), None
 
 
 def _products(e: Array, a: Array, b: Array, u: Array, v: Array) -> tuple[Array, Array]:

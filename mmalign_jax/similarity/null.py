@@ -179,12 +179,13 @@ class _Held:
 
   @classmethod
   def of(cls, measure, x, y, units, items, settings, made: Prepared) -> '_Held':
-    states = made.of(measure, x, settings, items), made.of(measure, y, settings, items)
+    prepare = lambda x, y, items: (made.of(measure, x, settings, items),
+                                   made.of(measure, y, settings, items))
+    states = prepare(x, y, items)
     matrix, tested = _compared(measure, *states).matrix, None
     if measure.null == 'pairs' and units is not None and units.kept is not None:
       items = None if items is None else made.cut([items], units.kept)[0]
-      states = tuple(made.of(measure, made.cut(side, units.kept), settings, items)
-                     for side in (x, y))
+      states = prepare(made.cut(x, units.kept), made.cut(y, units.kept), items)
       tested = _compared(measure, *states).best
     return cls(measure, settings, (x, y), states, matrix, tested)
 

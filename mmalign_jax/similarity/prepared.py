@@ -11,7 +11,8 @@ from mmalign_jax.similarity.measure import Measure
 from mmalign_jax.types import Array, PyTree
 
 
-def prepared(measure: Measure, z: Array, settings: dict, items: np.ndarray | None = None) -> PyTree:
+def prepared(measure: Measure, z: Array, settings: dict,
+             items: Array | np.ndarray | None = None) -> PyTree:
   """The state of a layer z [N, D]."""
   return measure.prepare(z, **_arguments(measure, settings, items))
 
@@ -23,7 +24,7 @@ class Prepared:
     self._made: dict[Hashable, tuple[Any, PyTree]] = {}
 
   def of(self, measure: Measure, layers: list, settings: dict,
-         items: np.ndarray | None = None) -> list:
+         items: Array | np.ndarray | None = None) -> list:
     """States of layers [N, D]."""
     how = _key(measure, _arguments(measure, settings, items))
     return [self._once((how, id(z)), z, lambda z: prepared(measure, z, settings, items))
@@ -39,7 +40,7 @@ class Prepared:
     return self._made[key][1]
 
 
-def _arguments(measure: Measure, settings: dict, items: np.ndarray | None) -> dict:
+def _arguments(measure: Measure, settings: dict, items: Array | np.ndarray | None) -> dict:
   own = {'items': items} if measure.items and items is not None else {}
   return {**measure.settings, **settings, **own}
 

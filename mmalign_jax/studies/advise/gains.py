@@ -78,7 +78,7 @@ def twice(by_share: Mapping[float, tuple[list[np.ndarray], list[np.ndarray], lis
     return None
   x = np.log2(shares)
   share_of = (x - x.mean()) / np.square(x - x.mean()).sum() * (1 - x.mean()) + 1 / len(x)
-  read = lambda side: [sum(w * one for w, one in zip(share_of, of)) for of in zip(
+  read = lambda side: [np.tensordot(share_of, np.stack(of), 1) for of in zip(
       *(by_share[s][side] for s in shares))]
   return gain(read(0), read(1), by_share[shares[-1]][2])
 

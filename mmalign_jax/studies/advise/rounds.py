@@ -82,7 +82,8 @@ def twice_of(judged: Sequence[dict[str, Any]], encoder: int) -> Gain | None:
   return twice(found) if found[1.0][2] else None
 
 
-def _judged(tests: Sequence[Test], encoder: int) -> tuple[list[np.ndarray], ...]:
+def _judged(tests: Sequence[Test], encoder: int
+            ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
   """without, aligned, weight of the rounds whose test rows have the side."""
-  return tuple([np.array(test[name][encoder]) for test in tests if test['weight'][encoder]]
-               for name in ('without', 'aligned', 'weight'))
+  of = lambda name: [np.array(test[name][encoder]) for test in tests if test['weight'][encoder]]
+  return of('without'), of('aligned'), of('weight')

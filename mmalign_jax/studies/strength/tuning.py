@@ -114,8 +114,8 @@ def _tuned_accuracies(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> I
   zero = zero.isel({d: 0 for d in zero.dims if d not in (BUDGET, 'seed', 'encoder', 'fold')})
   for budget, encoder in itertools.product(study.axes[BUDGET], main['encoder'].values.tolist()):
     at = {BUDGET: budget, 'encoder': encoder}
-    flat = [one.sel(at).transpose('seed', ...).values for one in (zero, best[name])]
-    yield budget, encoder, *(one.reshape(len(one), -1) for one in flat)
+    before, after = (one.sel(at).transpose('seed', ...).values for one in (zero, best[name]))
+    yield budget, encoder, before.reshape(len(before), -1), after.reshape(len(after), -1)
 
 
 def _more(values: np.ndarray, base: np.ndarray) -> dict[str, Any]:
