@@ -19,6 +19,8 @@ from scipy import special, stats
 LEVEL = 0.95
 LEAST_UNITS = 20  # below, no interval is given
 
+Judged = tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]  # see `gain`
+
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
@@ -59,8 +61,7 @@ def gain(without: list[np.ndarray], aligned: list[np.ndarray],
               **result, units=units, folds=n_folds, rows=int(w.sum()))
 
 
-def twice(by_share: Mapping[float, tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]]
-          ) -> Gain | None:
+def twice(by_share: Mapping[float, Judged]) -> Gain | None:
   """The gain with twice as many labels, if it goes on as by shares of those that are there.
 
   Every test unit has a gain at each share; their least-squares line in the logarithm of the share
@@ -78,7 +79,7 @@ def twice(by_share: Mapping[float, tuple[list[np.ndarray], list[np.ndarray], lis
     return None
   x = np.log2(shares)
   share_of = (x - x.mean()) / np.square(x - x.mean()).sum() * (1 - x.mean()) + 1 / len(x)
-  read = lambda side: [sum(w * one for w, one in zip(share_of, of)) for of in zip(
+  read = lambda side: [np.tensordot(share_of, of, 1) for of in zip(
       *(by_share[s][side] for s in shares))]
   return gain(read(0), read(1), by_share[shares[-1]][2])
 

@@ -14,7 +14,7 @@ from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.studies.advise import folds, search
 from mmalign_jax.studies.advise.cells import Arm, Job, Trainer
 from mmalign_jax.studies.advise.folds import Round, Shape
-from mmalign_jax.studies.advise.gains import Gain, gain, twice
+from mmalign_jax.studies.advise.gains import Gain, Judged, gain, twice
 from mmalign_jax.studies.advise.search import Choice, Plan
 
 Test = dict[str, list[list[float]]]  # weight, without, aligned: of every encoder, by block
@@ -82,7 +82,7 @@ def twice_of(judged: Sequence[dict[str, Any]], encoder: int) -> Gain | None:
   return twice(found) if found[1.0][2] else None
 
 
-def _judged(tests: Sequence[Test], encoder: int) -> tuple[list[np.ndarray], ...]:
+def _judged(tests: Sequence[Test], encoder: int) -> Judged:
   """without, aligned, weight of the rounds whose test rows have the side."""
-  return tuple([np.array(test[name][encoder]) for test in tests if test['weight'][encoder]]
-               for name in ('without', 'aligned', 'weight'))
+  of = lambda name: [np.array(test[name][encoder]) for test in tests if test['weight'][encoder]]
+  return of('without'), of('aligned'), of('weight')
