@@ -279,6 +279,7 @@ def main() -> int:
   parser.add_argument('--data_dir', help='mnist/ and fsdd/; small made ones without it')
   parser.add_argument('--kills', type=int, default=100)
   parser.add_argument('--only', default='strength,emergence,paired,merge,train,advise')
+  parser.add_argument('--only_kills', action='store_true', help='no full disk, all descriptors')
   parser.add_argument('--seed', type=int, default=7)
   parser.add_argument('--json', type=pathlib.Path)
   given = parser.parse_args()
@@ -292,10 +293,10 @@ def main() -> int:
     share = given.kills * (i + 1) // len(chosen) - given.kills * i // len(chosen)
     moments = random.Random(f'{given.seed} {case.name}')  # a case alone has those it has among all
     found = kills(case, share, moments) if share else {}
-    if os.getuid() == 0:
+    if os.getuid() == 0 and not given.only_kills:
       found['full_disk'] = [full_disk(case, s) for s in (0.4, 0.9)]
-    found['descriptors'] = [descriptors(case, 64, 0), descriptors(case, 64, 0.5),
-                            descriptors(case, 8, 0.6)]
+    found['descriptors'] = [] if given.only_kills else [
+        descriptors(case, 64, 0), descriptors(case, 64, 0.5), descriptors(case, 8, 0.6)]
     record[case.name] = found
     print(json.dumps({case.name: found}), flush=True)
   equal = [v for found in record.values() for one in (
