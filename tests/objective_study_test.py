@@ -142,6 +142,16 @@ def test_a_winner_is_judged_on_seeds_that_did_not_choose_it():
   assert best['gain'] == pytest.approx(optimum(np.arange(5.0), flat, n_boot=50).gain)
 
 
+def test_of_three_sides_cka_is_with_both_others():
+  lam = [0.0, 1.0]
+  of = lambda value: (('lam', 'seed'), value * np.array([[1.0, 1.0], [2.0, 4.0]]))
+  dataset = xr.Dataset({'cka_1_2': of(0.1), 'cka_1_3': of(0.2), 'cka_2_3': of(0.05)},
+                       {'lam': lam, 'seed': [0, 1]})
+  found = [report._cka(dataset, {}, {'best_lam': 1.0, 'encoder': i}) for i in (1, 2, 3)]
+  np.testing.assert_allclose(found, [0.45, 0.225, 0.375])
+  assert report._cka(dataset, {}, {'best_lam': None, 'encoder': 1}) is None
+
+
 def test_intervals_of_all_are_bonferroni_of_student():
   ends = report.of_all(1.0, [0.0, 3.0], 10, 13)
   ratio = stats.t.ppf(1 - 0.025 / 13, 9) / stats.t.ppf(0.975, 9)

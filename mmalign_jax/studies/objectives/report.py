@@ -17,7 +17,7 @@ from mmalign_jax.studies.objectives import atoms, atoms_report, beside, tables
 from mmalign_jax.studies.objectives.run import SET
 from mmalign_jax.studies.objectives.tables import OBJECTIVE
 from mmalign_jax.studies.strength import references, report as strength, scores
-from mmalign_jax.studies.strength.curves import Curve, curves
+from mmalign_jax.studies.strength.curves import Curve, curves, similarity
 from mmalign_jax.studies.strength.optimum import cross_fitted, optimum
 
 _READING = (
@@ -77,9 +77,10 @@ def of_all(gain: float | None, ends: Sequence[float] | None, n_seeds: int,
 
 
 def _cka(dataset: xr.Dataset, point: Mapping[str, Any], entry: Mapping[str, Any]) -> float | None:
-  if entry['best_lam'] is None or 'cka' not in dataset:
+  if entry['best_lam'] is None:
     return None
-  value = float(dataset['cka'].sel(point).sel(lam=entry['best_lam']).mean())
+  cell = dataset.sel(point).sel(lam=entry['best_lam'])
+  value = float(similarity(cell, entry['encoder']).mean())
   return value if np.isfinite(value) else None
 
 
