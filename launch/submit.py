@@ -5,6 +5,7 @@ from mmalign_jax import start
 if __name__ == '__main__':
   start.begin()
 
+import functools
 import os
 import pathlib
 import sys
@@ -12,8 +13,8 @@ import sys
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mmalign_jax import cache, cli
-from mmalign_jax.cli import preset
+from mmalign_jax import cli
+from mmalign_jax.cli import launching
 from mmalign_jax.cli.sweep import HOME
 from mmalign_jax.cluster import drive
 from mmalign_jax.cluster.executors import EXECUTORS
@@ -37,13 +38,8 @@ def main(argv: list[str]) -> None:
   del argv
   logging.set_verbosity(logging.WARNING)
   options = _checked()
-  from mmalign_jax.studies import registry  # slow to import: what is refused comes first
-  settings, folder = FLAGS.config.to_dict(), pathlib.Path(FLAGS.workdir).absolute()
-  if FLAGS.data_dir:
-    settings['data_dir'] = FLAGS.data_dir
-  study = registry.study_of(settings, 'sweep')
-  plan = study.from_settings(settings, preset=preset.names(FLAGS['config']))
-  print(*plan.notes, sep='\n', end='\n' if plan.notes else '')
+  folder = pathlib.Path(FLAGS.workdir).absolute()
+  study, plan = launching.planned(FLAGS, 'sweep')
   folder.mkdir(parents=True, exist_ok=True)
   arguments = (str(HOME / 'launch' / 'sweep.py'), *_passed_on(sys.argv[1:]), f'--workdir={folder}')
   shards = [Shard(arguments, i + 1, FLAGS.shards, os.getcwd()) for i in range(FLAGS.shards)]
@@ -58,14 +54,13 @@ def main(argv: list[str]) -> None:
   dataset = study.run(plan, folder, shard=(last.i, last.n), progress=False)  # nothing is left
   if dataset is None:
     raise ValueError(f'{folder}: shards are done and cells are missing; run it again')
+  from mmalign_jax.studies import registry
   print(registry.answer(study, plan, dataset, folder, figures=FLAGS.figures))
 
 
 def _checked() -> dict[str, str]:
   """The options of the engine; raises ValueError before any work."""
-  for flag in ('config', 'workdir'):
-    if FLAGS[flag].value is None:
-      raise ValueError(f'--{flag} is missing; for example {(__doc__ or "").partition(": ")[2]}')
+  launching.check_given(FLAGS, __doc__)
   if FLAGS.executor not in EXECUTORS:
     raise ValueError(f'--executor={FLAGS.executor} is unknown; known: {", ".join(EXECUTORS)}')
   for flag, least, most in (('shards', 1, 10_000), ('workers', 1, 10_000), ('retries', 0, 1000)):
@@ -106,13 +101,6 @@ def _progress(study, plan, folder: pathlib.Path):
   return look
 
 
-def parse(argv: list[str]) -> list[str]:
-  """absl's parser, its errors as one line each."""
-  try:
-    return FLAGS(cache.taken(cli.with_known_configs(argv)))
-  except (flags.Error, AttributeError, KeyError, TypeError) as error:
-    raise ValueError(cli.flag_error(error, argv)) from error
-
-
 if __name__ == '__main__':
-  cli.leave(cli.guard(lambda: app.run(main, flags_parser=parse)))
+  cli.leave(cli.guard(lambda: app.run(
+      main, flags_parser=functools.partial(launching.parse, FLAGS))))

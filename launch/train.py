@@ -5,13 +5,14 @@ from mmalign_jax import start
 if __name__ == '__main__':
   start.begin()
 
+import functools
 import pathlib
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from mmalign_jax import cache, cli
-from mmalign_jax.cli import preset
+from mmalign_jax import cli
+from mmalign_jax.cli import launching, preset
 
 FLAGS = flags.FLAGS
 config_flags.DEFINE_config_file('config', None, 'What to train, as configs/avmnist.py[:ARGUMENT].')
@@ -28,9 +29,7 @@ flags.DEFINE_integer('timeout', 60, 'Seconds to wait for the coordinator.')
 def main(_) -> None:
   """Trains what is left, then answers: results.zarr, summary.json, figures, and a table."""
   logging.set_verbosity(logging.ERROR)
-  for flag in ('config', 'workdir'):
-    if FLAGS[flag].value is None:
-      raise ValueError(f'--{flag} is missing; for example {(__doc__ or "").partition(": ")[2]}')
+  launching.check_given(FLAGS, __doc__)
   from mmalign_jax.runs import devices
   devices.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id, FLAGS.timeout)
   from mmalign_jax.studies import registry  # slow to import: what is refused comes first
@@ -42,13 +41,6 @@ def main(_) -> None:
     print(registry.answer(study, plan, dataset, pathlib.Path(FLAGS.workdir), figures=FLAGS.figures))
 
 
-def parse(argv: list[str]) -> list[str]:
-  """absl's parser, its errors as one line each."""
-  try:
-    return FLAGS(cache.taken(cli.with_known_configs(argv)))
-  except (flags.Error, AttributeError, KeyError, TypeError) as error:
-    raise ValueError(cli.flag_error(error, argv)) from error
-
-
 if __name__ == '__main__':
-  cli.leave(cli.guard(lambda: app.run(main, flags_parser=parse)))
+  cli.leave(cli.guard(lambda: app.run(
+      main, flags_parser=functools.partial(launching.parse, FLAGS))))

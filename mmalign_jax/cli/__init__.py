@@ -38,11 +38,11 @@ import warnings
 
 from mmalign_jax import cache, start
 from mmalign_jax.cli import register
-from mmalign_jax.cli.sweep import flag_error, with_known_configs
+from mmalign_jax.cli.sweep import with_known_configs
 from mmalign_jax.data.files.formats.guard import place
 from mmalign_jax.runs import damage
 
-__all__ = ['COMMANDS', 'Parser', 'figure_path', 'flag_error', 'guard', 'leave', 'main',
+__all__ = ['COMMANDS', 'Parser', 'figure_path', 'guard', 'leave', 'main',
            'out_path', 'printable', 'with_known_configs']
 
 SAFE = 'stopped; every finished chunk is safe, and the same command continues from there'

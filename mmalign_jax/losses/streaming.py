@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from mmalign_jax.losses import contrastive, log_sums
 from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_valid
+from mmalign_jax.losses.stripes import cut, gradients, joined, varying
 from mmalign_jax.types import Array, Numeric
 
 BLOCK_SIZE = 256
@@ -98,7 +99,7 @@ def streaming_sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
   block_size = block_size or BLOCK_SIZE
   everywhere = None if valid is None else gather(valid, axis_name)
   return where_valid(valid, _pair_sums(
-      z1, gather(z2 / temperature, axis_name), _varying(bias, z1),
+      z1, gather(z2 / temperature, axis_name), varying(bias, z1),
       own_columns(len(z1), axis_name), everywhere, block_size))
 
 
@@ -118,55 +119,6 @@ def _checked(z1: Array, z2: Array, block_size: int | None) -> tuple[Array, Array
     raise ValueError(f'z1 has shape {jnp.shape(z1)}, z2 {jnp.shape(z2)}; they must be equal')
   dtype = jnp.result_type(z1, z2, jnp.float32)  # long sums in bfloat16 stop growing
   return jnp.asarray(z1, dtype), jnp.asarray(z2, dtype)
-
-
-# -- stripes ---------------------------------------------------------------------------------------
-
-
-def _stripes(x: Array, block_size: int) -> Array:
-  """[M, ...] -> [S, T, ...], T at most block_size, the end filled with zeros.
-
-  The stripes are as equal as they can be, so fewer than S rows are filled, and none is all filling.
-  """
-  n_stripes = -(-len(x) // block_size)
-  rows = -(-len(x) // n_stripes)
-  filling = n_stripes * rows - len(x)
-  if filling:
-    x = jnp.pad(x, ((0, filling), *[(0, 0)] * (x.ndim - 1)))
-  return x.reshape(n_stripes, rows, *x.shape[1:])
-
-
-def _unstriped(x: Array, n_rows: int) -> Array:
-  """[S, T, ...] -> [M, ...], without the filling."""
-  return x.reshape(-1, *x.shape[2:])[:n_rows]
-
-
-def _varying(x: Numeric, like: Array) -> Array:
-  """x in the dtype of like [M, K], varying over the axes of a shard_map over which like does.
-
-  A scan asks that of what it carries, and a custom gradient of its arguments. Both branches are x,
-  which compiles to nothing; the functions of JAX for this differ between its versions.
-  """
-  x = jnp.asarray(x, like.dtype)
-  return jnp.where(like[0, 0] == 0, x, x)
-
-
-def _gradients(stripe_gradient, a: Array, b: Array, of_rows: tuple,
-               block_size: int) -> tuple[Array, Array, Array]:
-  """Gradients to a [M, K], to b [N, K], and to a constant [] added to all of the logits a b^T.
-
-  stripe_gradient(logits [T, N], *of_rows [T]) -> [T, N] is the gradient to a stripe of logits.
-  """
-  def step(carry, stripe):
-    to_b, to_all = carry
-    rows, *rest = stripe
-    to_logits = stripe_gradient(dot(rows, b.T), *rest)
-    return (to_b + dot(to_logits.T, rows), to_all + jnp.sum(to_logits)), dot(to_logits, b)
-
-  stripes = tuple(_stripes(x, block_size) for x in (a, *of_rows))
-  start = _varying(jnp.zeros(b.shape), a), _varying(0, a)
-  (to_b, to_all), to_a = lax.scan(step, start, stripes)
-  return _unstriped(to_a, len(a)), to_b, to_all
 
 
 # -- InfoNCE: log-sum-exp of the logits along both of their axes -----------------------------------
@@ -226,15 +178,15 @@ def _exp_sums_plain(a: Array, b: Array, real_a: Array, real_b: Array | None,
     logits = _present(dot(rows, b.T), None, real_b)
     return _add(columns, _sum_exp(_present(logits, real, None), 0)), _sum_exp(logits, 1)
 
-  stripes = _stripes(a, block_size), _stripes(real_a, block_size)
+  stripes = cut(a, block_size), cut(real_a, block_size)
   most, wide = log_sums.bound(a, b)
-  nothing = _varying(jnp.zeros(len(b)), a)
+  nothing = varying(jnp.zeros(len(b)), a)
   def fast():
     columns, rows = lax.scan(one_top, nothing, stripes)
-    return tuple(_Sum(jnp.full_like(x, most), x) for x in (_unstriped(rows, len(a)), columns))
+    return tuple(_Sum(jnp.full_like(x, most), x) for x in (joined(rows, len(a)), columns))
   def safe():
     columns, rows = lax.scan(own_tops, _Sum(nothing - jnp.inf, nothing), stripes)
-    return jax.tree.map(lambda x: _unstriped(x, len(a)), rows), columns
+    return jax.tree.map(lambda x: joined(x, len(a)), rows), columns
   return log_sums.unless(wide, fast, safe)
 
 
@@ -279,8 +231,8 @@ def _exp_sums_backward(block_size, saved, cotangents):
   most, wide = log_sums.bound(a, b)
   of_rows = to_rows, real_a
   to_a, to_b, _ = log_sums.unless(
-      wide, lambda: _gradients(one_top, a, b, of_rows, block_size),
-      lambda: _gradients(own_tops, a, b, (*of_rows, row_tops), block_size))
+      wide, lambda: gradients(one_top, a, b, of_rows, block_size),
+      lambda: gradients(own_tops, a, b, (*of_rows, row_tops), block_size))
   return to_a, to_b, None, None
 
 
@@ -300,8 +252,8 @@ def _pair_sums(a: Array, b: Array, bias: Array, own: Array,
     logits = _against(dot(rows, b.T) + bias, own)
     return nothing, jnp.sum(jax.nn.softplus(_present(logits, None, real_b)), axis=1)
 
-  _, sums = lax.scan(step, None, (_stripes(a, block_size), _stripes(own, block_size)))
-  return _unstriped(sums, len(a))
+  _, sums = lax.scan(step, None, (cut(a, block_size), cut(own, block_size)))
+  return joined(sums, len(a))
 
 
 def _against(x: Array, own: Array) -> Array:
@@ -320,7 +272,7 @@ def _pair_sums_backward(block_size, saved, cotangent):
     slope = jax.nn.sigmoid(_present(_against(logits + bias, own), None, real_b))
     return cotangent[:, None] * _against(slope, own)
 
-  return *_gradients(stripe_gradient, a, b, (own, cotangent), block_size), None, None
+  return *gradients(stripe_gradient, a, b, (own, cotangent), block_size), None, None
 
 
 _pair_sums.defvjp(_pair_sums_forward, _pair_sums_backward)

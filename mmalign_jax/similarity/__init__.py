@@ -34,11 +34,12 @@ from mmalign_jax.similarity.knn import (
     lcs_knn,
     mutual_knn,
 )
+from mmalign_jax.similarity.layers import Pairs, layer_pairs
 from mmalign_jax.similarity.least_squares import pls
 from mmalign_jax.similarity.linear import debiased_linear_cka, linear_cka, rv_coefficient
 from mmalign_jax.similarity.measure import Measure, merged
 from mmalign_jax.similarity.minibatch import minibatch_cka
-from mmalign_jax.similarity.null import Calibration, Pairs, calibrate, calibration, layer_pairs
+from mmalign_jax.similarity.null import Calibration, calibrate, calibration
 from mmalign_jax.similarity.own import of_function
 from mmalign_jax.similarity.preprocess import center, clip, normalize, standardize
 from mmalign_jax.similarity.rbf import debiased_rbf_cka, rbf_cka

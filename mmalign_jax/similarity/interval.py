@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import grouped
+from mmalign_jax.similarity.layers import Layers, as_layers, layer_pairs
 from mmalign_jax.similarity.measure import Measure
-from mmalign_jax.similarity.null import Layers, as_layers, layer_pairs
 from mmalign_jax.similarity.own import as_measure
 from mmalign_jax.types import Array, Key
 

@@ -6,7 +6,7 @@ pairing. `prepare` runs once a layer; a permutation costs a comparison. Which pe
 are, and how groups of samples move, is in `arrangements`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 import dataclasses
 from types import MappingProxyType
 from typing import Any
@@ -17,22 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax.similarity import arrangements
-from mmalign_jax.similarity.measure import Measure, paired
+from mmalign_jax.similarity.layers import Layers, Pairs, as_layers, best_of, compared
+from mmalign_jax.similarity.measure import Measure
 from mmalign_jax.similarity.own import as_measure
 from mmalign_jax.similarity.prepared import Prepared, prepared
-from mmalign_jax.similarity.wide import is_wide
 from mmalign_jax.types import Array, Key
 
-Layers = Array | Sequence[Array]  # [N, D], [L, N, D], or one [N, D] a layer
 QUANTILES = (0.05, 0.5, 0.95)
-
-
-@struct.dataclass
-class Pairs:
-  """matrix [L1, L2] of all pairs of layers, the best [] of them and where it is: index [2] i32."""
-  matrix: Array
-  best: Array
-  index: Array
 
 
 @struct.dataclass
@@ -55,32 +46,6 @@ class Calibration:
   calibrated: Array
   p_value: Array
   tested: Array
-
-
-def layer_pairs(measure: Measure | Callable, x: Layers, y: Layers, *, items: Array | None = None,
-                **settings) -> Pairs:
-  """`measure` of every layer of x [N, D] with every layer of y [N, D'], each prepared once.
-
-  Args:
-    measure: an entry of MEASURES, or any function of x and y (`own.of_function`).
-    x, y: one array or a sequence of them, all of the same N samples; widths may differ.
-    items: codes [N]; samples of one item are each other's partners, for measures that have any.
-    **settings: of the measure.
-
-  Raises:
-    ValueError: as the measure itself.
-
-  Examples:
-    >>> from mmalign_jax.similarity import MEASURES
-    >>> x = np.arange(12.0).reshape(6, 2) ** 2
-    >>> found = layer_pairs(MEASURES['linear_cka'], [x[:, :1], x], x)
-    >>> round(float(found.best), 3), found.index.tolist()
-    (1.0, [1, 0])
-  """
-  measure = as_measure(measure)
-  x, y = as_layers(measure, x, y)
-  made = Prepared()
-  return _compared(measure, *(made.of(measure, side, settings, items) for side in (x, y)))
 
 
 def calibrate(measure: Measure | Callable, x: Layers, y: Layers, *, key: Key,
@@ -182,11 +147,11 @@ class _Held:
     prepare = lambda x, y, items: (made.of(measure, x, settings, items),
                                    made.of(measure, y, settings, items))
     states = prepare(x, y, items)
-    matrix, tested = _compared(measure, *states).matrix, None
+    matrix, tested = compared(measure, *states).matrix, None
     if measure.null == 'pairs' and units is not None and units.kept is not None:
       items = None if items is None else made.cut([items], units.kept)[0]
       states = prepare(made.cut(x, units.kept), made.cut(y, units.kept), items)
-      tested = _compared(measure, *states).best
+      tested = compared(measure, *states).best
     return cls(measure, settings, (x, y), states, matrix, tested)
 
 
@@ -198,7 +163,7 @@ def _null_of_pairs(held: Mapping[str, _Held], key, permutations, units) -> dict[
       if id(state) not in taken:
         taken[id(state)] = state.take(moved)
       return taken[id(state)]
-    return {name: _compared(one.measure, one.states[0], [take(s) for s in one.states[1]]).best
+    return {name: compared(one.measure, one.states[0], [take(s) for s in one.states[1]]).best
             for name, one in held.items()}
   return jax.lax.map(chance, draws)
 
@@ -236,7 +201,7 @@ def calibration(measure: Measure, matrix: Array, null: Array, *,
   """
   if null.ndim == 3:
     null = (jnp.max if measure.higher else jnp.min)(null, axis=(0, 1))
-  pairs = _best(measure, matrix)
+  pairs = best_of(measure, matrix)
   score, mean = pairs.best if tested is None else tested, null.mean()
   larger = measure.higher or measure.null == 'sides'
   # equal but for rounding, that of sums of the size of the largest value
@@ -253,32 +218,9 @@ def calibration(measure: Measure, matrix: Array, null: Array, *,
                      (1 + extreme.sum()) / (1 + null.shape[0]), score)
 
 
-def as_layers(measure: Measure, x: Layers, y: Layers) -> tuple[list, list]:
-  """Both sides as lists of layers [N, D], checked as the measure asks.
-
-  Raises:
-    ValueError: no layers, or arrays that do not fit (see `paired`).
-  """
-  x, y = (list(side) if isinstance(side, Sequence) or np.ndim(side) == 3 else [side]
-          for side in (x, y))
-  if not x or not y:
-    raise ValueError(f'x has {len(x)} layers and y has {len(y)}; both need at least one')
-  check = lambda a, b: paired(a, b, least=measure.least, same_width=measure.same_width)
-  double = jax.config.read('jax_enable_x64') or any(map(is_wide, (*x, *y)))
-  with jax.enable_x64(double):
-    x, y = [check(a, y[0])[0] for a in x], [check(x[0], b)[1] for b in y]
-    dtype = jnp.result_type(*x, *y)
-    return [z.astype(dtype) for z in x], [z.astype(dtype) for z in y]
-
-
 def _samples(held: Mapping[str, _Held]) -> int:
   """N."""
   return len(next(iter(held.values())).layers[0][0])
-
-
-def _alike(states: list) -> bool:
-  shapes = [jax.tree.map(jnp.shape, state) for state in states]
-  return all(shape == shapes[0] for shape in shapes)
 
 
 def _exchanged(measure: Measure, x: list, y: list, swap: Array, settings: dict) -> Array:
@@ -288,20 +230,4 @@ def _exchanged(measure: Measure, x: list, y: list, swap: Array, settings: dict) 
     sides = jnp.where(swap, b, a), jnp.where(swap, a, b)
     return measure.compare(*(prepared(measure, z, settings) for z in sides))
   rows = lambda a: jax.vmap(lambda b: pair(a, b))(layers)
-  return _best(measure, jax.lax.map(rows, jnp.stack(x))).best
-
-
-def _compared(measure: Measure, x: list, y: list) -> Pairs:
-  if len(x) > 1 and _alike(x) and _alike(y):  # one vectorised comparison
-    stack = lambda states: jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    rows = jax.vmap(measure.compare, (None, 0))
-    matrix = jax.vmap(rows, (0, None))(stack(x), stack(y))
-  else:
-    matrix = jnp.stack([jnp.stack([measure.compare(a, b) for b in y]) for a in x])
-  return _best(measure, matrix)
-
-
-def _best(measure: Measure, matrix: Array) -> Pairs:
-  flat = jnp.argmax(matrix) if measure.higher else jnp.argmin(matrix)
-  index = jnp.stack(jnp.unravel_index(flat, matrix.shape)).astype(jnp.int32)
-  return Pairs(matrix, matrix.ravel()[flat], index)
+  return best_of(measure, jax.lax.map(rows, jnp.stack(x))).best
