@@ -72,14 +72,16 @@ def test_what_is_refused_is_not_tried_again():
 
 
 def test_a_shard_is_a_process_that_is_told_its_part(tmp_path):
-  code = 'import sys; sys.stderr.write(" ".join(sys.argv[1:])); sys.exit(3)'
-  assert Shard(('-c', code), 2, 5, str(tmp_path))() == Outcome(3, '--shard=2/5 --nofigures')
+  program = tmp_path / 'program.py'
+  program.write_text('import sys; sys.stderr.write(" ".join(sys.argv[1:])); sys.exit(3)')
+  assert Shard((str(program),), 2, 5, str(tmp_path))() == Outcome(3, '--shard=2/5 --nofigures')
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='only Linux ends a process with its parent')
 def test_a_killed_worker_leaves_no_process_behind(tmp_path):
-  inner = 'import os, time; open("pid", "w").write(str(os.getpid())); time.sleep(100)'
-  outer = f'from mmalign_jax.cluster.shard import Shard; Shard(("-c", {inner!r}), 1, 1, ".")()'
+  (tmp_path / 'program.py').write_text(
+      'import os, time; open("pid", "w").write(str(os.getpid())); time.sleep(100)')
+  outer = 'from mmalign_jax.cluster.shard import Shard; Shard(("program.py",), 1, 1, ".")()'
   worker = subprocess.Popen([sys.executable, '-c', outer], cwd=tmp_path,
                             env=os.environ | {'PYTHONPATH': str(ROOT)})
   written = lambda: (tmp_path / 'pid').exists() and (tmp_path / 'pid').read_text()

@@ -1,10 +1,8 @@
 """A shard of a study as a task: a process that ends with what runs it."""
 
-import ctypes
 import dataclasses
-import functools
 import os
-import signal
+import pathlib
 import subprocess
 import sys
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 OURS = 2       # exit status of what is refused, in one line on standard error
 BUSY = 'another run is using this folder'  # a shard that was taken for lost is still there
 _KEPT = 2000   # letters of what it said
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+_BOUND = str(pathlib.Path(__file__).with_name('bound.py'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +27,7 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-  """Part i of n of a study, as the arguments of a Python program; folder: where it runs.
+  """Part i of n of a study, as a Python program and its arguments; folder: where it runs.
 
   Calling it runs it. submitit asks for `checkpoint` where the job is taken its machine (a time
   limit, preemption): the same shard is queued again, and continues from its last finished chunk.
@@ -40,12 +38,10 @@ class Shard:
   folder: str
 
   def __call__(self) -> Outcome:
-    bound = functools.partial(_die_with, os.getpid(), ctypes.CDLL(None)) if (
-        sys.platform == 'linux') else None
     run = subprocess.Popen(
-        [sys.executable, *self.arguments, f'--shard={self.i}/{self.n}', '--nofigures'],
-        cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        preexec_fn=bound)
+        [sys.executable, _BOUND, str(os.getpid()), *self.arguments, f'--shard={self.i}/{self.n}',
+         '--nofigures'],
+        cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
       said = run.communicate()[1]
     finally:
@@ -57,9 +53,3 @@ class Shard:
     from submitit.helpers import DelayedSubmission  # pyright: ignore[reportMissingImports]
     return DelayedSubmission(self)
 
-
-def _die_with(parent: int, libc: ctypes.CDLL) -> None:
-  """A killed worker leaves no process behind that holds the shard's lock."""
-  libc.prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-  if os.getppid() != parent:  # it died in the meantime
-    os._exit(1)
