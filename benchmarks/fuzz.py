@@ -14,6 +14,8 @@ file outside its folder. Exit status: 1 where a case failed.
 
 import argparse
 import collections
+from collections.abc import Callable
+import contextlib
 import json
 import os
 import pathlib
@@ -30,20 +32,52 @@ os.environ |= {'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0', 'JAX_PLATFORMS
                'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1', 'OPENBLAS_NUM_THREADS': '1',
                'OMP_NUM_THREADS': '1', 'TQDM_DISABLE': '1'}
 
-from fuzzing import commands, confession, draw, process  # noqa: E402
+from fuzzing import commands, confession, draw, process, valid  # noqa: E402
+import numpy as np  # noqa: E402
+
+STOCKED = {'embed', *(name for name, row in commands.COMMANDS.items() if row.inputs != 'arrays')}
 
 
 def prepare(stock: pathlib.Path) -> None:
-  """Two shards of a small study, made by the command itself."""
-  for name, shard in (('one', '1/2'), ('two', '2/2')):
-    folder = stock / f'{name}.case'
-    for part in ('in', 'out', 'home', 'tmp', 'outside'):
-      (folder / part).mkdir(parents=True)
-    outcome = process.run(commands.sweep_digits('../out/w', shard), folder, clock=600,
-                          patience=2)
-    if outcome.status:
-      sys.exit(f'no study to damage: {outcome.err}')
+  """What is to be damaged, made by the commands themselves: a small study, whole and in two shards,
+  encoders, and what `measure` said."""
+  for name, shard in (('one', '1/2'), ('two', '2/2'), ('whole', '1/1')):
+    folder = made(stock, name, commands.sweep_digits('../out/w', shard))
     shutil.move(folder / 'out' / 'w', stock / name)
+  shutil.move(made(stock, 'fit', [], fit) / 'out' / 'fit', stock / 'fit')
+  said = made(stock, 'said', ['measure', 'x1.npy', 'x2.npy', '--measures=linear_cka', '--null=0',
+                              '--json', '--out=../out/said.json'], measured)
+  shutil.move(said / 'out' / 'said.json', stock / 'said.json')
+
+
+def made(stock: pathlib.Path, name: str, argv: list[str], status: Callable | None = None
+         ) -> pathlib.Path:
+  """The folder of a case in which a command, or what stands for it, has been run."""
+  folder = stock / f'{name}.case'
+  for part in ('in', 'out', 'home', 'tmp', 'outside'):
+    (folder / part).mkdir(parents=True)
+  valid.FORMATS['npy'].write(folder / 'in', valid.arrays())
+  outcome = process.run(argv, folder, clock=600, patience=2, status=status)
+  if outcome.status:
+    sys.exit(f'nothing to damage: {outcome.err}')
+  return folder
+
+
+def fit(_: list[str]) -> int:
+  """Encoders of the arrays of a case, in out/fit."""
+  from mmalign_jax import fitted
+  from mmalign_jax.fitted.estimator import AlignedEncoders
+  x1, x2, y = (np.load(f'{name}.npy') for name in ('x1', 'x2', 'y'))
+  found = AlignedEncoders(steps=5, depth=1, folds=2).fit([x1, x2], y)
+  fitted.save(found.fitted_, '../out/fit')
+  return 0
+
+
+def measured(argv: list[str]) -> int:
+  """What a command says, in the file that the last argument names."""
+  from mmalign_jax import cli
+  with open(argv[-1].partition('=')[2], 'w') as file, contextlib.redirect_stdout(file):
+    return cli.main(argv[:-1])
 
 
 def one(number: int, given: argparse.Namespace, folder: pathlib.Path,
@@ -114,7 +148,7 @@ def main() -> int:
   process.warm()
   with tempfile.TemporaryDirectory(prefix='fuzz-') as made:
     top = pathlib.Path(made).resolve()
-    if not given.commands or {'merge', 'sweep again'} & set(given.commands):
+    if not given.commands or STOCKED & set(given.commands):
       prepare(top)
     if given.only:
       return again(given, top)

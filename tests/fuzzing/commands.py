@@ -16,7 +16,7 @@ _TRAIN = ['--config=configs/avmnist.py:tiny', '--nofigures', '--config.train_siz
 
 
 class Command(NamedTuple):
-  """argv(specs, r): after `mmalign`; share of all cases; inputs: 'arrays', or a kind of folder."""
+  """argv(specs, r): after `mmalign`; share of all cases; inputs: 'arrays', or a row of STOCK."""
   argv: Callable[[Specs, random.Random], list[str]]
   share: int
   inputs: str = 'arrays'
@@ -106,9 +106,62 @@ def _train(specs: Specs, r: random.Random) -> list[str]:
   return ['train', *_TRAIN, '--data_dir=.', '--prepared_dir=../out/p', '--workdir=../out/w']
 
 
+def _zoo(specs: Specs, r: random.Random) -> list[str]:
+  other = specs.get('x2', specs['x1'])
+  more = ([], [], [f'--y={specs.get("y", "y")}'], ['--sizes=12,18', '--repeats=2'],
+          [f'--score-left={specs.get("y", "y")}'], ['--score-left=x1=3,x1_0=1'],
+          ['--levels=y'], ['--sizes=1,99'])
+  return ['zoo', f'--left={specs["x1"]}', *([f'--right={other}'] if r.random() < 0.8 else []),
+          '--workdir=../out/z', '--null=0', '--bootstrap=0', '--nomap', '--nofigures', '--k=2',
+          *r.choice(more), *r.choice(([], ['--json'])),
+          *_flags(specs, r, 'task', 'classes', 'layers', 'id')]
+
+
+def _advise(specs: Specs, r: random.Random) -> list[str]:
+  """Reads, tells what the data are, and at most how alike the views are."""
+  called = names(specs)
+  if 'whole' in specs and r.random() < 0.6:
+    views = [specs['whole'], *(f'--{role}={called[role]}' for role in ('x1', 'x2', 'y'))]
+  else:
+    views = [f'--{role}={specs[role]}' for role in ('x1', 'x2', 'y') if role in specs]
+  skipped = ['atoms', 'linear', 'regime', 'predicted', 'trial', 'encoders']
+  return ['advise', *views, '--workdir=../out/a', '--effort=0',
+          '--skip=' + ','.join(r.choice((skipped, ['alike', *skipped]))),
+          *r.choice(([], ['--json'])), *_flags(specs, r, 'item')]
+
+
+def _embed(specs: Specs, r: random.Random) -> list[str]:
+  """New rows for good encoders."""
+  rows = r.choice(([specs['x1'], '--view=x1'], [specs.get('x2', specs['x1']), '--view=x2'],
+                   [specs.get('whole', specs['x1']), '--view=together'],
+                   [f'--x1={specs["x1"]}', f'--x2={specs.get("x2", specs["x1"])}']))
+  return ['embed', '../out/fit', *rows, *r.choice((
+      ['--out=../out/z.npy'], ['--predictions=../out/said.csv'],
+      ['--out=../out/z.csv', '--predictions=../out/said.csv'])),
+          *_flags(specs, r, 'task', 'classes', 'group', 'item', 'id')]
+
+
+def _embed_again(specs: Specs, r: random.Random) -> list[str]:
+  """Good rows for encoders that something happened to."""
+  return ['embed', '../out/fit', 'x1.npy', '--view=x1', '--out=../out/z.npy', *r.choice((
+      [], ['--predictions=../out/said.csv']))]
+
+
+def _report(specs: Specs, r: random.Random) -> list[str]:
+  return ['report', *r.choice((['../out/one'], ['../out/fit'], ['../out/said.json'],
+                               ['../out/one', '../out/fit', '../out/said.json'])),
+          '--out=../out/page.html']
+
+
 COMMANDS = {
     'measure': Command(_measure, 40), 'diagnose': Command(_diagnose, 10),
     'decompose': Command(_decompose, 22),
     'decompose --data': Command(_data, 14), 'decompose --table': Command(_table, 8),
     'sweep': Command(_sweep, 10), 'sweep again': Command(_resume, 2, 'study'),
-    'merge': Command(_merge, 3, 'shards'), 'train': Command(_train, 1, 'digits')}
+    'merge': Command(_merge, 3, 'shards'), 'train': Command(_train, 1, 'digits'),
+    'zoo': Command(_zoo, 8), 'advise': Command(_advise, 6), 'embed': Command(_embed, 6),
+    'embed again': Command(_embed_again, 4, 'encoders'), 'report': Command(_report, 4, 'results')}
+STOCK = {  # inputs: folders that a case has copies of, each under the name that commands know
+    'study': {'one': 'out/one'}, 'shards': {'one': 'in/one', 'two': 'in/two'}, 'digits': {},
+    'encoders': {'fit': 'out/fit'}, 'results': {'whole': 'out/one', 'fit': 'out/fit',
+                                                'said.json': 'out/said.json'}}

@@ -10,7 +10,7 @@ import digit_files
 import numpy as np
 
 from fuzzing import valid
-from fuzzing.commands import COMMANDS
+from fuzzing.commands import COMMANDS, STOCK
 from fuzzing.crafted import CRAFTED
 from fuzzing.damage import DAMAGE
 from fuzzing.harm import Harm
@@ -22,7 +22,8 @@ _SLOW = ('large', '10^6 columns', '10^6 rows', '20,000 columns', 'bomb', 'cycles
          'a cell without end', 'chunk that lies', '20,000 members', 'packed elements', 'names')
 _OF_TABLES = ('npy', 'npy.gz', 'csv', 'parquet', 'npz', 'npz packed', 'h5', 'h5 packed', 'mat',
               'mat packed', 'mat 7.3', 'safetensors', 'pt')
-_OTHER = {'study': 'folder of a study', 'shards': 'folders of shards', 'digits': 'idx and wav'}
+_OTHER = {'study': 'folder of a study', 'shards': 'folders of shards', 'digits': 'idx and wav',
+          'encoders': 'folder of encoders', 'results': 'folders of results'}
 
 
 class Case(NamedTuple):
@@ -57,6 +58,8 @@ def case(seed: int, number: int, folder: pathlib.Path, stock: pathlib.Path,
   if inputs != 'arrays':
     kind, what, specs = _folders(inputs, folder, stock, r, evil)
     return Case(number, command, _OTHER[inputs], kind, what, COMMANDS[command].argv(specs, r))
+  if command == 'embed':
+    copied(stock / 'fit', folder / 'out' / 'fit')
   table = command == 'decompose --table'
   formats = _OF_TABLES if table else valid.available()
   form = formats[number % len(formats)]
@@ -70,6 +73,11 @@ def case(seed: int, number: int, folder: pathlib.Path, stock: pathlib.Path,
     warnings.simplefilter('ignore')
     kind, what, specs = _written(folder / 'in', form, kind, what, arrays, r, evil)
   return Case(number, command, form, kind, what, COMMANDS[command].argv(specs, r))
+
+
+def copied(source: pathlib.Path, target: pathlib.Path) -> None:
+  """A copy of a file or of a folder."""
+  (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
 
 
 def _written(folder: pathlib.Path, form: str, kind: str, what: str, arrays: valid.Arrays,
@@ -101,14 +109,13 @@ def _damaged(folder: pathlib.Path, what: str, r: random.Random) -> None:
 def _folders(inputs: str, folder: pathlib.Path, stock: pathlib.Path, r: random.Random,
              evil: Harm) -> tuple[str, str, valid.Specs]:
   """Copies of finished or half finished work, or of the sources of digits; one file damaged."""
-  if inputs == 'shards':
-    for name in ('one', 'two'):
-      shutil.copytree(stock / name, folder / 'in' / name)
-  elif inputs == 'study':
-    shutil.copytree(stock / 'one', folder / 'out' / 'one')
-  else:
+  for name, place in STOCK[inputs].items():
+    copied(stock / name, folder / place)
+  if inputs == 'digits':
     digit_files.write_sources(folder / 'in')
-  at = folder / ('out' if inputs == 'study' else 'in')
+  elif inputs == 'encoders':
+    np.save(folder / 'in' / 'x1.npy', valid.arrays()['x1'])
+  at = folder / ('in' if inputs in ('shards', 'digits') else 'out')
   path = r.choice(sorted(p for p in at.rglob('*') if p.is_file()))
   if inputs != 'digits' and path.suffix == '.npz' and r.random() < 0.5:
     return 'crafted', _chunk(path, r, evil), {}

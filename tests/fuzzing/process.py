@@ -33,7 +33,7 @@ _CHANGES = ('os.remove', 'os.rename', 'os.rmdir', 'os.mkdir', 'os.link', 'os.sym
             'os.truncate',
             'os.chmod', 'os.chown', 'os.utime', 'shutil.rmtree', 'shutil.move', 'shutil.copyfile')
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_PROGRESS = re.compile(r'(cell/s|s/cell)\]')
+_PROGRESS = re.compile(r'(cell/s|s/cell)\]|^[0-9]+/[0-9]+ .*; [0-9]+ s left$')
 _IN_OPEN_OR_READ = 0x20 | 0x1 | 0x2
 
 
@@ -217,6 +217,11 @@ def _hook(folder: pathlib.Path, audit: int, argv: list[str]):
       return os.path.realpath(os.fsdecode(value))
     except (TypeError, ValueError):
       return None
+  def beside(path, descriptor):
+    """A name within a folder that is open, as `shutil.rmtree` removes them."""
+    if not isinstance(descriptor, int) or descriptor < 0 or os.path.isabs(path):
+      return path
+    return os.path.join(os.readlink(f'/proc/self/fd/{descriptor}'), os.fsdecode(path))
   def hook(event: str, args: tuple) -> None:
     if event == 'open':
       path, mode, flags = args
@@ -238,7 +243,9 @@ def _hook(folder: pathlib.Path, audit: int, argv: list[str]):
     elif event == 'pickle.find_class':
       say(f'{event} {args[0]}.{args[1]}')
     elif event in _CHANGES:
-      paths = [path_of(a) for a in args[:2] if isinstance(a, (str, bytes, os.PathLike))]
+      within_folder = -1 if event == 'os.truncate' else args[-1]
+      paths = [path_of(beside(a, within_folder)) for a in args[:2]
+               if isinstance(a, (str, bytes, os.PathLike))]
       if event in ('os.link', 'os.symlink', 'shutil.copyfile'):
         paths = paths[1:]
       for path in paths:
