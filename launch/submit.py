@@ -27,7 +27,7 @@ flags.DEFINE_string('data_dir', '', 'Folder of the published data sets that --co
 flags.DEFINE_bool('figures', True, 'Draw the pictures into WORKDIR/figures.')
 flags.DEFINE_string('executor', 'local', 'Who runs the shards: local, slurm or ray.')
 flags.DEFINE_integer('shards', 4, 'Parts of the study, each a task.')
-flags.DEFINE_integer('workers', 4, 'Tasks at once.')
+flags.DEFINE_integer('workers', 4, 'Tasks at once; of a running Ray cluster: what it has room for.')
 flags.DEFINE_integer('retries', 3, 'How often a single shard may be lost.')
 flags.DEFINE_list('options', [], 'Of the engine: partition=gpu,time=60 (slurm), address=auto.')
 OWN = ('executor', 'shards', 'workers', 'retries', 'options', 'figures', 'nofigures', 'workdir')

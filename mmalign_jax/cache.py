@@ -13,7 +13,9 @@ import os
 import pathlib
 import platform
 import stat
+import sys
 import tempfile
+from typing import Any
 import warnings
 
 FLAG = '--no-cache'
@@ -22,22 +24,20 @@ OF_JAX = 'JAX_COMPILATION_CACHE_DIR'
 MOST_BYTES = 1 << 28
 MOST_FILES = 4096
 _KEPT = 0.75  # of the bounds, once they are passed
-_LEAST_SECONDS = '0'  # of compiling: a command makes many small programs
+_LEAST_SECONDS = 0.0  # of compiling: a command makes many small programs
+_VERSION = 'jaxlib-'
+_OF_PROGRAMS = ('-cache', '-atime')  # ends of the names that JAX gives
 
 
-def taken(argv: list[str], used: bool = True) -> list[str]:
-  """The arguments without --no-cache; without it, what is compiled from now on is kept.
-
-  Args:
-    argv: of a command.
-    used: whether this command compiles anything.
-  """
+def taken(argv: list[str]) -> list[str]:
+  """The arguments of a command without --no-cache; without it, what is compiled from now on is
+  kept."""
   end = argv.index('--') if '--' in argv else len(argv)
   rest = [a for a in argv[:end] if a != FLAG] + argv[end:]
   asked_for_help = {'--help', '-h', '--version', '--helpfull', '--helpshort'} & set(rest)
   if len(rest) < len(argv):
-    os.environ['JAX_ENABLE_COMPILATION_CACHE'] = 'false'
-  elif used and not asked_for_help and OF_JAX not in os.environ:
+    _tell('JAX_ENABLE_COMPILATION_CACHE', 'false', False)
+  elif not asked_for_help and (OF_JAX not in os.environ or of_another_machine()):
     begin()
   return rest
 
@@ -57,10 +57,27 @@ def begin() -> pathlib.Path | None:
     return None
   # what another process is just writing, or was killed while writing, is compiled anew
   warnings.filterwarnings('ignore', 'Error (reading|writing) persistent compilation cache entry')
-  os.environ[OF_JAX] = str(inside)
-  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', _LEAST_SECONDS)
-  os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
+  _tell(OF_JAX, str(inside), str(inside))
+  for name, value in (('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', _LEAST_SECONDS),
+                      ('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', -1)):
+    if name not in os.environ:
+      _tell(name, str(value), value)
   return inside
+
+
+def of_another_machine() -> bool:
+  """Whether the environment names a folder of ours for another processor: that of the machine which
+  this process was started from."""
+  base, named = folder(), pathlib.Path(os.environ.get(OF_JAX, ''))
+  return base is not None and named.parent == base and named.name != version()
+
+
+def _tell(variable: str, text: str, value: Any) -> None:
+  """Sets a variable that JAX reads when it is imported, and JAX itself where it is already, as by a
+  file of --register."""
+  os.environ[variable] = text
+  if 'jax' in sys.modules:
+    sys.modules['jax'].config.update(variable.lower(), value)
 
 
 def folder() -> pathlib.Path | None:
@@ -78,7 +95,7 @@ def folder() -> pathlib.Path | None:
 def version() -> str:
   """Of what makes and runs the programs: jaxlib, and this processor."""
   told = [platform.machine(), *_processor()]
-  return (f'jaxlib-{importlib.metadata.version("jaxlib")}-'
+  return (f'{_VERSION}{importlib.metadata.version("jaxlib")}-'
           f'{hashlib.sha256(" ".join(told).encode()).hexdigest()[:12]}')
 
 
@@ -119,10 +136,11 @@ def _private(base: pathlib.Path) -> bool:
 def trim(base: pathlib.Path, bytes_: int | None = None, files: int | None = None) -> None:
   """Removes what was used longest ago once there is too much: at most so many bytes and files.
 
-  What another process removes meanwhile is no error, and neither is what it has open.
+  Only compiled programs are counted and removed; what else lies in a folder that someone named is
+  theirs. What another process removes meanwhile is no error, and neither is what it has open.
   """
   most = MOST_BYTES if bytes_ is None else bytes_, MOST_FILES if files is None else files
-  found = sorted(_files(os.fspath(base)), reverse=True)
+  found = sorted((file for inside in _versions(base) for file in _programs(inside)), reverse=True)
   size, number = sum(entry[1] for entry in found), len(found)
   if size <= most[0] and number <= most[1]:
     return
@@ -133,13 +151,19 @@ def trim(base: pathlib.Path, bytes_: int | None = None, files: int | None = None
     size, number = size - one, number - 1
 
 
-def _files(folder: str) -> Iterator[tuple[float, int, str]]:
-  """(last use, bytes, path) of every file below a folder; links are not followed."""
+def _versions(base: pathlib.Path) -> list[str]:
+  """The folders that `version` names; links are not followed."""
+  with contextlib.suppress(OSError), os.scandir(base) as entries:
+    return [entry.path for entry in entries
+            if entry.name.startswith(_VERSION) and entry.is_dir(follow_symlinks=False)]
+  return []
+
+
+def _programs(folder: str) -> Iterator[tuple[float, int, str]]:
+  """(last use, bytes, path) of what JAX keeps in a folder."""
   with contextlib.suppress(OSError), os.scandir(folder) as entries:
     for entry in entries:
       with contextlib.suppress(OSError):
-        if entry.is_dir(follow_symlinks=False):
-          yield from _files(entry.path)
-        else:
+        if entry.name.endswith(_OF_PROGRAMS) and entry.is_file(follow_symlinks=False):
           is_ = entry.stat(follow_symlinks=False)
           yield max(is_.st_atime, is_.st_mtime), is_.st_size, entry.path

@@ -348,3 +348,20 @@ def test_sentences_say_what_would_change_it():
   assert 'With twice as many labels, if that goes on, +3.0 [+1.0, +5.0]' in more.change
   few = decision.decide('text', gains.Gain(0.5, 0.6, 0.1, None, None, None, 9, 2, 9), 'vicreg', 1.0)
   assert few.kind == decision.UNKNOWN and 'too few' in few.sentence
+
+
+@pytest.mark.parametrize('unit, labelled, most, least', [
+    (np.arange(1000), np.arange(1000) < 20, 100, 100),        # all labels stay
+    (np.r_[np.zeros(120, int), np.arange(1, 81)], np.arange(200) % 2 == 0, 100, 80),
+    (np.repeat([0, 1], 300), np.ones(600, bool), 100, 300)])  # no unit is small enough
+def test_a_part_of_the_rows_keeps_labels_and_whole_units(unit, labelled, most, least):
+  n = len(unit)
+  pairs = pairs_of.Pairs('here', ('x1', 'x2'), (np.zeros((n, 1)),) * 2, (np.ones(n, bool),) * 2,
+                         np.zeros(n), labelled, ('0',))
+  for seed in range(5):
+    work = works.Work(pairs, unit, unit, None, seed, None, 1, print, '')
+    rows = work.some(most)
+    assert len(rows) == least, (seed, len(rows))
+    assert all((unit == u).sum() == (unit[rows] == u).sum() for u in set(unit[rows]))
+    if labelled.sum() < most:
+      assert labelled[rows].sum() == labelled.sum()

@@ -77,6 +77,31 @@ def test_a_shard_is_a_process_that_is_told_its_part(tmp_path):
   assert Shard((str(program),), 2, 5, str(tmp_path))() == Outcome(3, '--shard=2/5 --nofigures')
 
 
+def test_a_shard_finds_this_package_installed_or_not(tmp_path):
+  program = tmp_path / 'program.py'
+  program.write_text('import mmalign_jax, sys; sys.stderr.write(mmalign_jax.__file__)')
+  (tmp_path / 'mmalign_jax').mkdir()  # what lies in the folder one stands in is not it
+  assert Shard((str(program),), 1, 1, str(tmp_path))() == Outcome(
+      0, str(ROOT / 'mmalign_jax' / '__init__.py'))
+
+
+def test_closing_ends_what_runs_here(tmp_path):
+  program = tmp_path / 'program.py'
+  program.write_text('import time; open("begun", "w").close(); time.sleep(100)')
+  engine = executors.Local(tmp_path, 1, {})
+  one, waits = engine.submit([Shard((str(program),), i, 2, str(tmp_path)) for i in (1, 2)])
+  wait_for(lambda: (tmp_path / 'begun').exists())
+  engine.close()
+  wait_for(lambda: one.ended() is not None)
+  assert one.ended().lost
+
+
+@pytest.mark.parametrize('text', ['-1', 'many', 'nan', 'inf'])
+def test_amounts_of_ray_are_numbers(text):
+  with pytest.raises(ValueError, match=f'--options: gpus={text} is no number of at least 0'):
+    executors._amount({'gpus': text}, 'gpus', 0)
+
+
 @pytest.mark.skipif(sys.platform != 'linux', reason='only Linux ends a process with its parent')
 def test_a_killed_worker_leaves_no_process_behind(tmp_path):
   (tmp_path / 'program.py').write_text(

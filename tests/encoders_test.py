@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mmalign_jax.encoders import sides
+from mmalign_jax.encoders import mlp, sides
 from mmalign_jax.types import Spec
 
 B, D = 6, 7
@@ -156,3 +156,30 @@ def test_input_widths_may_differ():
   params = initial(0)
   shapes = [params[f'side_{i}']['params']['encoder']['Dense_0']['kernel'].shape for i in (1, 2)]
   assert shapes == [(32, 20), (32, 50)]
+
+
+@pytest.mark.parametrize('leak', [1.0, 0.1])
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])
+def test_gradients_of_a_layer_are_those_of_its_formula(leak, dtype):
+  """In an ensemble that shares its input, at a sum of exactly 0, and of gradients once more."""
+  rng = np.random.default_rng(0)
+  kernel, bias, x, weight = (jnp.asarray(rng.normal(size=s), dtype) for s in (
+      (3, 5, 4), (3, 5), (4, 6), (3, 5, 6)))
+  kernel, bias = kernel.at[:, 0].set(0), bias.at[:, 0].set(0)
+
+  def formula(kernel, bias, x, leak):
+    y = jnp.dot(kernel, x, precision='highest') + bias[:, None]
+    return jnp.where(y >= 0, y, leak * y)
+
+  def gradients(layer):
+    one = lambda k, b, x, w: jnp.sum((layer(k, b, x, leak) * w).astype(jnp.float32) ** 2)
+    of = lambda k, b, x: jnp.sum(jax.vmap(one, in_axes=(0, 0, None, 0))(k, b, x, weight))
+    first = jax.grad(of, (0, 1, 2))
+    size = lambda *v: sum(jnp.sum(g.astype(jnp.float32) ** 2) for g in first(*v))
+    return jax.jit(first)(kernel, bias, x), jax.jit(jax.grad(size, (0, 1, 2)))(kernel, bias, x)
+
+  tolerance = 1e-5 if dtype == 'float32' else 0.05
+  for found, wanted in zip(jax.tree.leaves(gradients(mlp.affine)),
+                           jax.tree.leaves(gradients(formula))):
+    found, wanted = (np.asarray(v, np.float32) for v in (found, wanted))
+    np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance * abs(wanted).max())

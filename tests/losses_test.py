@@ -312,11 +312,49 @@ def test_samples_that_are_not_valid_are_as_if_they_were_not_there(name):
     return jnp.sum(values**2), values  # cotangents that differ
 
   both = jax.value_and_grad(total, argnums=(0, 1, 2), has_aux=True)
-  (_, values), (to_1, to_2, to_t) = both(z1, z2, 0.1, real)
   (_, expected), (of_1, of_2, of_t) = both(z1[real], z2[real], 0.1, None)
+  filled = (np.where(real[:, None], z, np.float32(np.nan)) for z in (z1, z2))  # whatever it holds
+  (_, values), (to_1, to_2, to_t) = both(*filled, 0.1, real)
   np.testing.assert_allclose(values[real], expected, rtol=1e-6, atol=1e-6)
   np.testing.assert_allclose(to_t, of_t, rtol=1e-5)
   for found, wanted in ((to_1, of_1), (to_2, of_2)):
     np.testing.assert_allclose(found[real], wanted, rtol=1e-5, atol=1e-5)
     np.testing.assert_array_equal(found[~real], 0)
   np.testing.assert_array_equal(values[~real], 0)
+
+
+# -- short floats, and gradients of gradients ------------------------------------------------------
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+@pytest.mark.parametrize('temperature', [0.05, np.float32(0.05)])
+def test_info_nce_of_short_floats_is_that_of_the_same_numbers_in_float32(dtype, temperature):
+  """Far apart too, where exp(logits - bound) is 0 in half precision."""
+  z1, z2 = (jnp.asarray(z, dtype) for z in (np.eye(6)[:3], np.eye(6)[3:] + 0.1 * np.eye(6)[:3]))
+  value = lambda z1, z2: losses.info_nce(z1, z2, temperature=temperature).astype(jnp.float32)
+  both = jax.vjp(value, z1, z2), jax.vjp(value, *(z.astype(jnp.float32) for z in (z1, z2)))
+  (short, short_back), (wide, wide_back) = both
+  np.testing.assert_allclose(short, wide, rtol=0.02, atol=0.02)
+  for one, other in zip(short_back(jnp.ones(3)), wide_back(jnp.ones(3))):
+    assert one.dtype == dtype
+    np.testing.assert_allclose(one.astype(jnp.float32), other, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize('temperature', [0.2, 0.01])
+def test_gradients_of_gradients_of_info_nce(temperature):
+  """As of the formula, on both sides of the bound; of embeddings so close that none is certain."""
+  z1, z2 = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (
+      1 + temperature * z for z in embeddings(rows=5)))
+
+  def formula(z1, z2):
+    logits = jnp.dot(z1, z2.T, precision='highest') / temperature
+    both = jax.nn.logsumexp(logits, axis=1) + jax.nn.logsumexp(logits, axis=0)
+    return 0.5 * both - jnp.diagonal(logits)
+
+  def twice(loss):
+    once = jax.grad(lambda z: jnp.sum(loss(z, z2)))
+    return jax.jit(jax.grad(lambda z: jnp.sum(jnp.sin(once(z)))))(z1)
+
+  found = twice(lambda z1, z2: losses.info_nce(z1, z2, temperature=temperature))
+  assert np.abs(found).max() > 0.01
+  np.testing.assert_allclose(found, twice(formula), rtol=2e-3, atol=2e-3 * abs(found).max())

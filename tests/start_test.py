@@ -1,6 +1,7 @@
 """Commands begin at once: nothing slow is loaded before it is needed, and what was compiled is
 kept."""
 
+import dataclasses
 import os
 import pathlib
 import stat
@@ -166,7 +167,7 @@ def test_where_nothing_can_be_written_nothing_fails(base, tmp_path, monkeypatch)
 
 def test_it_stays_within_bounds_and_what_was_used_last_stays(tmp_path):
   for k in range(10):
-    path = tmp_path / f'version_{k % 2}' / f'{k}-cache'
+    path = tmp_path / f'jaxlib-{k % 2}' / f'{k}-cache'
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(bytes(100))
     os.utime(path, (k, k))
@@ -179,10 +180,53 @@ def test_it_stays_within_bounds_and_what_was_used_last_stays(tmp_path):
   assert left() == [7, 8, 9]
 
 
-def test_folders_of_another_machine_are_others(monkeypatch):
+def test_only_compiled_programs_are_removed(tmp_path):
+  """A folder that someone named may hold other things: their own."""
+  names = ('thesis-cache', 'work/a-cache', 'jaxlib-1/notes', 'jaxlib-1/deep/b-cache')
+  for name in (*names, 'jaxlib-1/c-cache'):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_bytes(bytes(100))
+  (tmp_path / 'jaxlib-2').symlink_to(tmp_path / 'work')
+  cache.trim(tmp_path, 0, 0)
+  assert not (tmp_path / 'jaxlib-1/c-cache').exists()
+  assert all((tmp_path / name).exists() for name in names)
+
+
+def test_folders_of_another_machine_are_others(base, monkeypatch):
+  """What a machine hands on, as to the jobs it submits, is of its own processor."""
   here = cache.version()
   monkeypatch.setattr(cache, '_processor', lambda: ['another'])
   assert cache.version() != here and cache.version().startswith('jaxlib-')
+  monkeypatch.setenv(cache.OF_JAX, str(base / here))
+  assert cache.of_another_machine()
+  monkeypatch.setenv(cache.OF_JAX, str(base / cache.version()))
+  assert not cache.of_another_machine()
+  for theirs in ('', str(base.parent / here)):
+    monkeypatch.setenv(cache.OF_JAX, theirs)
+    assert not cache.of_another_machine()
+
+
+def test_jax_that_is_imported_already_is_told(tmp_path):
+  """As by a file of --register."""
+  base = tmp_path / 'compiled'
+  again = ran('import jax\n' + COMPILES, **{cache.VARIABLE: str(base)})
+  assert again.stdout and list((base / cache.version()).iterdir())
+  none = tmp_path / 'none'
+  ran('import jax\n' + COMPILES, '--no-cache', **{
+      cache.OF_JAX: str(none), 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+      'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1'})
+  assert not none.exists() or not list(none.iterdir())
+
+
+def test_the_version_where_nothing_is_installed(monkeypatch, capsys):
+  import importlib.metadata
+
+  from mmalign_jax import cli
+  def missing(name):
+    raise importlib.metadata.PackageNotFoundError(name)
+  monkeypatch.setattr(importlib.metadata, 'version', missing)
+  assert cli.main(['--version']) == 0
+  assert capsys.readouterr().out == 'mmalign (not installed)\n'
 
 
 # -- several measures of one question --------------------------------------------------------------
@@ -207,3 +251,24 @@ def test_measures_together_are_those_alone():
     alone = calibrate(asked[name], x, y, **given, **({'k': 3} if name == 'mutual_knn' else {}))
     for one, other in zip(jax.tree.leaves(together[name]), jax.tree.leaves(alone)):
       np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_state_of_ones_own_is_not_that_of_what_it_wraps():
+  import functools
+
+  import jax
+
+  from mmalign_jax.similarity import MEASURES, calibrate
+  from mmalign_jax.similarity.null import calibrations
+  base = MEASURES['linear_cka']
+
+  @functools.wraps(base.prepare)
+  def squared(z, **settings):
+    return base.prepare(z * z, **settings)
+
+  own = dataclasses.replace(base, prepare=squared)
+  x, y = (np.random.default_rng(0).normal(size=(2, 24, 3)).astype(np.float32))
+  together = calibrations({'base': base, 'own': own}, x, y, key=jax.random.key(1), permutations=5)
+  alone = calibrate(own, x, y, key=jax.random.key(1), permutations=5)
+  np.testing.assert_allclose(together['own'].score, alone.score, rtol=1e-5)
+  assert abs(float(together['own'].score - together['base'].score)) > 1e-3

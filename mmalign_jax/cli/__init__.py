@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
     print(__doc__)
     return 0
   if argv[0] == '--version':
-    print(f'mmalign {importlib.metadata.version("mmalign_jax")}')
+    print(f'mmalign {_version()}')
     return 0
   name, *rest = argv
   if name not in COMMANDS:
@@ -88,6 +88,14 @@ def main(argv: list[str] | None = None) -> int:
   if not status and cache.OF_JAX not in os.environ and (why := cache.refused()):
     damage.note(printable(why))  # at the end: an error is one line
   return status
+
+
+def _version() -> str:
+  """Of the installation, where this is one."""
+  try:
+    return importlib.metadata.version('mmalign_jax')
+  except importlib.metadata.PackageNotFoundError:  # python -m mmalign_jax, beside the package
+    return '(not installed)'
 
 
 def guard(function: Callable[[], object], stopped: str = SAFE) -> int:
@@ -168,14 +176,13 @@ def _fail(message: str) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-  """argparse whose errors are ValueErrors, for `guard`; of a command that compiles, --no-cache is
-  taken off its arguments before (`cache`), and only stands here to be read."""
+  """argparse whose errors are ValueErrors, for `guard`; --no-cache is taken off the arguments
+  before (`cache`), and only stands here to be read."""
 
-  def __init__(self, *args: Any, compiles: bool = True, **options: Any):
+  def __init__(self, *args: Any, **options: Any):
     super().__init__(*args, **options)
-    if compiles:
-      self.add_argument(cache.FLAG, action='store_true', default=argparse.SUPPRESS,
-                        help='compile everything anew, and keep nothing of it for the next command')
+    self.add_argument(cache.FLAG, action='store_true', default=argparse.SUPPRESS,
+                      help='compile everything anew, and keep nothing of it for the next command')
 
   def error(self, message: str):
     if message.startswith('unrecognized'):

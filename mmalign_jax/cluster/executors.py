@@ -4,10 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 import concurrent.futures
 import importlib
 import pathlib
+import subprocess
 from typing import Any, Protocol
 
 from mmalign_jax.cluster.shard import Outcome, Shard
 
+DAY = 24 * 60  # minutes; submitit alone would say 5
 LOST = -9  # exit status of a task whose worker is gone, and with it what it said
 Options = Mapping[str, str]
 
@@ -36,12 +38,15 @@ class Local:
   def __init__(self, _: pathlib.Path, workers: int, options: Options):
     refuse(options, (), 'local')
     self._pool = concurrent.futures.ThreadPoolExecutor(workers)
+    self._begun: list[subprocess.Popen] = []
 
   def submit(self, shards: Sequence[Shard]) -> list[Task]:
-    return [_Future(self._pool.submit(shard)) for shard in shards]
+    return [_Future(self._pool.submit(shard, self._begun.append)) for shard in shards]
 
   def close(self) -> None:
     self._pool.shutdown(wait=False, cancel_futures=True)
+    for run in self._begun:
+      run.kill()  # of one that has ended: nothing
 
 
 class _Future:
@@ -55,23 +60,30 @@ class _Future:
 
 class Slurm:
   """Jobs of an array, `workers` at once; options are those of sbatch (partition=..., time=60, in
-  minutes, gres=gpu:1), cluster=local runs them here."""
+  minutes, a day without it, gres=gpu:1), cluster=local runs them here."""
 
   def __init__(self, folder: pathlib.Path, workers: int, options: Options):
     submitit = _needed('submitit')
     options = dict(options)
     cluster = options.pop('cluster', 'slurm')
-    self._executor = submitit.AutoExecutor(folder / 'submitit', cluster=cluster)
-    minutes = options.pop('time', '')
+    try:
+      self._executor = submitit.AutoExecutor(folder / 'submitit', cluster=cluster)
+    except RuntimeError as error:  # no SLURM here
+      raise ValueError(f'--executor=slurm: {error}') from error
+    minutes = options.pop('time', str(DAY))
+    if not minutes.isdecimal() or not int(minutes):
+      raise ValueError(f'--options: time={minutes} is no whole number of minutes')
     self._executor.update_parameters(
-        name='mmalign', slurm_array_parallelism=workers,
-        **({'timeout_min': int(minutes)} if minutes else {}),
+        name='mmalign', slurm_array_parallelism=workers, timeout_min=int(minutes),
         **({'slurm_additional_parameters': options} if options else {}))
     self._jobs: list[Any] = []
 
   def submit(self, shards: Sequence[Shard]) -> list[Task]:
-    with self._executor.batch():  # one array
-      jobs = [self._executor.submit(shard) for shard in shards]
+    try:
+      with self._executor.batch():  # one array
+        jobs = [self._executor.submit(shard) for shard in shards]
+    except RuntimeError as error:  # what sbatch refuses, as a partition that is not there
+      raise ValueError(f'--executor=slurm: {error}') from error
     self._jobs += jobs
     return [_Job(job) for job in jobs]
 
@@ -96,24 +108,36 @@ class _Job:
 
 
 class Ray:
-  """Tasks of a Ray cluster; options: address (that of a running one; without it one of this
-  machine), cpus and gpus of a task."""
+  """Tasks of a Ray cluster; options: address (that of a running one, which runs as many at once as
+  it has room for; without it one of this machine for `workers`), cpus and gpus of a task."""
 
   def __init__(self, _: pathlib.Path, workers: int, options: Options):
     refuse(options, ('address', 'cpus', 'gpus'), 'ray')
-    self._ray, self._most = _needed('ray'), workers
+    self._ray = _needed('ray')
     if not self._ray.is_initialized():
       self._ray.init(address=options.get('address'), log_to_driver=False, logging_level='error',
                      **({} if 'address' in options else {'num_cpus': workers}))
+    needs = {name: _amount(options, name, default) for name, default in (('cpus', 1), ('gpus', 0))}
     # Ray would run a lost task again by itself; here it is seen, and counted.
-    self._run = self._ray.remote(max_retries=0, num_cpus=float(options.get('cpus', 1)),
-                                 num_gpus=float(options.get('gpus', 0)))(_called)
+    self._run = self._ray.remote(
+        max_retries=0, num_cpus=needs['cpus'], num_gpus=needs['gpus'])(_called)
 
   def submit(self, shards: Sequence[Shard]) -> list[Task]:
     return [_Reference(self._ray, self._run.remote(shard)) for shard in shards]
 
   def close(self) -> None:
     self._ray.shutdown()
+
+
+def _amount(options: Options, name: str, default: float) -> float:
+  """A number of at least 0 among the options."""
+  text = options.get(name, str(default))
+  try:
+    if 0 <= (value := float(text)) < float('inf'):
+      return value
+  except ValueError:
+    pass
+  raise ValueError(f'--options: {name}={text} is no number of at least 0')
 
 
 def _called(shard: Shard) -> Outcome:

@@ -1,5 +1,6 @@
 """A shard of a study as a task: a process that ends with what runs it."""
 
+from collections.abc import Callable
 import dataclasses
 import os
 import pathlib
@@ -11,6 +12,7 @@ OURS = 2       # exit status of what is refused, in one line on standard error
 BUSY = 'another run is using this folder'  # a shard that was taken for lost is still there
 _KEPT = 2000   # letters of what it said
 _BOUND = str(pathlib.Path(__file__).with_name('bound.py'))
+_ABOVE = str(pathlib.Path(__file__).resolve().parents[2])  # the folder that this package lies in
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,11 +39,14 @@ class Shard:
   n: int
   folder: str
 
-  def __call__(self) -> Outcome:
+  def __call__(self, began: Callable[[subprocess.Popen], object] = lambda run: None) -> Outcome:
+    """Runs it to its end; `began` is told of the process, to end it."""
     run = subprocess.Popen(
         [sys.executable, _BOUND, str(os.getpid()), *self.arguments, f'--shard={self.i}/{self.n}',
          '--nofigures'],
-        cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        cwd=self.folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        text=True)
+    began(run)
     try:
       said = run.communicate()[1]
     finally:
@@ -53,3 +58,8 @@ class Shard:
     from submitit.helpers import DelayedSubmission  # pyright: ignore[reportMissingImports]
     return DelayedSubmission(self)
 
+
+def environment() -> dict[str, str]:
+  """That of this process, in which a shard finds this very package, installed or not."""
+  others = [place for place in os.environ.get('PYTHONPATH', '').split(os.pathsep) if place]
+  return os.environ | {'PYTHONPATH': os.pathsep.join(dict.fromkeys([_ABOVE, *others]))}

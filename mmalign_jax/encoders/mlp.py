@@ -3,26 +3,61 @@
 With the batch in the last axis a vmapped ensemble of narrow layers is markedly faster on a CPU.
 """
 
+import functools
 import math
 
 from flax import linen as nn
+import jax
 import jax.numpy as jnp
 
 from mmalign_jax.types import Array
 
+LEAK = 0.1  # slope of LeakyReLU below zero, as in arXiv 2502.16282
+
 
 class Dense(nn.Module):
-  """x [in, B] -> kernel @ x + bias [features, B] in `dtype`."""
+  """x [in, B] -> kernel @ x + bias [features, B] in `dtype`; a LeakyReLU of it with `leak`."""
   features: int
   dtype: str = 'float32'
+  leak: float = 1.0
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     kernel = self.param('kernel', nn.initializers.zeros, (self.features, x.shape[0]))
     bias = self.param('bias', nn.initializers.zeros, (self.features,))
-    precision = 'highest' if self.dtype == 'float32' else None
-    kernel, x, bias = (v.astype(self.dtype) for v in (kernel, x, bias))
-    return jnp.dot(kernel, x, precision=precision) + bias[:, None]
+    return affine(*(v.astype(self.dtype) for v in (kernel, bias, x)), self.leak)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def affine(kernel: Array, bias: Array, x: Array, leak: float) -> Array:
+  """LeakyReLU(kernel @ x + bias) [out, B] of kernel [out, in], bias [out], x [in, B].
+
+  Its gradient asks for the result alone, whose sign is that of the sum: the sum itself would be
+  read from beyond the cache. And it turns the kernel, not the product: XLA's product of a turned
+  operand takes 1.6 times as long on a CPU.
+  """
+  y = _product(kernel, x) + bias[:, None]
+  return y if leak == 1 else jnp.where(y >= 0, y, leak * y)
+
+
+def _affine_forward(kernel: Array, bias: Array, x: Array, leak: float):
+  y = affine(kernel, bias, x, leak)
+  y = y if leak == 1 else jax.lax.optimization_barrier(y)
+  return y, (kernel, x, y)
+
+
+def _affine_backward(leak: float, known: tuple[Array, Array, Array], dy: Array):
+  kernel, x, y = known
+  dy = dy if leak == 1 else jnp.where(y >= 0, dy, leak * dy)
+  turned = jax.lax.optimization_barrier(kernel.T)
+  return _product(dy, x.T), jnp.sum(dy, axis=1), _product(turned, dy)
+
+
+affine.defvjp(_affine_forward, _affine_backward)
+
+
+def _product(a: Array, b: Array) -> Array:
+  return jnp.dot(a, b, precision='highest' if a.dtype == jnp.float32 else None)
 
 
 def fan_in(path: tuple[str, ...], noise: Array, shapes: dict) -> Array:
@@ -44,7 +79,7 @@ class MLP(nn.Module):
   def __call__(self, x: Array) -> tuple[Array, ...]:
     layers = []
     for _ in range(self.depth):
-      x = nn.leaky_relu(Dense(self.width, self.dtype)(x), 0.1)
+      x = Dense(self.width, self.dtype, LEAK)(x)
       layers.append(x)
     return tuple(layers)
 
@@ -62,5 +97,5 @@ class Projection(nn.Module):
     if self.width is None:
       return h
     if self.hidden:
-      h = nn.leaky_relu(Dense(self.width, self.dtype, name='hidden')(h), 0.1)
+      h = Dense(self.width, self.dtype, LEAK, name='hidden')(h)
     return Dense(self.width, self.dtype, name='out')(h)

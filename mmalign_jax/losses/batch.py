@@ -21,6 +21,12 @@ def where_valid(valid: Array | None, values: Array, otherwise: float = 0) -> Arr
   return values if valid is None else jnp.where(valid, values, otherwise)
 
 
+def kept(valid: Array | None, *arrays: Array) -> tuple[Array, ...]:
+  """Arrays [B, K] with zeros in what is not valid: filling may hold anything, NaN too, and a
+  product with 0 would not hide it from a gradient."""
+  return arrays if valid is None else tuple(jnp.where(valid[:, None], z, 0) for z in arrays)
+
+
 def own_columns(n_rows: int, axis_name: str | None) -> Array:
   """[B] i32: where `gather` puts the rows of this device, so the columns of the true partners."""
   first = 0 if axis_name is None else n_rows * lax.axis_index(axis_name)

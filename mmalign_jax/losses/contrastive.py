@@ -7,7 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_valid
+from mmalign_jax.losses.batch import ABSENT, dot, gather, kept, own_columns, where_valid
 from mmalign_jax.losses.log_sums import log_sums
 from mmalign_jax.types import Array, Numeric
 
@@ -40,10 +40,12 @@ def info_nce(z1: Array, z2: Array, *, temperature: Numeric,
   """
   chex.assert_rank([z1, z2], 2)
   chex.assert_equal_shape([z1, z2])
+  z1, z2 = kept(valid, z1, z2)
   scaled = z2 / temperature  # K values a row, where dividing the logits would touch B
   own = jnp.sum(z1.T * scaled.T, axis=0)
   if axis_name is None and jax.default_backend() == 'cpu':  # elsewhere exponentials cost little
-    return where_valid(valid, 0.5 * log_sums(z1, scaled, valid) - own)
+    kind = jnp.result_type(z1, scaled, jnp.float32)
+    return where_valid(valid, 0.5 * log_sums(z1.astype(kind), scaled.astype(kind), valid) - own)
   logits = dot(z1, gather(scaled, axis_name).T)
   others = logits if axis_name is None else dot(
       gather(z1, axis_name), scaled.T)  # [N, B]
@@ -84,6 +86,7 @@ def sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
   """
   chex.assert_rank([z1, z2], 2)
   chex.assert_equal_shape([z1, z2])
+  z1, z2 = kept(valid, z1, z2)
   others = gather(z2 / temperature, axis_name)
   logits = dot(z1, others.T) + bias
   partner = own_columns(len(z1), axis_name)[:, None] == jnp.arange(len(others))[None]
@@ -151,6 +154,7 @@ def _without_partner(z1: Array, z2: Array, temperature: Numeric, axis_name: str 
   for partners and filling, and how many others are real [B]."""
   chex.assert_rank([z1, z2], 2)
   chex.assert_equal_shape([z1, z2])
+  z1, z2 = kept(valid, z1, z2)
   scaled = z2 / temperature
   rows = dot(z1, gather(scaled, axis_name).T)
   columns = dot(gather(z1, axis_name), scaled.T)

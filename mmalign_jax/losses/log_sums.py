@@ -2,7 +2,8 @@
 
 |a_i . b_j| is at most c = max |a_i| max |b_j|, so one shift serves all rows and columns, E = exp(a
 b^T - c), and the gradient needs E again but no further exponential. Where 2 c is so large that E
-could vanish along a whole row or column, each has the shift of its own largest entry.
+could vanish along a whole row or column, each has the shift of its own largest entry. All of it is
+in float32 or wider: E of a shorter type vanishes far earlier.
 """
 
 from collections.abc import Callable
@@ -23,8 +24,9 @@ NARROW = 32  # features up to which twice as many cost less than a pass over B x
 def log_sums(a: Array, b: Array, real: Array | None) -> Array:
   """log sum_j exp(a_i . b_j) + log sum_j exp(a_j . b_i) [B], of a, b [B, K].
 
-  real: [B] bool, samples that count; those that do not have some finite value and no gradient; None
-  for all. Derivatives are of reverse mode.
+  real: [B] bool, samples that count; those that do not hold zeros, and have some finite value
+  and no gradient; None for all. a, b: of one type, float32 or wider. Derivatives are of reverse
+  mode.
   """
   return _forward(a, b, real)[0]
 
@@ -39,8 +41,8 @@ def both(a: Array, b: Array, real: Array | None) -> Array:
 
 def bound(a: Array, b: Array) -> tuple[Array, Array]:
   """The largest that |a_i . b_j| can be [], and whether that is too wide for one shift [] bool."""
-  most = jnp.sqrt(jnp.max(_squares(a)) * jnp.max(_squares(b)))
-  return most, most > WIDE
+  most = lax.stop_gradient(jnp.sqrt(jnp.max(_squares(a)) * jnp.max(_squares(b))))
+  return most, most > WIDE  # a constant: no result depends on the shift
 
 
 def unless(wide: Array, fast: Callable[[], PyTree], safe: Callable[[], PyTree]) -> PyTree:
@@ -51,7 +53,8 @@ def unless(wide: Array, fast: Callable[[], PyTree], safe: Callable[[], PyTree]) 
 
 def _forward(a: Array, b: Array, real: Array | None):
   most, wide = bound(a, b)
-  e = jnp.exp(dot(a, b.T) - most)
+  # Where it is too wide nothing below is used: numbers without a derivative of 0 / 0 stand there.
+  e = jnp.exp(jnp.where(wide, 0, dot(a, b.T) - most))
   if real is not None:
     e = jnp.where(real[:, None] & real[None], e, 0)
   rows, columns = (some(jnp.sum(e, axis=axis)) for axis in (1, 0))

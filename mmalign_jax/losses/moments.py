@@ -8,7 +8,7 @@ the samples of all devices, which every device computes.
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.losses.batch import dot, gather
+from mmalign_jax.losses.batch import dot, gather, kept
 from mmalign_jax.types import Array
 
 EPS = 1e-4  # of a variance, where its root is taken (Bardes et al. 2022)
@@ -147,7 +147,7 @@ def every(a: Array, b: Array, axis_name: str | None,
           valid: Array | None) -> tuple[Array, Array, Array, Array]:
   """Both sides of all devices [N, K], which samples are real [N, 1] f32, and how many [], at least
   1."""
-  a, b = gather(a, axis_name), gather(b, axis_name)
+  a, b = (gather(z, axis_name) for z in kept(valid, a, b))
   real = jnp.ones((len(a), 1), a.dtype) if valid is None else (
       gather(valid, axis_name)[:, None].astype(a.dtype))
   return a, b, real, jnp.maximum(jnp.sum(real), 1)

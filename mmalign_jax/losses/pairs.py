@@ -5,7 +5,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_valid
+from mmalign_jax.losses.batch import ABSENT, dot, gather, kept, own_columns, where_valid
 from mmalign_jax.losses.contrastive import info_nce
 from mmalign_jax.losses.moments import every, standardised
 from mmalign_jax.losses.together import unit
@@ -31,6 +31,7 @@ def cosine(z1: Array, z2: Array, *, axis_name: str | None = None,
   """
   del axis_name
   chex.assert_equal_shape([z1, z2])
+  z1, z2 = kept(valid, z1, z2)
   return where_valid(valid, 1 - jnp.sum(z1.T * z2.T, axis=0))
 
 
@@ -52,6 +53,7 @@ def squared_distance(a: Array, b: Array, *, axis_name: str | None = None,
   """
   del axis_name
   chex.assert_equal_shape([a, b])
+  a, b = kept(valid, a, b)
   return where_valid(valid, jnp.mean(jnp.square(a.T - b.T), axis=0))
 
 
@@ -76,7 +78,7 @@ def prediction(one: Outputs, two: Outputs, *, axis_name: str | None = None,
   """
   del axis_name
   def towards(predicted: Array, z: Array) -> Array:
-    predicted, z = predicted.T, jax.lax.stop_gradient(z).T
+    predicted, z = (v.T for v in kept(valid, predicted, jax.lax.stop_gradient(z)))
     return 1 - jnp.sum(predicted * z, axis=0) * jax.lax.rsqrt(
         jnp.sum(jnp.square(predicted), axis=0) + 1e-12)
   assert one.predicted is not None and two.predicted is not None
@@ -103,6 +105,7 @@ def gap_aware(z1: Array, z2: Array, *, uniformity: float = 1.0, sharpness: float
     [-2.0, -2.0]
   """
   chex.assert_equal_shape([z1, z2])
+  z1, z2 = kept(valid, z1, z2)
   c = 0.5 * (z1 + z2)
   all_c = gather(c, axis_name)
   squares, all_squares = (jnp.sum(jnp.square(v), axis=1) for v in (c, all_c))
@@ -143,6 +146,7 @@ def shared_own(a: Array, b: Array, *, temperature: Numeric, orthogonality: float
   half = a.shape[1] // 2
   if not half:
     raise ValueError('shared_own splits an embedding in two; projection_width is 1')
+  a, b = kept(valid, a, b)
   values = info_nce(unit(a[:, :half]), unit(b[:, :half]), temperature=temperature,
                     axis_name=axis_name, valid=valid)
   all_a, all_b, real, n = every(a, b, axis_name, valid)

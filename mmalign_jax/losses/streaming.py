@@ -14,7 +14,7 @@ from jax import lax
 import jax.numpy as jnp
 
 from mmalign_jax.losses import contrastive, log_sums
-from mmalign_jax.losses.batch import ABSENT, dot, gather, own_columns, where_valid
+from mmalign_jax.losses.batch import ABSENT, dot, gather, kept, own_columns, where_valid
 from mmalign_jax.losses.stripes import cut, gradients, joined, varying
 from mmalign_jax.types import Array, Numeric
 
@@ -56,6 +56,7 @@ def streaming_info_nce(z1: Array, z2: Array, *, temperature: Numeric,
   if _whole(z1, block_size, axis_name):
     return contrastive.info_nce(z1, z2, temperature=temperature, valid=valid)
   block_size = block_size or BLOCK_SIZE
+  z1, z2 = kept(valid, z1, z2)
   scaled = z2 / temperature
   here = jnp.ones(len(z1), bool) if valid is None else valid
   everywhere = None if valid is None else gather(valid, axis_name)
@@ -97,6 +98,7 @@ def streaming_sigmoid(z1: Array, z2: Array, *, temperature: Numeric,
   if _whole(z1, block_size, axis_name):
     return contrastive.sigmoid(z1, z2, temperature=temperature, bias=bias, valid=valid)
   block_size = block_size or BLOCK_SIZE
+  z1, z2 = kept(valid, z1, z2)
   everywhere = None if valid is None else gather(valid, axis_name)
   return where_valid(valid, _pair_sums(
       z1, gather(z2 / temperature, axis_name), varying(bias, z1),

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.losses.batch import gather, where_valid
+from mmalign_jax.losses.batch import gather, kept, where_valid
 from mmalign_jax.losses.contrastive import info_nce
 from mmalign_jax.types import Array, Batch, Numeric, Outputs
 
@@ -55,7 +55,7 @@ def factorised(one: Outputs, two: Outputs, *, temperature: Numeric, noise: float
 def _club(z1: Array, z2: Array, temperature: Numeric, axis_name: str | None,
           valid: Array | None) -> Array:
   """Logit of the partner minus the mean of both directions' over all real pairs [B]."""
-  z2 = z2 / temperature
+  z1, z2 = kept(valid, z1, z2 / temperature)
   real = jnp.ones(len(z1)) if valid is None else valid.astype(z1.dtype)
   weight = gather(real, axis_name)
   weight = weight / jnp.maximum(jnp.sum(weight), 1)

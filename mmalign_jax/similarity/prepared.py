@@ -2,12 +2,12 @@
 
 from collections.abc import Hashable
 import functools
-import inspect
 from typing import Any
 
 import numpy as np
 
 from mmalign_jax.similarity.measure import Measure
+from mmalign_jax.similarity.wide import INSIDE
 from mmalign_jax.types import Array, PyTree
 
 
@@ -47,7 +47,7 @@ def _arguments(measure: Measure, settings: dict, items: Array | np.ndarray | Non
 
 def _key(measure: Measure, arguments: dict) -> Hashable:
   """Equal for two measures that prepare alike."""
-  function = inspect.unwrap(measure.prepare)
+  function = getattr(measure.prepare, INSIDE, measure.prepare)
   if isinstance(function, functools.partial):
     function, arguments = function.func, {**function.keywords, **arguments}
   told = ((name, value if isinstance(value, (str, int, float, type(None))) else id(value))

@@ -17,6 +17,8 @@ import numpy as np
 from mmalign_jax.precision import needs_float64
 from mmalign_jax.types import Array, PyTree
 
+INSIDE = '_inside'  # of what `wide` makes: the function it was made of
+
 
 def wide(function: Callable, *, state: bool = False) -> Callable:
   """`function` of sides in float64 where one of them needs it, also if JAX is set to float32.
@@ -33,6 +35,7 @@ def wide(function: Callable, *, state: bool = False) -> Callable:
     with jax.enable_x64(True):
       made = function(*sides, **settings)
       return made if state else jax.tree.map(_narrow, made)
+  setattr(call, INSIDE, function)
   return call
 
 

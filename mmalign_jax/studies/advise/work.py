@@ -42,15 +42,20 @@ class Work:
     group = np.unique(self.unit[rows], return_inverse=True)[1] if grouped else None
     return x1, x2, self.pairs.y[rows], group
 
-
   def some(self, most: int) -> np.ndarray:
-    """Numbers of at most so many rows, whole units."""
+    """Numbers of at most so many rows, in whole units, those with a label first; more only where no
+    single unit is as small."""
     if len(self.unit) <= most:
       return np.arange(len(self.unit))
-    size = np.bincount(self.unit)
+    size, labels = np.bincount(self.unit), np.bincount(self.unit, self.pairs.labelled)
     order = np.random.default_rng([self.seed, 8]).permutation(len(size))
-    kept = order[np.cumsum(size[order]) <= most]
-    return np.flatnonzero(np.isin(self.unit, kept if len(kept) else order[:1]))
+    order = order[np.argsort(labels[order] == 0, kind='stable')]
+    kept, room = [], most
+    for unit in order:
+      if size[unit] <= room:
+        kept.append(unit)
+        room -= size[unit]
+    return np.flatnonzero(np.isin(self.unit, kept or order[:1]))
 
 
 def filled(view: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from mmalign_jax.studies.emergence.correlation import PAIRS
 NAMES = {'alignment_performance': 'alignment / performance',
          'performance_depth': 'performance / depth', 'alignment_depth': 'alignment / depth'}
 
+
 def text(summary: dict) -> str:
   """The summary as a reader wants it: the table beside the paper, then each claim by measure."""
   return '\n\n'.join(document.text(Document('', [Section('', [part])]))
