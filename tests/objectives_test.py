@@ -235,7 +235,7 @@ def test_order_of_the_samples_does_not_matter(name):
 def test_filling_is_as_if_it_was_not_there(name):
   views = sides(3)
   real = np.arange(B) % 3 != 1
-  both = jax.value_and_grad(lambda v: total(name, v, jnp.asarray(real)))
+  both = jax.jit(jax.value_and_grad(lambda v: total(name, v, jnp.asarray(real))))
   value, grads = both(single(views))
   for z in views:
     z[~real] = 7.0
@@ -260,10 +260,11 @@ def test_devices_have_the_gradient_of_the_whole_batch(name, ragged):
   maps = [jnp.eye(K) + 0.1 * i for i in range(4)]
   def mean(maps, views, valid, axis_name=None):
     return total(name, [z @ m for z, m in zip(views, maps)], valid, axis_name)
-  whole = jax.grad(mean)(maps, views, valid)
-  parts = jax.vmap(lambda v, ok: jax.grad(functools.partial(mean, axis_name='data'))(maps, v, ok),
-                   in_axes=(0, None if valid is None else 0), axis_name='data')(
-                       [split(z) for z in views], None if valid is None else split(valid))
+  whole = jax.jit(jax.grad(mean))(maps, views, valid)
+  of_one = jax.grad(functools.partial(mean, axis_name='data'))
+  parts = jax.jit(jax.vmap(of_one, in_axes=(None, 0, None if valid is None else 0),
+                           axis_name='data'))(
+      maps, [split(z) for z in views], None if valid is None else split(valid))
   for one, other in zip(whole, parts):
     np.testing.assert_allclose(other.mean(0), one, rtol=2e-3, atol=2e-5)
 
@@ -275,7 +276,7 @@ def test_is_finite_where_little_is_there(name, what):
   views = {'equal': [a, a, a, a], 'constant': [np.ones((B, K))] * 4,
            'one sample': [z[:1] for z in (a, 2 * a, pa, pb)],
            'two samples': [z[:2] for z in (a, 2 * a, pa, pb)]}[what]
-  value, grads = jax.value_and_grad(lambda v: total(name, v))(single(views))
+  value, grads = compiled(name)(single(views))
   assert np.isfinite(value) and all(np.isfinite(g).all() for g in grads)
 
 
@@ -370,15 +371,15 @@ def test_a_bias_is_learnt_from_where_it_starts():
   assert state.params['loss_bias'] == -3
   g = np.random.default_rng(0)
   batch = Batch((g.normal(size=(8, 3)), g.normal(size=(8, 5))), jnp.zeros(8, jnp.int32))
-  slope = lambda lam: jax.grad(lambda p: objective.objective(
-      p, dataclasses.replace(hyper, lam=lam), batch, 0.0, spec=spec, n_outputs=2)[0])(
-          state.params)['loss_bias']
-  up, down = (objective.objective(
-      {**state.params, 'loss_bias': jnp.float32(-3 + e)}, hyper, batch, 0.0, spec=spec,
-      n_outputs=2)[1].align for e in (1e-2, -1e-2))
+  of = functools.partial(objective.objective, spec=spec, n_outputs=2)
+  slopes = jax.jit(jax.grad(lambda p, lam: of(
+      p, dataclasses.replace(hyper, lam=lam), batch, 0.0)[0]))
+  slope = lambda lam: slopes(state.params, jnp.float32(lam))['loss_bias']
+  align = jax.jit(lambda bias: of({**state.params, 'loss_bias': bias}, hyper, batch, 0.0)[1].align)
+  up, down = align(jnp.float32(-3 + 1e-2)), align(jnp.float32(-3 - 1e-2))
   np.testing.assert_allclose(slope(1.0), (up - down) / 2e-2, rtol=1e-3)
   np.testing.assert_allclose(slope(0.25), slope(1.0) / 4, rtol=1e-5)
-  after, _ = train_step(state, hyper, batch, spec=spec, n_outputs=2)
+  after, _ = jax.jit(functools.partial(train_step, spec=spec, n_outputs=2))(state, hyper, batch)
   moved = after.params['loss_bias'] + 3  # one step of Adam; nothing decays
   np.testing.assert_allclose(abs(moved), 0.1, rtol=1e-3)
   with pytest.raises(ValueError, match="learnable_bias=True.*'info_nce' has no bias"):

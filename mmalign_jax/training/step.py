@@ -71,7 +71,8 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
     >>> spec = Spec(depth=1, width=4, steps=10)
     >>> state = init_state(jax.random.key(0), Hyper(), 3, 5, spec=spec, n_outputs=2)
     >>> batch = Batch((jnp.ones((8, 3)), jnp.ones((8, 5))), jnp.zeros(8, jnp.int32))
-    >>> state, metrics = train_step(state, Hyper(lam=1.0), batch, spec=spec, n_outputs=2)
+    >>> step = jax.jit(lambda *given: train_step(*given, spec=spec, n_outputs=2))
+    >>> state, metrics = step(state, Hyper(lam=1.0), batch)
     >>> int(state.step), len(metrics.task)
     (1, 2)
   """
