@@ -292,6 +292,16 @@ def test_changed_columns_are_refused_by_name(of_table, tmp_path, capsys, order, 
   assert said in error and error.count('\n') == 1 and not (tmp_path / 'z.npy').exists()
 
 
+@pytest.mark.parametrize('factor', [1e30, 1e60, 1e300])
+def test_numbers_that_no_encoder_can_take_are_refused(of_table, tmp_path, capsys, factor):
+  folder, _, rows = of_table
+  np.save(tmp_path / 'x.npy', factor * np.array([row[:4] for row in rows], float))
+  assert cli.main(['embed', str(folder), str(tmp_path / 'x.npy'), '--view=x1',
+                   f'--out={tmp_path / "z.npy"}']) == 2
+  error = capsys.readouterr().err
+  assert 'too large to standardise' in error and error.count('\n') == 1
+
+
 def test_other_files_of_one_view_alone(of_table, tmp_path, capsys):
   folder, head, rows = of_table
   x = np.array([row[:4] for row in rows], float)

@@ -300,6 +300,7 @@ def test_one_model_with_gaps_is_marked_and_the_rest_goes_on(place):
     (dict(repeats=3), 'repeats=3 has no effect without sizes'),
     (dict(levels='nothing'), "no key 'nothing'"),
     (dict(y='y.npy', group='short.npy'), 'shape (59,); the models have N=60'),
+    (dict(left='short.npz', right=''), "'short' is the only model that can be compared"),
     (dict(left=''), "left='' names no models")])
 def test_bad_input_is_one_line(place, more, said):
   np.savez(place / 'short.npz', short=np.ones((59, 2)) * np.arange(59)[:, None])
@@ -326,3 +327,14 @@ def test_a_folder_of_models_with_layers_of_their_own(place):
       ('m2', ('layer0', 'layer1')), ('m10', ('layer0', 'layer1'))]
   every = plans.from_settings(settings(place, right=str(folder), resamples=0))
   assert [m.name for m in every.right][:3] == ['m2:layer0', 'm2:layer1', 'm2:other']
+
+
+def test_a_measure_without_any_value_is_named():
+  import xarray as xr
+
+  from mmalign_jax.studies.zoo import summary
+  value = xr.DataArray(np.full((1, 1, 2, 2), np.nan), dims=('measure', 'level', 'left', 'right'),
+                       coords={'measure': ['mine'], 'level': [0.0]})
+  dataset = xr.Dataset({'value': value}, attrs={'within': 0})
+  with pytest.raises(ValueError, match="measures='mine' has no value for any pair"):
+    summary._of_pairs(dataset, 'mine', 0)

@@ -196,6 +196,10 @@ def _looked(at: Mapping[str, str], reading: Reading, levels: str,
     if not any(not model.refused for model in sides[side]):
       raise ValueError(f'{side}={at[side]!r}: no model that can be compared' + (
           f'; {sides[side][0].name!r}: {sides[side][0].refused}' if sides[side] else ''))
+  usable = [model.name for model in sides['left'] if not model.refused]
+  if not at['right'] and len(usable) < 2:
+    raise ValueError(f'left={at["left"]!r}: {usable[0]!r} is the only model that can be compared, '
+                     'and there is no right side to compare it with')
   return sides, notes
 
 

@@ -46,6 +46,8 @@ def _of_pairs(dataset: xr.Dataset, name: str, level: int) -> dict[str, Any]:
   """The whole of a measure: how many pairs are above chance, and the ends of what they are."""
   one = dataset.sel(measure=name).isel(level=level)
   value = apart(dataset, one['value'].values)
+  if not np.isfinite(value).any():
+    raise ValueError(f'measures={name!r} has no value for any pair of models; leave it out')
   found = {'level': float(one['level']), 'measure': name, 'pairs': int(np.isfinite(value).sum()),
            'lowest': float(np.nanmin(value)), 'highest': float(np.nanmax(value))}
   if 'p_value' in dataset:
