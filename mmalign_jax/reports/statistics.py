@@ -5,7 +5,6 @@ import math
 from typing import Literal
 
 import numpy as np
-from scipy import special
 
 LEVEL = 0.95
 _MIN_SERIES = 3  # values, below which a median has no interval
@@ -15,6 +14,7 @@ def half_width(spread: np.ndarray, n: np.ndarray | int) -> np.ndarray:
   """Half the 95 % interval of Student's t for a mean of n >= 2 values with standard deviation
   `spread` (n - 1 below), of any shape; n = 1 counts as 2."""
   n = np.asarray(n)
+  from scipy import special  # slow to import
   return special.stdtrit(np.maximum(n - 1, 1), (1 + LEVEL) / 2) * spread / np.sqrt(np.maximum(n, 1))
 
 
@@ -53,6 +53,7 @@ def over_seeds_and_folds(values: np.ndarray) -> float:
 def interval(values: np.ndarray, n: int, *, level: float = LEVEL,
              method: Literal['linear', 'nearest'] = 'linear') -> tuple[float, float]:
   """Expanded percentile interval of bootstrap `values` [B] over n units (Hesterberg 2015)."""
+  from scipy import special
   tail = special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, (1 - level) / 2))
   low, high = np.quantile(values, [tail, 1 - tail], method=method)
   return float(low), float(high)

@@ -14,7 +14,6 @@ from mmalign_jax.losses import task_of
 from mmalign_jax.runs import folder
 from mmalign_jax.runs.damage import note
 from mmalign_jax.runs.dataset import with_encoders
-from mmalign_jax.studies.strength import retention
 from mmalign_jax.studies.strength.plan import RUN, Study, defaults as study_defaults
 from mmalign_jax.training.evaluate import Cell, Fused, pairs
 
@@ -235,6 +234,7 @@ def to_dataset(study: Study, values: dict[str, np.ndarray],
       'name': study.name, 'configuration': json.dumps(study.settings, default=float),
       'versions': json.dumps(versions), 'notes': '\n'.join(study.notes)}))
   if study.spec.probes:
+    from mmalign_jax.studies.strength import retention  # xarray is slow to import
     made = made.assign(retention.variables(study, values))
   if study.spec.fusion == 'none':
     return made
