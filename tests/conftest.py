@@ -30,7 +30,7 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 # Modules that compile for much longer than they compute: unoptimised code is there sooner.
 PLAIN = {'advise_test', 'agreement_test', 'alone_test', 'apart_test', 'batch_test', 'cases_test',
          'configs_test', 'convex_test', 'emergence_real_test', 'emergence_test', 'estimator_test',
-         'fitted_test', 'fusion_test', 'loop_test', 'losses_test', 'measure_test',
+         'examples_test', 'fitted_test', 'fusion_test', 'loop_test', 'losses_test', 'measure_test',
          'multibench_test', 'null_test', 'objective_study_test', 'objectives_test', 'pairs_test',
          'perception_test', 'probes_test', 'similarity_test', 'similarity_values_test',
          'sweep_test', 'train_pairs_test', 'zoo_test'}
