@@ -32,6 +32,7 @@ import pytest
 
 import mmalign_jax
 from mmalign_jax import cli
+from mmalign_jax.cli import launching
 
 # Commands whose rows are the user's own; tests/registries_test.py runs these very ones.
 ELSEWHERE = '--register=own_rows.py'
@@ -89,8 +90,8 @@ def parses(words: list[str]) -> bool:
       made.parser_of(name).parse_args(rest)
     return True
   argv = [f'mmalign {name}', *(word.replace('...', 'configs/strength.py') for word in rest)]
-  with made.launcher(name) as (names, _), mock.patch.object(sys, 'argv', argv):
-    left = names['parse'](argv)  # ml_collections looks into sys.argv for what it overrides
+  with made.launcher(name), mock.patch.object(sys, 'argv', argv):
+    left = launching.parse(flags.FLAGS, argv)  # ml_collections looks into sys.argv for what it overrides
     flags.FLAGS.unparse_flags()
   return len(left) == 1
 
