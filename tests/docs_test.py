@@ -91,7 +91,8 @@ def parses(words: list[str]) -> bool:
     return True
   argv = [f'mmalign {name}', *(word.replace('...', 'configs/strength.py') for word in rest)]
   with made.launcher(name), mock.patch.object(sys, 'argv', argv):
-    left = launching.parse(flags.FLAGS, argv)  # ml_collections looks into sys.argv for what it overrides
+    # ml_collections looks into sys.argv for what it overrides
+    left = launching.parse(flags.FLAGS, argv)
     flags.FLAGS.unparse_flags()
   return len(left) == 1
 
