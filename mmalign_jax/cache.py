@@ -15,7 +15,6 @@ import platform
 import stat
 import sys
 import tempfile
-from typing import Any
 import warnings
 
 FLAG = '--no-cache'
@@ -36,7 +35,7 @@ def taken(argv: list[str]) -> list[str]:
   rest = [a for a in argv[:end] if a != FLAG] + argv[end:]
   asked_for_help = {'--help', '-h', '--version', '--helpfull', '--helpshort'} & set(rest)
   if len(rest) < len(argv):
-    _tell('JAX_ENABLE_COMPILATION_CACHE', 'false', False)
+    _tell('JAX_ENABLE_COMPILATION_CACHE', False)
   elif not asked_for_help and (OF_JAX not in os.environ or of_another_machine()):
     begin()
   return rest
@@ -57,11 +56,11 @@ def begin() -> pathlib.Path | None:
     return None
   # what another process is just writing, or was killed while writing, is compiled anew
   warnings.filterwarnings('ignore', 'Error (reading|writing) persistent compilation cache entry')
-  _tell(OF_JAX, str(inside), str(inside))
+  _tell(OF_JAX, str(inside))
   for name, value in (('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', _LEAST_SECONDS),
                       ('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', -1)):
     if name not in os.environ:
-      _tell(name, str(value), value)
+      _tell(name, value)
   return inside
 
 
@@ -72,10 +71,10 @@ def of_another_machine() -> bool:
   return base is not None and named.parent == base and named.name != version()
 
 
-def _tell(variable: str, text: str, value: Any) -> None:
+def _tell(variable: str, value: str | float | bool) -> None:
   """Sets a variable that JAX reads when it is imported, and JAX itself where it is already, as by a
   file of --register."""
-  os.environ[variable] = text
+  os.environ[variable] = str(value)
   if 'jax' in sys.modules:
     sys.modules['jax'].config.update(variable.lower(), value)
 

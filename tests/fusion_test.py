@@ -82,16 +82,15 @@ def test_a_frozen_head_is_felt_by_no_encoder_and_a_trained_one_by_all(batch):
   assert set(started) - set(params) == {objective.FUSION}
   for side in params:  # the sides start alike, and feel the same
     jax.tree.map(np.testing.assert_array_equal, params[side], started[side])
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), none[side],
-                 frozen[side])
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7), none[side],
+                 frozen[side])  # but for the rounding of another program
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), none[side], trained[side])
     assert max(jax.tree.leaves(moved)) > 1e-3
-  jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
+  jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-7),
                frozen[objective.FUSION], trained[objective.FUSION])
-  np.testing.assert_allclose(metrics.task, alone.task, rtol=1e-6)
+  np.testing.assert_array_equal(metrics.task, alone.task)
   np.testing.assert_allclose(metrics.loss, alone.loss + metrics.fused, rtol=1e-6)
-  np.testing.assert_allclose(both.fused, metrics.fused, rtol=1e-6)
-  assert alone.fused is None
+  assert both.fused == metrics.fused and alone.fused is None
 
 
 def test_the_loss_is_that_of_the_samples_with_all_sides(batch):

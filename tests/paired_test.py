@@ -485,3 +485,10 @@ def test_mosi(x1, x2, widths):
   assert got.x1_train.shape == (1447, widths[0]) and got.x2_test.shape == (752, widths[1])
   assert got.classes == ('0', '1') and np.isfinite(got.x1_test).all()
   assert any('split given' in note for note in got.notes)
+
+
+def test_a_view_that_is_taken_for_the_label_is_said(tmp_path):
+  """The last column is the label where none is named."""
+  (tmp_path / 'two.csv').write_text('a,b\n1,2\n3,4\n')
+  with pytest.raises(ValueError, match="no column 'b' .*; 'b' is read as y=b$"):
+    load_paired(str(tmp_path / 'two.csv'), x1='a', x2='b')

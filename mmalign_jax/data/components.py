@@ -59,7 +59,7 @@ def fit(view: np.ndarray, has: np.ndarray, known: np.ndarray, most: int, where: 
     constant = (np.ptp(filled, axis=0) == 0) | (std == 0)
     std = np.where(constant, 1, std)
     z = np.where(constant, 0, (filled - mean) / std)
-  _check_finite(z, where)
+  _check_fits(z, where)
   if constant.all():
     raise ValueError(f'{where}: every column is constant in training')
   kept = min(most, z.shape[1], max(1, len(known) - 1))
@@ -85,12 +85,12 @@ def apply(reduction: Reduction, view: np.ndarray, has: np.ndarray, where: str) -
     step = np.asarray(~np.isnan(view).all(axis=2))
     flat = _filled(view.reshape(-1, view.shape[2]), reduction.fill).reshape(view.shape)
     z = np.where(step[:, :, None], (flat - reduction.mean) / reduction.std, 0)
-    _check_finite(z, where)
+    _check_fits(z, where)
     return Frames(z.astype(np.float32), step)
   with np.errstate(over='ignore', invalid='ignore'):
     filled = _filled(view[has], reduction.fill)
     z = np.where(reduction.constant, 0, (filled - reduction.mean) / reduction.std)
-  _check_finite(z, where)
+  _check_fits(z, where)
   made = np.zeros((len(view), len(reduction.components)), np.float32)
   made[has] = _projected(reduction, z)
   return made
@@ -114,7 +114,7 @@ def _filled(view: np.ndarray, fill: np.ndarray) -> np.ndarray:
   return np.where(gaps, fill, view) if gaps.any() else view
 
 
-def _check_finite(z: np.ndarray, where: str) -> None:
+def _check_fits(z: np.ndarray, where: str) -> None:
   """Whether all standardised values have squares in float32."""
   if not (np.abs(z) < _LARGEST).all():  # NaN is none of these either
     raise ValueError(f'{where}: values too large to standardise')

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax import losses
-from mmalign_jax.encoders.mlp import Dense, fan_in
+from mmalign_jax.encoders.mlp import LEAK, Dense, fan_in
 from mmalign_jax.types import Array, Key, PyTree, Spec
 
 
@@ -29,7 +29,7 @@ class Fusion(nn.Module):
     spec, dtype = self.spec, self.spec.compute_dtype
     h = jnp.concatenate([math.sqrt(v.shape[1]) * v for v in z], axis=1).T  # features first
     if spec.fusion_width:
-      h = nn.leaky_relu(Dense(spec.fusion_width, dtype, name='hidden')(h), 0.1)
+      h = Dense(spec.fusion_width, dtype, LEAK, name='hidden')(h)
     prediction = Dense(self.n_outputs, dtype, name='out')(h).astype(jnp.float32)
     return prediction[0] if losses.task_of(spec.task).regression else prediction.T
 

@@ -24,9 +24,8 @@ NARROW = 32  # features up to which twice as many cost less than a pass over B x
 def log_sums(a: Array, b: Array, real: Array | None) -> Array:
   """log sum_j exp(a_i . b_j) + log sum_j exp(a_j . b_i) [B], of a, b [B, K].
 
-  real: [B] bool, samples that count; those that do not hold zeros, and have some finite value
-  and no gradient; None for all. a, b: of one type, float32 or wider. Derivatives are of reverse
-  mode.
+  real: [B] bool, samples that count; the others, zeros in a and b, have some finite value and no
+  gradient; None for all. a, b: of one type, float32 or wider. Derivatives are of reverse mode.
   """
   return _forward(a, b, real)[0]
 

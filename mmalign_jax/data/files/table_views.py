@@ -43,8 +43,10 @@ def from_table(path: pathlib.Path, asked: dict[str, str], reading: Reading) -> s
     chosen = [j for j in table.features(tuple(single.values()))
               if in_view(table.names[j], asked[role])]
     if not chosen:
+      used = [f"; {name!r} is read as {one}={name}" for one, name in single.items()
+              if in_view(name, asked[role])]  # the last column is y, where nothing is named so
       raise ValueError(f'{path}: no column {asked[role]!r} or {asked[role] + "_..."!r} for {role}; '
-                       f'it has {stores.listing(table.names)}')
+                       f'it has {stores.listing(table.names)}{"".join(used)}')
     arrays[role] = table.numbers(chosen)
     columns[role] = tuple(table.names[j] for j in chosen)
   return stores.Raw(str(path), {**asked, **single}, {'': arrays}, table.notes,

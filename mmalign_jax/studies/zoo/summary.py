@@ -16,7 +16,11 @@ KINDS = ('value', 'calibrated')
 
 
 def summarise(dataset: xr.Dataset, draws: int) -> dict[str, Any]:
-  """All numbers of the answer, for JSON."""
+  """All numbers of the answer, for JSON.
+
+  Raises:
+    ValueError: a measure has no value for any pair of models.
+  """
   names = [str(name) for name in dataset['measure'].values]
   return {
       'name': dataset.attrs['name'], 'n': int(dataset.attrs['n']),
