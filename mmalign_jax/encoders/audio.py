@@ -101,7 +101,7 @@ class AudioTransformer(Drawn, nn.Module):
     mask = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
     layers = []
     for i in range(self.depth):
-      x = Block(HEADS, False, self.dtype, name=f'block_{i}')(x, mask)
+      x = Block(HEADS, False, self.dtype, name=f'block_{i}')(x, mask, i + 1 == self.depth)
       layers.append(x[:, 0])
     return tuple(layers)
 

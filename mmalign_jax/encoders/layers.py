@@ -52,15 +52,19 @@ def product(x: Array, kernel: Array, dtype: str) -> Array:
 
 
 class Linear(nn.Module):
-  """x [..., in] -> [..., features] in `dtype`; weights: the parameter's name (see `initial`)."""
+  """x [..., in] -> [..., features] in `dtype`; weights: the parameter's name (see `initial`).
+
+  columns: of the features, where not all are wanted; of one without a bias.
+  """
   features: int
   dtype: str
   weights: str = 'kernel'
   use_bias: bool = True
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
-    y = product(x, parameter(self, self.weights, (x.shape[-1], self.features)), self.dtype)
+  def __call__(self, x: Array, columns: slice = slice(None)) -> Array:
+    kernel = parameter(self, self.weights, (x.shape[-1], self.features))
+    y = product(x, kernel[:, columns], self.dtype)
     if not self.use_bias:
       return y
     bias = parameter(self, 'bias', (self.features,)).astype(self.dtype)
@@ -105,6 +109,8 @@ def max_pool(x: Array) -> Array:
 class Attention(nn.Module):
   """Softmax attention among tokens (Vaswani et al. 2017): x [B, T, width], mask [B, T] -> the same.
 
+  first: of the first token alone, [B, 1, width].
+
   Queries, keys and values have no bias: one of the keys moves no output, and one of the values
   moves it as the bias of the last product does.
   """
@@ -112,12 +118,14 @@ class Attention(nn.Module):
   dtype: str
 
   @nn.compact
-  def __call__(self, x: Array, mask: Array | None = None) -> Array:
-    batch, length, width = x.shape
+  def __call__(self, x: Array, mask: Array | None = None, first: bool = False) -> Array:
+    width = x.shape[-1]
     if width % self.heads:
       raise ValueError(f'width={width} must be divisible by the {self.heads} heads of attention')
-    qkv = Linear(3 * width, self.dtype, use_bias=False, name='qkv')(x)
-    q, k, v = jnp.moveaxis(qkv.reshape(batch, length, 3, self.heads, -1), 2, 0)
+    qkv = Linear(3 * width, self.dtype, use_bias=False, name='qkv')
+    q, k, v = (
+        qkv(h, slice(i * width, (i + 1) * width)).reshape(*h.shape[:2], self.heads, -1)
+        for i, h in enumerate((x[:, :1] if first else x, x, x)))
     precision = 'highest' if self.dtype == 'float32' else None
     logits = jnp.einsum('bqhd,bkhd->bhqk', q, k, precision=precision,
                         preferred_element_type=jnp.float32) / math.sqrt(width // self.heads)
@@ -125,27 +133,31 @@ class Attention(nn.Module):
       logits = jnp.where(mask[:, None, None, :], logits, -1e30)  # finite: no NaN in a gradient
     weights = nn.softmax(logits, axis=-1).astype(self.dtype)
     mixed = jnp.einsum('bhqk,bkhd->bqhd', weights, v, precision=precision)
-    return Linear(width, self.dtype, name='out')(mixed.reshape(x.shape))
+    return Linear(width, self.dtype, name='out')(mixed.reshape(*q.shape[:2], width))
 
 
 class Block(nn.Module):
   """Attention, then two layers with a GELU, each added to its input: x [B, T, width] -> the same.
 
   The norm is taken of what goes in (`pre_norm`) or, as in the first Transformer, of each sum.
+  first: the first token alone, [B, 1, width]: all that is read of a last block that ends in a class
+  token, for a seventh of the products.
   """
   heads: int
   pre_norm: bool
   dtype: str
 
   @nn.compact
-  def __call__(self, x: Array, mask: Array | None = None) -> Array:
+  def __call__(self, x: Array, mask: Array | None = None, first: bool = False) -> Array:
     width = x.shape[-1]
-    attend = lambda h: Attention(self.heads, self.dtype, name='attention')(h, mask)
+    attend = lambda h: Attention(self.heads, self.dtype, name='attention')(h, mask, first)
     feed = lambda h: Linear(width, self.dtype, name='out')(
         nn.gelu(Linear(4 * width, self.dtype, name='hidden')(h)))
     for i, part in enumerate((attend, feed)):
       norm = layer_norm(self.dtype, f'norm_{i}')
-      x = x + part(norm(x)) if self.pre_norm else norm(x + part(x))
+      change = part(norm(x) if self.pre_norm else x)
+      x = x[:, :change.shape[1]] + change
+      x = x if self.pre_norm else norm(x)
     return x
 
 

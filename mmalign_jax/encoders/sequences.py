@@ -30,7 +30,8 @@ class SequenceTransformer(Drawn, nn.Module):
     valid = mask[..., None].astype(self.dtype)
     layers = []
     for i in range(self.depth):
-      x = Block(1, False, self.dtype, name=f'block_{i}')(x, mask)
+      first = not self.mean and i + 1 == self.depth
+      x = Block(1, False, self.dtype, name=f'block_{i}')(x, mask, first)
       layers.append(valid_mean(x * jnp.broadcast_to(valid, x.shape), valid) if self.mean
                     else x[:, 0])
     return tuple(layers)

@@ -69,7 +69,7 @@ class ViT(Drawn, nn.Module):
     x = with_class_token(self, x, self.dtype)
     layers = []
     for i in range(self.depth):
-      x = Block(HEADS, True, self.dtype, name=f'block_{i}')(x)
+      x = Block(HEADS, True, self.dtype, name=f'block_{i}')(x, first=i + 1 == self.depth)
       layers.append(x[:, 0])
     return (*layers[:-1], layer_norm(self.dtype, 'norm')(layers[-1]))
 

@@ -22,6 +22,7 @@ from mmalign_jax.data.prepared import Rows, take
 from mmalign_jax.fitted import calibrate, chosen
 from mmalign_jax.fitted.model import Fitted, View, joined, outputs, task_of
 from mmalign_jax.runs import devices
+from mmalign_jax.training import compiling
 from mmalign_jax.training.fitting import traceable
 from mmalign_jax.training.sweep import SHORT, train_cell
 from mmalign_jax.types import Hyper, PyTree, Spec
@@ -147,7 +148,7 @@ def _compiled(spec: Spec, thorough: bool):
     return train_cell(hyper, dataclasses.replace(tables, labelled=labelled, present=present),
                       spec=spec)
   return jax.jit(jax.vmap(member, in_axes=(None, None, 0, 0)),
-                 compiler_options=None if thorough else {'xla_backend_optimization_level': 0})
+                 compiler_options=compiling.options(spec, thorough=thorough))
 
 
 def _trained(spec: Spec, hyper: Hyper, tables: PairTables, budget: np.ndarray,

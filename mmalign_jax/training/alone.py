@@ -20,6 +20,7 @@ from mmalign_jax import losses, named, rng
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.encoders import sides
 from mmalign_jax.objective import outputs
+from mmalign_jax.training import compiling
 from mmalign_jax.training.evaluate import Score, further, score
 from mmalign_jax.training.step import descend, optimizer
 from mmalign_jax.types import Array, Hyper, PyTree, Spec, Test, TrainState, lookup, shape_of
@@ -197,19 +198,20 @@ def unit_axes(own: tuple[str, ...] = OWN) -> Hyper:
 
 
 @functools.lru_cache(maxsize=64)
-def compiled(protocol: Protocol, grouped: bool = False, thorough: bool = True):
+def compiled(protocol: Protocol, grouped: bool = False, thorough: bool = True,
+             models: int | None = None):
   """jit of a unit: (hyper, `OWN` fields [R], tables) -> Trained of [R].
 
   `grouped`: of G units, every field with a leading G, which keeps an accelerator busy (on a CPU it
   doubles the time).
 
-  Not `thorough` compiles in half the time to code several times slower: for a few steps only.
+  Not `thorough`: for a few steps only. models: of them together, where known; one may be quicker.
   """
   axes = unit_axes(own_fields(protocol.spec.generator))
   run = jax.vmap(functools.partial(train_alone, protocol=protocol), in_axes=(axes, None))
   return jax.jit(
       jax.vmap(run, in_axes=(0, None)) if grouped else run,
-      compiler_options=None if thorough else {'xla_backend_optimization_level': 0})
+      compiler_options=compiling.options(protocol.spec, thorough=thorough, models=models))
 
 
 @functools.lru_cache(maxsize=64)
@@ -221,4 +223,4 @@ def compiled_layers(protocol: Protocol):
   return jax.jit(
       jax.vmap(functools.partial(layers, protocol=protocol),
                in_axes=(0, unit_axes(own_fields(protocol.spec.generator)), None)),
-      compiler_options={'xla_backend_optimization_level': 0})
+      compiler_options=compiling.QUICK)

@@ -18,6 +18,7 @@ from mmalign_jax import named, rng
 from mmalign_jax.checks import check, check_field
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.settings import check_cells
+from mmalign_jax.training import compiling
 from mmalign_jax.training.batches import batches_of
 from mmalign_jax.training.evaluate import Cell, evaluate
 from mmalign_jax.training.memory import chunk_size
@@ -100,11 +101,11 @@ def train_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> PyTree:
 def compiled(spec: Spec, thorough: bool = True):
   """jit(vmap(run_cell)) of a Spec: (hypers [R], tables) -> Cell [R].
 
-  Not `thorough` compiles in half the time to code several times slower: for a few steps only.
+  Not `thorough`: for a few steps only.
   """
   return jax.jit(
       jax.vmap(functools.partial(run_cell, spec=spec), in_axes=(0, None)),
-      compiler_options=None if thorough else {'xla_backend_optimization_level': 0})
+      compiler_options=compiling.options(spec, thorough=thorough))
 
 
 def run_sweep(spec: Spec, hypers: Hyper, *, tables: PyTree = None, chunk: int | None = None,

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmalign_jax import rng, similarity
 from mmalign_jax.similarity import Measure
+from mmalign_jax.training import compiling
 from mmalign_jax.types import Array
 
 SMALL = 1e6  # permutations times entries of a table N x N below which compiling is what takes time
@@ -36,7 +37,7 @@ def compiled(name: str, neighbors: int, permutations: int, thorough: bool = True
 
   return jax.jit(
       jax.vmap(pair, in_axes=(0, 0, None)),
-      compiler_options=None if thorough else {'xla_backend_optimization_level': 0})
+      compiler_options=None if thorough else compiling.QUICK)
 
 
 def agreement(x: Array, y: Array, *, name: str, neighbors: int, permutations: int,

@@ -205,7 +205,8 @@ def train_group(plan: Emergence, group: Sequence[Unit], size: int,
                 machine: devices.Plan) -> list[alone.Trained]:
   """Trains units that share a program, and gives each by itself, on the host."""
   protocol, width = plan.protocol(group[0]), len(plan.axes['unique'])
-  run = alone.compiled(protocol, size > 1, thorough=protocol.steps * width * plan.repeats > SHORT)
+  thorough = protocol.steps * width * plan.repeats > SHORT
+  run = alone.compiled(protocol, size > 1, thorough, size * width)
   hypers = [plan.hyper(u) for u in group]
   if size == 1:
     hyper = jax.tree.map(jnp.asarray, hypers[0])

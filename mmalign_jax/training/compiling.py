@@ -1,0 +1,31 @@
+"""How XLA is asked to compile what trains."""
+
+import functools
+
+import jax
+
+from mmalign_jax.types import Spec
+
+QUICK = {'xla_backend_optimization_level': 0}  # half the time to code that is several times slower
+# The products of one Transformer, not vmapped, on a CPU: those of XLA's older library take 0.8 times
+# as long as YNN's at 50 tokens of 60 features. Vmapped, or of MLPs, it is the other way.
+_OLDER_PRODUCTS = {'xla_cpu_experimental_ynn_fusion_type': ''}
+_TOKENS = ('vit', 'transformer', 'sequence_transformer')
+
+
+def options(spec: Spec, *, thorough: bool = True, models: int | None = None) -> dict | None:
+  """compiler_options of a program that trains `models` at once; not `thorough`: for a few steps."""
+  if not thorough:
+    return QUICK
+  one = models == 1 and spec.encoder in _TOKENS and jax.default_backend() == 'cpu'
+  return _OLDER_PRODUCTS if one and _known() else None
+
+
+@functools.lru_cache(maxsize=1)
+def _known() -> bool:
+  """Whether this version of XLA has the choice: its name may go as it came."""
+  try:
+    jax.jit(lambda: 0, compiler_options=_OLDER_PRODUCTS).lower().compile()
+  except jax.errors.JaxRuntimeError:
+    return False
+  return True
