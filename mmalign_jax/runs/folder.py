@@ -14,6 +14,7 @@ import zlib
 
 import numpy as np
 
+from mmalign_jax.runs import npy
 from mmalign_jax.runs.damage import Damaged, note, set_aside, unreadable
 
 Arrays = dict[str, np.ndarray]
@@ -234,8 +235,7 @@ def _arrays(path: pathlib.Path, content: bytes) -> Arrays:
           RuntimeError, UnicodeError, zlib.error) as error:  # all of bytes that are in memory
     raise Damaged(str(error) or type(error).__name__) from error
   try:
-    return {name: np.lib.format.read_array(io.BytesIO(member), allow_pickle=False)
-            for name, member in members.items()}
+    return {name: npy.read_array(member) for name, member in members.items()}
   except ValueError as error:
     raise ValueError(f'{path} is of another version, and is kept: {error}; go on with that '
                      'version, or choose another workdir') from error

@@ -7,8 +7,8 @@ import jax
 from mmalign_jax.types import Spec
 
 QUICK = {'xla_backend_optimization_level': 0}  # half the time to code that is several times slower
-# The products of one Transformer, not vmapped, on a CPU: those of XLA's older library take 0.8 times
-# as long as YNN's at 50 tokens of 60 features. Vmapped, or of MLPs, it is the other way.
+# Products of one Transformer, not vmapped, on a CPU: XLA's older library takes 0.8 times as long as
+# YNN at 50 tokens of 60 features. Vmapped, or of MLPs, it is the other way.
 _OLDER_PRODUCTS = {'xla_cpu_experimental_ynn_fusion_type': ''}
 _TOKENS = ('vit', 'transformer', 'sequence_transformer')
 

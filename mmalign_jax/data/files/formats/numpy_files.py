@@ -7,6 +7,7 @@ Archives are read member by member and never unpacked to disk: a name in them is
 from collections.abc import Callable
 import io
 import pathlib
+import threading
 import zipfile
 
 import numpy as np
@@ -16,6 +17,7 @@ from mmalign_jax.data.files.formats.store import Store, plain
 
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0}
+_PARSING = threading.Lock()  # threads of Python 3.11 that read headers at once fail: see runs.npy
 _SPARSE = {'csr': ('data', 'indices', 'indptr'), 'csc': ('data', 'indices', 'indptr'),
            'bsr': ('data', 'indices', 'indptr'), 'coo': ('data', 'row', 'col'),
            'dia': ('data', 'offsets')}
@@ -38,7 +40,8 @@ def _array(file: io.BufferedIOBase, there: int, size: int | None = None) -> np.n
     raise ValueError(f'version {version} of .npy, which is for named fields; plain numbers or text '
                      'are needed')
   try:
-    shape, fortran, dtype = _HEADERS[version](file)
+    with _PARSING:
+      shape, fortran, dtype = _HEADERS[version](file)
   except ValueError as error:
     if "'<f1'" in str(error) or "'|f1'" in str(error):
       raise ValueError('float8, of which .npy files do not say the kind; save float16, or '
