@@ -282,6 +282,22 @@ def test_a_block_adds_its_parts_and_norms_where_it_says(pre_norm):
   np.testing.assert_allclose(fast(module.apply)(params, x), h, atol=1e-5)
 
 
+@pytest.mark.parametrize('pre_norm', [False, True])
+def test_a_first_token_alone_is_that_of_a_whole_block(pre_norm):
+  """Its value, and every gradient."""
+  mask = np.array([5, 3])[:, None] > np.arange(5)
+  module, x, pull = layers.Block(2, pre_norm, 'float32'), normal(2, 5, 4), normal(2, 4)
+  params = fast(module.init)(jax.random.key(0), x)
+  def value(params, x, first):
+    h = module.apply(params, x, mask, first)
+    return jnp.sum(h[:, 0] * pull), h
+  one, whole = (fast(jax.grad(functools.partial(value, first=first), (0, 1), has_aux=True))(
+      params, x) for first in (True, False))
+  assert one[1].shape == (2, 1, 4)
+  np.testing.assert_allclose(one[1], whole[1][:, :1], atol=1e-6)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), one[0], whole[0])
+
+
 def test_a_gru_layer_is_the_equations_of_pytorch_step_by_step():
   width, mask = 4, np.array([T, 3])[:, None] > np.arange(T)
   module, x = audio.GRULayer(width, 'float32'), normal(2, T, 5)
