@@ -142,7 +142,15 @@ def step(state: TrainState, hyper: Hyper, x: Array, y: Array, *,
          module: sides.Side, spec: Spec) -> TrainState:
   """One AdamW step on the task loss of x [B, D], y [B]."""
   task = losses.task_of(spec.task)
-  grads = jax.grad(lambda p: jnp.mean(task(outputs(module, p, x).prediction, y)))(state.params)
+  gradient = jax.grad(lambda p, x, y: jnp.mean(task(outputs(module, p, x).prediction, y)))
+  rows = compiling.part(spec)
+  if not rows or y.shape[0] % rows or y.shape[0] == rows:
+    return descend(state, gradient(state.params, x, y), hyper, spec=spec)
+  parts = jax.tree.map(lambda v: v.reshape(-1, rows, *v.shape[1:]), (x, y))
+  total, _ = jax.lax.scan(
+      lambda total, part: (jax.tree.map(jnp.add, total, gradient(state.params, *part)), None),
+      jax.tree.map(jnp.zeros_like, state.params), parts)
+  grads = jax.tree.map(lambda g: g * (rows / y.shape[0]), total)
   return descend(state, grads, hyper, spec=spec)
 
 

@@ -26,7 +26,6 @@ from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.types import Hyper, PyTree, Spec, lookup, shape_of
 
 Placement = Callable[[PyTree], PyTree]
-SHORT = 2000  # steps of all cells together below which compiling costs more than it saves
 
 
 def grid(axes: Mapping[str, Sequence[float]], **fixed: float) -> Hyper:
@@ -162,7 +161,7 @@ def run_chunks(spec: Spec, hypers: Hyper, tables: PyTree, wanted: np.ndarray, *,
   """
   check(spec, hypers)
   size = chunk or chunk_size(spec, tables, len(wanted), workers)
-  run = compiled(spec, thorough=len(wanted) * spec.steps > SHORT)
+  run = compiled(spec, thorough=compiling.thorough(spec, len(wanted) * spec.steps))
   place = place or (lambda tree: tree)
   pieces = [wanted[i:i + size] for i in range(0, len(wanted), size)]
 

@@ -25,7 +25,7 @@ from mmalign_jax.runs.dataset import write_dataset
 from mmalign_jax.studies.emergence import agreement, dataset as emergence_data
 from mmalign_jax.studies.emergence.plan import TRAINED, Emergence, cells, shard_of
 from mmalign_jax.studies.emergence.unit import Unit, unit_name
-from mmalign_jax.training import alone
+from mmalign_jax.training import alone, compiling
 
 if TYPE_CHECKING:
   import xarray as xr
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 Cell = tuple[int, int, int]  # transform_depth, depth, seed: every `unique` of a transformed encoder
 Chosen = dict[tuple[int, tuple[int, int]], tuple[float, float]]  # (side, band): (rate, decay)
 Job = tuple[float, Callable[[], None]]  # how long, in any unit, and what to do
-SHORT = 2000  # steps of a unit's encoders together below which compiling costs more than it saves
 
 
 def run_emergence(plan: Emergence, workdir: str | os.PathLike, *, shard: tuple[int, int] = (1, 1),
@@ -205,7 +204,7 @@ def train_group(plan: Emergence, group: Sequence[Unit], size: int,
                 machine: devices.Plan) -> list[alone.Trained]:
   """Trains units that share a program, and gives each by itself, on the host."""
   protocol, width = plan.protocol(group[0]), len(plan.axes['unique'])
-  thorough = protocol.steps * width * plan.repeats > SHORT
+  thorough = compiling.thorough(protocol.spec, protocol.steps * width * plan.repeats)
   run = alone.compiled(protocol, size > 1, thorough, size * width)
   hypers = [plan.hyper(u) for u in group]
   if size == 1:
