@@ -11,9 +11,10 @@ import pytest
 from mmalign_jax import losses, rng
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.encoders import sides
-from mmalign_jax.training import alone
+from mmalign_jax.training import alone, compiling
+from mmalign_jax.training.step import optimizer
 from mmalign_jax.training.sweep import make_tables
-from mmalign_jax.types import Hyper, Spec
+from mmalign_jax.types import Frames, Hyper, OwnSide, Spec, TrainState, shape_of
 
 SPEC = Spec(depth=2, projection='none', batch_size=16, max_train=40, n_align=8, neighbors=2)
 PROTOCOL = alone.Protocol(SPEC, side=2, epochs=4, n_validation=24)
@@ -157,3 +158,32 @@ def test_layers_of_both_sides_are_of_the_same_pairs():
     assert found.shape == (1, 2, 50, 12)
     own = sides.Side(spec, 4).apply(params, x).layers
     np.testing.assert_allclose(found[0], np.stack(own), atol=1e-5)
+
+
+@pytest.mark.parametrize('masked', [False, True])
+def test_gradients_of_parts_of_a_batch_are_those_of_the_batch(masked, monkeypatch):
+  spec = Spec(encoder='transformer', depth=2, width=4, projection='none', batch_size=6)
+  g = np.random.default_rng(0)
+  x, y = g.normal(size=(6, 3, 5)).astype(np.float32), jnp.asarray([0, 1, 2, 2, 1, 0])
+  x = Frames(x, np.arange(3) < g.integers(1, 4, (6, 1))) if masked else x
+  module = sides.Side(spec.of_side(1), 3)
+  params = sides.init(jax.random.key(0), (module,), shape_of(x))['side_1']
+  state = TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
+  made = {}
+  for rows in (0, 2, 4, 6):
+    monkeypatch.setattr(compiling, 'part', lambda _, rows=rows: rows)
+    step = lambda state: alone.step(state, Hyper(), x, y, module=module, spec=spec)
+    made[rows] = jax.jit(step, compiler_options=compiling.QUICK)(state)
+  moments = lambda state: jax.tree.leaves(state.opt_state)  # of the gradient, clipped
+  for ours, whole in zip(moments(made[2]), moments(made[0]), strict=True):
+    np.testing.assert_allclose(ours, whole, atol=1e-6)
+  for rows in (4, 6):  # 4 does not divide the batch
+    jax.tree.map(np.testing.assert_array_equal, made[rows], made[0])
+
+
+def test_a_step_of_a_transformer_counts_as_many():
+  mlp, own = Spec(), Spec(sides=(OwnSide(), OwnSide('sequence_transformer')))
+  assert not compiling.pays(mlp, 150) and compiling.pays(own, 150)
+  assert compiling.pays(mlp, 3000) and not compiling.part(mlp)
+  assert compiling.options(own, thorough=False) == compiling.QUICK
+  assert compiling.options(mlp, models=1) is None and compiling.options(own, models=2) is None

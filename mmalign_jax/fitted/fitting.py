@@ -163,7 +163,7 @@ def _trained(spec: Spec, hyper: Hyper, tables: PairTables, budget: np.ndarray,
   hyper = jax.tree.map(np.float32, hyper)
   hyper = dataclasses.replace(hyper, seed=np.uint32(hyper.seed))
   with devices.few_threads():
-    trained = jax.device_get(_compiled(spec, compiling.thorough(spec, len(unseen) * spec.steps))(
+    trained = jax.device_get(_compiled(spec, compiling.pays(spec, len(unseen) * spec.steps))(
         hyper, tables, budget & ~unseen, unseen))
   if not all(np.isfinite(v[0]).all() for v in jax.tree.leaves(trained)):
     raise FloatingPointError('the training diverged: a parameter is not finite; a smaller '

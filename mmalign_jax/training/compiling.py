@@ -1,4 +1,4 @@
-"""How XLA is asked to compile what trains."""
+"""How what trains is compiled on a CPU: quickly or well, and in what parts."""
 
 import functools
 
@@ -11,29 +11,32 @@ QUICK = {'xla_backend_optimization_level': 0}  # half the time to code that is s
 # YNN at 50 tokens of 60 features. Vmapped, or of MLPs, it is the other way.
 _OLDER_PRODUCTS = {'xla_cpu_experimental_ynn_fusion_type': ''}
 _TOKENS = ('vit', 'transformer', 'sequence_transformer')
-
 _PART = 16  # rows of a batch of sequences whose activations stay within the cache of a core
-
 _SHORT = 2000  # steps of all models of a program below which compiling costs more than it saves
 _STEPS = 20  # of an MLP that one of a Transformer is worth
 
 
-def thorough(spec: Spec, steps: int) -> bool:
+def pays(spec: Spec, steps: int) -> bool:
   """Whether a program of so many steps, of all models and runs, is worth the longer compilation."""
-  return steps * (_STEPS if spec.encoder in _TOKENS else 1) > _SHORT
+  return steps * (_STEPS if _tokens(spec) else 1) > _SHORT
 
 
 def part(spec: Spec) -> int:
   """Rows of a batch whose gradient is taken at once; 0 for all."""
-  return _PART if spec.encoder in _TOKENS and jax.default_backend() == 'cpu' else 0
+  return _PART if _tokens(spec) and jax.default_backend() == 'cpu' else 0
 
 
 def options(spec: Spec, *, thorough: bool = True, models: int | None = None) -> dict | None:
   """compiler_options of a program that trains `models` at once; not `thorough`: for a few steps."""
   if not thorough:
     return QUICK
-  one = models == 1 and spec.encoder in _TOKENS and jax.default_backend() == 'cpu'
+  one = models == 1 and _tokens(spec) and jax.default_backend() == 'cpu'
   return _OLDER_PRODUCTS if one and _known() else None
+
+
+def _tokens(spec: Spec) -> bool:
+  """Whether a side's encoder is a Transformer."""
+  return any(own.encoder in _TOKENS for own in (spec, *spec.sides))
 
 
 @functools.lru_cache(maxsize=1)

@@ -161,7 +161,7 @@ def run_chunks(spec: Spec, hypers: Hyper, tables: PyTree, wanted: np.ndarray, *,
   """
   check(spec, hypers)
   size = chunk or chunk_size(spec, tables, len(wanted), workers)
-  run = compiled(spec, thorough=compiling.thorough(spec, len(wanted) * spec.steps))
+  run = compiled(spec, thorough=compiling.pays(spec, len(wanted) * spec.steps))
   place = place or (lambda tree: tree)
   pieces = [wanted[i:i + size] for i in range(0, len(wanted), size)]
 

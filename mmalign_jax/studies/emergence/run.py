@@ -204,7 +204,7 @@ def train_group(plan: Emergence, group: Sequence[Unit], size: int,
                 machine: devices.Plan) -> list[alone.Trained]:
   """Trains units that share a program, and gives each by itself, on the host."""
   protocol, width = plan.protocol(group[0]), len(plan.axes['unique'])
-  thorough = compiling.thorough(protocol.spec, protocol.steps * width * plan.repeats)
+  thorough = compiling.pays(protocol.spec, protocol.steps * width * plan.repeats)
   run = alone.compiled(protocol, size > 1, thorough, size * width)
   hypers = [plan.hyper(u) for u in group]
   if size == 1:
