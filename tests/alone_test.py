@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -168,11 +169,13 @@ def test_gradients_of_parts_of_a_batch_are_those_of_the_batch(masked, monkeypatc
   x = Frames(x, np.arange(3) < g.integers(1, 4, (6, 1))) if masked else x
   module = sides.Side(spec.of_side(1), 3)
   params = sides.init(jax.random.key(0), (module,), shape_of(x))['side_1']
+  flat, tree = ravel_pytree(params)
+  params = {alone.FLAT: flat}
   state = TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
   made = {}
   for rows in (0, 2, 4, 6):
     monkeypatch.setattr(compiling, 'part', lambda _, rows=rows: rows)
-    step = lambda state: alone.step(state, Hyper(), x, y, module=module, spec=spec)
+    step = lambda state: alone.step(state, Hyper(), x, y, tree=tree, module=module, spec=spec)
     made[rows] = jax.jit(step, compiler_options=compiling.QUICK)(state)
   moments = lambda state: jax.tree.leaves(state.opt_state)  # of the gradient, clipped
   for ours, whole in zip(moments(made[2]), moments(made[0]), strict=True):

@@ -25,6 +25,7 @@ from mmalign_jax.training.evaluate import Score, further, score
 from mmalign_jax.training.step import descend, optimizer
 from mmalign_jax.types import Array, Hyper, PyTree, Spec, Test, TrainState, lookup, shape_of
 
+FLAT = 'parameters'
 OWN = ('redundancy', 'unique_1', 'unique_2', 'synergy', 'learning_rate', 'weight_decay')
 
 
@@ -78,6 +79,7 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
       hyper, tables, test, source, module, protocol)
   params = sides.init(
       rng.stream(hyper.seed, f'init_{side}'), (module,), shape_of(test.x))['side_1']
+  flat, tree = ravel_pytree(params)
   order = rng.stream(hyper.seed, f'order_{side}')
   n_batches = spec.max_train // spec.batch_size
   batched = lambda v: v.reshape(n_batches, spec.batch_size, *v.shape[1:])
@@ -89,21 +91,21 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
     x = source.inputs(tables, hyper, [rows[i]] * source.n_sides(tables))[side - 1]
     batches = jax.tree.map(batched, x), y[i].reshape(n_batches, -1)
     state, _ = jax.lax.scan(
-        lambda state, batch: (step(state, hyper, *batch, module=module, spec=spec), None),
+        lambda state, batch: (step(state, hyper, *batch, tree=tree, module=module, spec=spec), None),
         state, batches)
-    accuracy = judge(state.params)
+    accuracy = judge(tree(state.params[FLAT]))
     better = accuracy > best_accuracy
-    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), state.params, best)
+    best = jnp.where(better, state.params[FLAT], best)
     return (state, best, jnp.where(better, accuracy, best_accuracy),
             jnp.where(better, e + 1, best_epoch)), accuracy
 
-  state = TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
-  start = (state, params, jnp.float32(worst), jnp.int32(0))
+  state = TrainState(jnp.zeros((), jnp.int32), {FLAT: flat}, optimizer(spec).init({FLAT: flat}))
+  start = (state, flat, jnp.float32(worst), jnp.int32(0))
   (state, best, _, best_epoch), validation = jax.lax.scan(
       epoch, start, jnp.arange(protocol.epochs))
-  prediction = outputs(module, best, test.x).prediction
+  prediction = outputs(module, tree(best), test.x).prediction
   return Trained(
-      best, score(prediction, test, spec=spec), best_epoch, validation, ~finite(state.params),
+      tree(best), score(prediction, test, spec=spec), best_epoch, validation, ~finite(state.params),
       {} if source.validation is None else further(prediction, test, spec=spec))
 
 
@@ -138,20 +140,25 @@ def labelled(hyper: Hyper, tables: PyTree, test: Test, source: Source, module: s
       merit, held_out=held_out, module=module, spec=protocol.spec)
 
 
-def step(state: TrainState, hyper: Hyper, x: Array, y: Array, *,
+def step(state: TrainState, hyper: Hyper, x: Array, y: Array, *, tree: Callable[[Array], PyTree],
          module: sides.Side, spec: Spec) -> TrainState:
-  """One AdamW step on the task loss of x [B, D], y [B]."""
-  task = losses.task_of(spec.task)
-  gradient = jax.grad(lambda p, x, y: jnp.mean(task(outputs(module, p, x).prediction, y)))
+  """One AdamW step on the task loss of x [B, D], y [B].
+
+  Args:
+    state: its params are one vector, {FLAT: [P]}: an optimiser's step on each of a hundred leaves
+      takes as long to compile as the encoder. tree: of it, what the module takes.
+  """
+  task, params = losses.task_of(spec.task), tree(state.params[FLAT])
+  def gradient(x, y):
+    grads = jax.grad(lambda p: jnp.mean(task(outputs(module, p, x).prediction, y)))(params)
+    return ravel_pytree(grads)[0]
   rows = compiling.part(spec)
   if not rows or y.shape[0] % rows or y.shape[0] == rows:
-    return descend(state, gradient(state.params, x, y), hyper, spec=spec)
+    return descend(state, {FLAT: gradient(x, y)}, hyper, spec=spec)
   parts = jax.tree.map(lambda v: v.reshape(-1, rows, *v.shape[1:]), (x, y))
-  total, _ = jax.lax.scan(
-      lambda total, part: (jax.tree.map(jnp.add, total, gradient(state.params, *part)), None),
-      jax.tree.map(jnp.zeros_like, state.params), parts)
-  grads = jax.tree.map(lambda g: g * (rows / y.shape[0]), total)
-  return descend(state, grads, hyper, spec=spec)
+  total, _ = jax.lax.scan(lambda total, part: (total + gradient(*part), None),
+                          jnp.zeros_like(state.params[FLAT]), parts)
+  return descend(state, {FLAT: total * (rows / y.shape[0])}, hyper, spec=spec)
 
 
 def occurrences(test: Test, rows: Array, y: Array) -> Test:
