@@ -82,6 +82,7 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
   flat, tree = ravel_pytree(params)
   order = rng.stream(hyper.seed, f'order_{side}')
   n_batches = spec.max_train // spec.batch_size
+  learn = functools.partial(step, tree=tree, module=module, spec=spec)
   batched = lambda v: v.reshape(n_batches, spec.batch_size, *v.shape[1:])
 
   def epoch(carry, e):
@@ -90,9 +91,7 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
                     spec.max_train)
     x = source.inputs(tables, hyper, [rows[i]] * source.n_sides(tables))[side - 1]
     batches = jax.tree.map(batched, x), y[i].reshape(n_batches, -1)
-    state, _ = jax.lax.scan(
-        lambda state, batch: (step(state, hyper, *batch, tree=tree, module=module, spec=spec), None),
-        state, batches)
+    state, _ = jax.lax.scan(lambda state, batch: (learn(state, hyper, *batch), None), state, batches)
     accuracy = judge(tree(state.params[FLAT]))
     better = accuracy > best_accuracy
     best = jnp.where(better, state.params[FLAT], best)
