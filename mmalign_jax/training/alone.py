@@ -91,7 +91,8 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
                     spec.max_train)
     x = source.inputs(tables, hyper, [rows[i]] * source.n_sides(tables))[side - 1]
     batches = jax.tree.map(batched, x), y[i].reshape(n_batches, -1)
-    state, _ = jax.lax.scan(lambda state, batch: (learn(state, hyper, *batch), None), state, batches)
+    state, _ = jax.lax.scan(
+        lambda state, batch: (learn(state, hyper, *batch), None), state, batches)
     accuracy = judge(tree(state.params[FLAT]))
     better = accuracy > best_accuracy
     best = jnp.where(better, state.params[FLAT], best)
