@@ -177,8 +177,14 @@ DIAGNOSED = {'regimes': {'1->2': 'align', '2->1': 'both'}, 'p_value': 0.01, 'sha
                                       'separation': 1.5}}}
 DECOMPOSED = {'redundancy': 0.3, 'unique_1': 0.1, 'unique_2': 0.0, 'synergy': 0.05, 'n': 100}
 
+OF_SAMPLES = {'units': 'bits', 'n': 100, **{  # as `decompose --json` has it
+    atom: {'value': value, 'interval': [0.0, 1.0]} for atom, value in DECOMPOSED.items()
+    if atom != 'n'}}
+ALONE = {'cka': {'value': 0.1, 'calibrated': None, 'p_value': None}}
+
 
 @pytest.mark.parametrize('found, said', [
+    (OF_SAMPLES, 'most is redundancy, 0.3 bits.'), (ALONE, 'Not compared with chance.'),
     (MEASURED, '1 of 2 measures are above chance'), (DIAGNOSED, '1 -> 2: align.'),
     (DECOMPOSED, 'most is redundancy, 0.3 nats.'), ({'a': {'b': [1, 2, 3]}}, 'a.b')])
 def test_json_of_every_command_is_understood(found, said, tmp_path):

@@ -44,14 +44,16 @@ def _measure(name: str, found: Mapping[str, Any]) -> Document:
   rows = [[key, *(_said(entry.get(field)) for field in (
       'value', 'null_mean', 'null_q95', 'calibrated', 'p_value', 'interval'))]
       for key, entry in found.items()]
-  said = (f'{len(above)} of {len(found)} measures are above chance (p at most 0.05)'
-          + (f': {", ".join(above[:8])}{", ..." if len(above) > 8 else ""}.' if above else '.'))
+  tested = [key for key, entry in found.items() if entry.get('p_value') is not None]
+  said = (f'{len(above)} of {len(tested)} measures are above chance (p at most 0.05)'
+          + (f': {", ".join(above[:8])}{", ..." if len(above) > 8 else ""}.' if above else '.')
+          if tested else 'Not compared with chance.')
   first, entry = next(iter(found.items()))
   return Document(f'How alike: {name}', [
       Section('Measures', [Table(head, rows, left=(0,)), Words(
-          'beyond chance: (value - chance at 95 %) / (best - chance at 95 %), 0 where it is not '
-          'above; chance: the same samples, paired at random.')])], [said],
-      {'above chance': f'{len(above)} of {len(found)}', first: _said(entry['value']),
+          'beyond chance: (value - chance) / (value of equal sides - chance), 0 at chance; chance: '
+          'the mean over the same samples, paired at random.')])], [said],
+      {'above chance': f'{len(above)} of {len(tested)}', first: _said(entry['value']),
        f'{first}, beyond chance': _said(entry['calibrated'])})
 
 
@@ -97,21 +99,27 @@ def _decomposition(name: str, found: Mapping[str, Any]) -> Document:
   """Atoms of one pair, or of several."""
   each = found['pairs'] if isinstance(found.get('pairs'), dict) else {name: found}
   each = {key: entry for key, entry in each.items() if isinstance(entry, dict)}
-  atoms = {key: {atom: _number(entry.get(atom)) for atom in _ATOMS} for key, entry in each.items()}
+  atoms = {key: {atom: _atom(entry.get(atom)) for atom in _ATOMS} for key, entry in each.items()}
+  units = ', '.join(dict.fromkeys(str(entry.get('units', 'nats')) for entry in each.values()))
   said = []
   for key, own in atoms.items():
     known = {atom: value for atom, value in own.items() if value is not None}
     if known:
       most = max(known, key=lambda atom: known[atom])
       of = f'{key}: ' if len(atoms) > 1 else ''
-      said.append(f'{of}most is {most.replace("_", " ")}, {known[most]:.3g} nats.')
+      said.append(f'{of}most is {most.replace("_", " ")}, {known[most]:.3g} {units}.')
   return Document(f'What is shared: {name}', [
-      Section('Atoms of information, nats', [Table(['views', *_ATOMS], [
+      Section(f'Atoms of information, {units}', [Table(['views', *_ATOMS], [
           [key, *(_said(own[atom]) for atom in _ATOMS)] for key, own in atoms.items()],
           left=(0,))]),
       Section('All numbers', [_flat(found)], said=False)], said,
       {atom.replace('_', ' '): _said(next(iter(atoms.values()))[atom]) for atom in _ATOMS}
       if atoms else {})
+
+
+def _atom(value: Any) -> float | None:
+  """Of samples an atom stands beside its interval, of a table it is a number."""
+  return _number(value.get('value') if isinstance(value, Mapping) else value)
 
 
 # -- anything --------------------------------------------------------------------------------------

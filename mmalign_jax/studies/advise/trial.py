@@ -79,10 +79,10 @@ def _planned(work: Work, trainer: Trainer) -> tuple[Plan, folds.Shape]:
   held = folder.read_json(path, 'remove it') if path.exists() else {}
   most = len(np.unique(work.unit[work.pairs.labelled]))
   shape = shape_of(work)
+  if work.clock.effort is not None:  # whatever minutes were given before
+    return clock.of_effort(work.clock.effort, most), shape
   if held.get('inputs') == key:
     return _of_json(held['plan']), shape
-  if work.clock.effort is not None:
-    return clock.of_effort(work.clock.effort, most), shape
   rate, compiling = _measured(work, trainer, shape)
   left = work.clock.left() - RESERVE - 2 * compiling  # the encoders are compiled again
   plan = clock.fitting(left, max(shape.components), rate, compiling, most)

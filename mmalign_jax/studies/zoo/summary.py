@@ -144,14 +144,15 @@ def _sizes(dataset: xr.Dataset, names: Sequence[str]) -> Iterator[dict[str, Any]
 def _nearest(dataset: xr.Dataset, names: Sequence[str]) -> Iterator[dict[str, Any]]:
   kind = _kinds(dataset)[-1]
   for name in names:
-    values = turned(dataset, name, kind) * apart(
+    sign = turned(dataset, name, kind)
+    values = sign * apart(
         dataset, dataset[kind].sel(measure=name).isel(level=0).values)
     for side, other, grid in (('left', 'right', values), ('right', 'left', values.T)):
       for i, row in enumerate(grid if side == 'left' or not dataset.attrs['within'] else ()):
         if np.isfinite(row).any():
           j = int(np.nanargmax(row))
           yield {'measure': name, 'side': side, 'model': str(dataset[side].values[i]),
-                 'nearest': str(dataset[other].values[j]), kind: float(abs(row[j]))}
+                 'nearest': str(dataset[other].values[j]), kind: float(sign * row[j])}
 
 
 def _maps(dataset: xr.Dataset, names: Sequence[str]) -> Iterator[dict[str, Any]]:
