@@ -140,7 +140,7 @@ def labelled(hyper: Hyper, tables: PyTree, test: Test, source: Source, module: s
       merit, held_out=held_out, module=module, spec=protocol.spec)
 
 
-def step(state: TrainState, hyper: Hyper, x: Array, y: Array, *, tree: Callable[[Array], PyTree],
+def step(state: TrainState, hyper: Hyper, x: Array, y: Array, *, tree: Callable[..., PyTree],
          module: sides.Side, spec: Spec) -> TrainState:
   """One AdamW step on the task loss of x [B, D], y [B].
 
