@@ -226,6 +226,20 @@ def test_trend_by_hand():
   assert found.p == pytest.approx(2 / 120)  # of all orders, the two that are as strong
 
 
+def test_models_of_one_side_are_drawn_alike(monkeypatch):
+  """Partners that were drawn by themselves make no difference."""
+  g, draws = np.random.default_rng(0), trends.draws
+  values = g.normal(size=(12, 12))
+  values += values.T
+  found = lambda: trends.trend(np.arange(12.0), np.full(12, 8), values, count=200, own=True)
+  alike = found()
+  def apart(*given):
+    first, second, half = draws(*given)
+    return first, second[::-1], half
+  monkeypatch.setattr(trends, 'draws', apart)
+  assert alike.slope_interval is not None and found().slope_interval == alike.slope_interval
+
+
 def test_width_alone_is_partialled_out():
   rng = np.random.default_rng(0)
   width = 2.0 ** rng.permutation(np.arange(4, 34))
@@ -300,11 +314,13 @@ def test_one_model_with_gaps_is_marked_and_the_rest_goes_on(place):
     (dict(repeats=3), 'repeats=3 has no effect without sizes'),
     (dict(levels='nothing'), "no key 'nothing'"),
     (dict(y='y.npy', group='short.npy'), 'shape (59,); the models have N=60'),
+    (dict(y='unknown.npy'), '2 of 60 samples have no label'),
     (dict(left='short.npz', right=''), "'short' is the only model that can be compared"),
     (dict(left=''), "left='' names no models")])
 def test_bad_input_is_one_line(place, more, said):
   np.savez(place / 'short.npz', short=np.ones((59, 2)) * np.arange(59)[:, None])
   np.save(place / 'short.npy', np.arange(59))
+  np.save(place / 'unknown.npy', np.where(np.arange(60) < 2, np.nan, np.arange(60) % 3))
   (place / 'twice').mkdir(exist_ok=True)
   for name in ('m.npy', 'm.csv'):
     np.savetxt(place / 'twice' / name, np.ones((2, 2))) if name[-1] == 'v' else np.save(

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 
 from mmalign_jax import grouped, similarity
-from mmalign_jax.data.files import features, labels, rows
+from mmalign_jax.data.files import features, gaps, labels, rows
 from mmalign_jax.data.files.formats import guard
 from mmalign_jax.data.files.opened import Opened
 from mmalign_jax.data.files.reading import CHOICES, Reading
@@ -132,6 +132,9 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   groups, items = (None if (z := columns[name]) is None else
                    rows.codes(rows.as_ids(z[kept], f'{name}={settings[name]!r}'))
                    for name in ('group', 'item'))
+  if (without := gaps.no_label(columns['y'], n)[kept]).any():
+    raise ValueError(f'y={settings["y"]!r}: {without.sum()} of {len(kept)} samples have no label, '
+                     'and a probe needs one of each; leave them out of every file, or give scores')
   label = None if columns['y'] is None else labels.read_label(
       columns['y'][kept], 'auto', f'y={settings["y"]!r}')
   scores_of = {side: quality.given(f'score_{side}', at[f'score_{side}'],

@@ -97,7 +97,8 @@ def trend(quality: np.ndarray, width: np.ndarray, values: np.ndarray,
     values: [m, m'] alignment with the models of the other side; NaN for none.
     deviation: [H, m, m'] of halves of the samples, in units of the values.
     count: draws of models. seed: of these.
-    own: both axes are the same models: their diagonal does not count, and they are drawn alike.
+    own: both axes are the same models: their diagonal does not count, and they are drawn alike,
+      unless some of them, without a quality, are partners only.
   """
   values = np.where(np.eye(len(values), dtype=bool), np.nan, values) if own else values
   rows = np.flatnonzero(np.isfinite(quality) & np.isfinite(values).any(axis=1))
@@ -114,6 +115,7 @@ def trend(quality: np.ndarray, width: np.ndarray, values: np.ndarray,
   ends: list[tuple[float, float] | None] = [None] * 3
   if m >= LEAST:
     first, second, half = draws((m, len(columns)), 0 if away is None else len(away), count, seed)
+    second = first if own and np.array_equal(rows, columns) else second
     drawn = []
     for i, j, h in zip(first, second, half):
       part = grid if away is None or h < 0 else grid + np.nan_to_num(away[h])
