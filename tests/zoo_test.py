@@ -10,7 +10,7 @@ import pytest
 from mmalign_jax import cli, similarity
 from mmalign_jax.similarity import MEASURES, neighbors, scores
 from mmalign_jax.studies import registry
-from mmalign_jax.studies.zoo import atlas, plan as plans, run as runs, trends
+from mmalign_jax.studies.zoo import atlas, plan as plans, report as reports, run as runs, trends
 from mmalign_jax.zoo import best, engine_of, nearest, stack
 
 N = 60
@@ -151,6 +151,17 @@ def test_answer_has_all(place, made):
       'matrix', 'quality', 'sizes', 'map'}
   assert 'Do better models agree more?' in (place / 'made' / 'report.html').read_text()
   assert 'without width' in text and list(dataset['left'].values) == ['fair', 'good', 'poor']
+
+
+def test_a_report_made_later_draws_as_often(place, made, tmp_path, monkeypatch):
+  """`resamples` of a zoo are halves of the samples, not draws of models."""
+  asked, compose = [], reports.compose
+  def counted(*given, draws):
+    asked.append(draws)
+    return compose(*given, draws=draws)
+  monkeypatch.setattr(reports, 'compose', counted)
+  registry.report(place / 'made', tmp_path)
+  assert asked == [made[0].run['draws']] != [made[0].run.get('resamples', 0)]
 
 
 def test_a_kill_costs_the_cell_at_hand_only(place, made):
