@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from typing import Any
 
 from emitters import OLDER
 import jax
@@ -99,6 +101,22 @@ def test_a_run_ends_in_a_decision_for_every_encoder(done):
     assert one['curve'].keys() == {'0.5', '1.0'}
   page = (done / 'report.html').read_text()
   assert all(one['sentence'] in page for one in encoders.values()) and '<script' not in page
+
+
+def test_an_effort_outweighs_a_plan_by_minutes(tmp_path, monkeypatch):
+  other = dataclasses.replace(TINY, n_outer=3)
+  monkeypatch.setattr(trial, 'shape_of', lambda work: None)
+  (tmp_path / 'rounds').mkdir()
+  (tmp_path / 'rounds' / 'plan.json').write_text(json.dumps(
+      {'inputs': ['data', 0, 300.0], 'plan': dataclasses.asdict(other)}))
+  def planned(effort):
+    work: Any = types.SimpleNamespace(
+        folder=tmp_path, fingerprint='data', seed=0, unit=np.arange(50),
+        clock=types.SimpleNamespace(seconds=300.0, effort=effort),
+        pairs=types.SimpleNamespace(labelled=np.ones(50, bool)))
+    trainer: Any = None
+    return trial._planned(work, trainer)[0]
+  assert planned(None) == other != planned(0) == clock.of_effort(0, 50)
 
 
 def test_after_a_kill_the_same_command_gives_the_same(file, done, tmp_path, capsys, monkeypatch):

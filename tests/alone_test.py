@@ -173,15 +173,14 @@ def test_gradients_of_parts_of_a_batch_are_those_of_the_batch(masked, monkeypatc
   params = {alone.FLAT: flat}
   state = TrainState(jnp.zeros((), jnp.int32), params, optimizer(spec).init(params))
   made = {}
-  for rows in (0, 2, 4, 6):
+  for rows in (0, 2, 4):
     monkeypatch.setattr(compiling, 'part', lambda _, rows=rows: rows)
     step = lambda state: alone.step(state, Hyper(), x, y, tree=tree, module=module, spec=spec)
     made[rows] = jax.jit(step, compiler_options=compiling.QUICK)(state)
   moments = lambda state: jax.tree.leaves(state.opt_state)  # of the gradient, clipped
   for ours, whole in zip(moments(made[2]), moments(made[0]), strict=True):
     np.testing.assert_allclose(ours, whole, atol=1e-6)
-  for rows in (4, 6):  # 4 does not divide the batch
-    jax.tree.map(np.testing.assert_array_equal, made[rows], made[0])
+  jax.tree.map(np.testing.assert_array_equal, made[4], made[0])  # 4 does not divide the batch
 
 
 def test_a_step_of_a_transformer_counts_as_many():

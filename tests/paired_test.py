@@ -429,8 +429,8 @@ def test_missing_files(tmp_path):
 def test_bad_csv(tmp_path):
   path = csv_file(tmp_path)
   fails(ValueError, "no column 'text' or 'text_...' for x1; it has 'id', 'audio'", path, x1='text')
-  fails(ValueError, "0 columns 'z' for y", path, x1='audio', x2='x1', y='z')
-  fails(ValueError, "0 columns 'who' for group", path, x1='audio', x2='x1', group='who')
+  fails(ValueError, "no columns 'z' for y", path, x1='audio', x2='x1', y='z')
+  fails(ValueError, "no columns 'who' for group", path, x1='audio', x2='x1', group='who')
   header = ['x1', 'x2', 'y']
   fails(ValueError, 'a header is needed', text(tmp_path / 'n.csv', [[1, 2, 0], [3, 4, 1]]))
   bad = text(tmp_path / 'b.csv', [[1, 2, 0], [3, 'many', 1]], header)

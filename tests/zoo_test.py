@@ -10,7 +10,14 @@ import pytest
 from mmalign_jax import cli, similarity
 from mmalign_jax.similarity import MEASURES, neighbors, scores
 from mmalign_jax.studies import registry
-from mmalign_jax.studies.zoo import atlas, plan as plans, report as reports, run as runs, trends
+from mmalign_jax.studies.zoo import (
+  atlas,
+  plan as plans,
+  report as reports,
+  run as runs,
+  summary as summaries,
+  trends,
+)
 from mmalign_jax.zoo import best, engine_of, nearest, stack
 
 N = 60
@@ -151,6 +158,12 @@ def test_answer_has_all(place, made):
       'matrix', 'quality', 'sizes', 'map'}
   assert 'Do better models agree more?' in (place / 'made' / 'report.html').read_text()
   assert 'without width' in text and list(dataset['left'].values) == ['fair', 'good', 'poor']
+
+
+def test_a_nearest_model_keeps_its_sign(made):
+  below = made[1].assign(calibrated=-abs(made[1]['calibrated']) - 0.001)
+  found = list(summaries._nearest(below, [str(name) for name in below['measure'].values]))
+  assert len(found) == 12 and all(row['calibrated'] < 0 for row in found)
 
 
 def test_a_report_made_later_draws_as_often(place, made, tmp_path, monkeypatch):

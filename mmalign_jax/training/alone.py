@@ -25,7 +25,7 @@ from mmalign_jax.training.evaluate import Score, further, score
 from mmalign_jax.training.step import descend, optimizer
 from mmalign_jax.types import Array, Hyper, PyTree, Spec, Test, TrainState, lookup, shape_of
 
-FLAT = 'parameters'
+FLAT = 'parameters'  # all of an encoder and its head, as one vector
 OWN = ('redundancy', 'unique_1', 'unique_2', 'synergy', 'learning_rate', 'weight_decay')
 
 
@@ -153,7 +153,7 @@ def step(state: TrainState, hyper: Hyper, x: Array, y: Array, *, tree: Callable[
     grads = jax.grad(lambda p: jnp.mean(task(outputs(module, p, x).prediction, y)))(params)
     return ravel_pytree(grads)[0]
   rows = compiling.part(spec)
-  if not rows or y.shape[0] % rows or y.shape[0] == rows:
+  if not rows or y.shape[0] % rows:
     return descend(state, {FLAT: gradient(x, y)}, hyper, spec=spec)
   parts = jax.tree.map(lambda v: v.reshape(-1, rows, *v.shape[1:]), (x, y))
   total, _ = jax.lax.scan(lambda total, part: (total + gradient(*part), None),

@@ -35,7 +35,7 @@ def from_table(path: pathlib.Path, asked: dict[str, str], reading: Reading) -> s
   single = {'y': y, 'group': group} if group else {'y': y}
   for role, name in single.items():
     if table.names.count(name) != 1:
-      raise ValueError(f'{path}: {table.names.count(name)} columns {name!r} for {role}; '
+      raise ValueError(f'{path}: {table.names.count(name) or "no"} columns {name!r} for {role}; '
                        f'it has {stores.listing(table.names)}')
   arrays = {role: table.text(table.names.index(name)) for role, name in single.items()}
   columns = {}

@@ -74,13 +74,13 @@ def _late(work: Work, took: list[float]) -> bool:
 def _planned(work: Work, trainer: Trainer) -> tuple[Plan, folds.Shape]:
   """The plan, kept from an earlier run or made now by the speed of this machine."""
   path = work.folder / 'rounds' / 'plan.json'
-  (work.folder / 'rounds').mkdir(exist_ok=True)
-  key = [work.fingerprint, work.seed, work.clock.seconds]
-  held = folder.read_json(path, 'remove it') if path.exists() else {}
+  path.parent.mkdir(exist_ok=True)
   most = len(np.unique(work.unit[work.pairs.labelled]))
   shape = shape_of(work)
   if work.clock.effort is not None:  # whatever minutes were given before
     return clock.of_effort(work.clock.effort, most), shape
+  key = [work.fingerprint, work.seed, work.clock.seconds]
+  held = folder.read_json(path, 'remove it') if path.exists() else {}
   if held.get('inputs') == key:
     return _of_json(held['plan']), shape
   rate, compiling = _measured(work, trainer, shape)
