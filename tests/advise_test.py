@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -117,6 +118,57 @@ def test_an_effort_outweighs_a_plan_by_minutes(tmp_path, monkeypatch):
     trainer: Any = None
     return trial._planned(work, trainer)[0]
   assert planned(None) == other != planned(0) == clock.of_effort(0, 50)
+
+
+def test_the_time_spent_is_that_of_what_is_not_done_again(done):
+  """A search of another effort begins anew: what the last one took is no part of it."""
+  mark = json.loads((done / 'config.json').read_text())['data']
+  took = lambda place: {path.stem: json.loads(path.read_text())['seconds']
+                        for path in (done / place).glob('*.json') if path.stem != 'plan'}
+  def spent(effort, seconds=300.0):
+    work: Any = types.SimpleNamespace(
+        folder=done, fingerprint=mark, seed=0, unit=np.arange(60),
+        clock=clock.Clock(seconds, effort),
+        pairs=types.SimpleNamespace(labelled=~np.isnan(arrays()['y'])))
+    return steps.spent(work)
+  of_steps, of_rounds = took('steps'), took('rounds')
+  assert spent(0) == pytest.approx(sum(of_steps.values()))
+  assert spent(None) == pytest.approx(of_steps['data'])  # the trial is redone, by minutes
+  (done / 'steps' / 'trial.json').rename(done / 'steps' / 'trial.aside')
+  try:
+    assert spent(0) == pytest.approx(of_steps['data'] + sum(of_rounds.values()))
+  finally:
+    (done / 'steps' / 'trial.aside').rename(done / 'steps' / 'trial.json')
+
+
+def test_time_left_is_not_told_where_effort_decides():
+  assert clock.Clock(60.0, effort=1).said() == '' and clock.Clock(60.0).said() == '; 60 s left'
+
+
+@pytest.mark.parametrize('left, word', [
+    (3, 'x1'), (1, 'settings were chosen, and no outer fold was judged'),
+    (0, 'nothing was trained')])
+def test_a_page_of_an_advice_that_was_killed_says_what_it_holds(done, tmp_path, left, word):
+  shutil.copytree(done / 'rounds', tmp_path / 'rounds')
+  (tmp_path / 'steps').mkdir()
+  shutil.copy(done / 'steps' / 'data.json', tmp_path / 'steps')
+  shutil.copy(done / 'config.json', tmp_path)
+  for k in range(left, 3):
+    (tmp_path / 'rounds' / f'round_{k}.json').unlink()
+  assert cli.main(['report', str(tmp_path)]) == 0
+  page = (tmp_path / 'report.html').read_text()
+  assert 'Not finished' in page and word in page and '60 rows, 48 labelled' in page
+
+
+def test_where_no_prediction_differs_the_interval_is_of_what_n_rows_leave_open():
+  same = [np.full(100, 0.9)] * 5
+  one = gains.gain(same, same, [np.ones(100)] * 5)
+  assert one.gain == 0 and one.interval == pytest.approx((-0.00735, 0.00735), abs=1e-5)
+  assert decision.kind_of(one) == decision.LEAVE
+  few = gains.gain([same[0][:10]] * 4, [same[0][:10]] * 4, [np.ones(10)] * 4)
+  assert decision.kind_of(few) == decision.UNKNOWN
+  better = gains.gain([same[0][:10]] * 4, [same[0][:10] + 0.001] * 4, [np.ones(10)] * 4)
+  assert decision.kind_of(better) == decision.UNKNOWN
 
 
 def test_after_a_kill_the_same_command_gives_the_same(file, done, tmp_path, capsys, monkeypatch):

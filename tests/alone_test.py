@@ -94,6 +94,19 @@ def test_a_unit_equals_its_encoders_one_by_one(tables):
                  found.params, one.params)
 
 
+def test_a_short_training_is_the_beginning_of_a_long_one(tables):
+  """Whatever the program is compiled for: those that choose settings share it."""
+  h = hyper(8, transform_depth=1.0)
+  of = lambda epochs, most: jax.jit(lambda h, e: alone.train_alone(
+      h, tables, e, protocol=dataclasses.replace(PROTOCOL, epochs=most)))(h, epochs)
+  short, long, own = of(2, 4), of(4, 4), of(2, 2)
+  np.testing.assert_array_equal(short.validation[:2], long.validation[:2])
+  np.testing.assert_array_equal(short.validation[2:], [-1, -1])
+  np.testing.assert_allclose(short.validation[:2], own.validation, atol=1e-6)
+  assert short.best_epoch == own.best_epoch <= 2
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), short.params, own.params)
+
+
 def test_a_group_equals_its_units(tables):
   pair = [unit([0, 8], transform_depth=t, seed=s) for t, s in ((1.0, 0), (5.0, 1))]
   group = alone.compiled(PROTOCOL, True)(jax.tree.map(lambda *v: jnp.stack(v), *pair), tables)

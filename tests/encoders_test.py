@@ -183,3 +183,25 @@ def test_gradients_of_a_layer_are_those_of_its_formula(leak, dtype):
                            jax.tree.leaves(gradients(formula))):
     found, wanted = (np.asarray(v, np.float32) for v in (found, wanted))
     np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance * abs(wanted).max())
+
+
+@pytest.mark.parametrize('mean', [False, True])
+def test_blocks_that_are_compiled_once_are_those_one_after_another(mean, monkeypatch):
+  """Layers and gradients of narrow encoders, whose blocks go round a loop."""
+  from mmalign_jax.encoders import layers as of_tokens
+  from mmalign_jax.encoders.sequences import SequenceTransformer
+  module = SequenceTransformer(5, mean, 'float32')
+  x = jax.random.normal(jax.random.key(0), (3, 4, 6))
+  x = x.at[1, 2:].set(jnp.nan)  # steps that are not there
+  params = module.init(jax.random.key(1), x)
+
+  def found(params):
+    made = jnp.stack(module.apply(params, x))
+    return jnp.sum(made * jnp.arange(made.size).reshape(made.shape) ** 0.5), made
+  wanted = []
+  for narrow in (0, 32):
+    monkeypatch.setattr(of_tokens, '_NARROW', narrow)
+    traced = str(jax.make_jaxpr(lambda p: found(p))(params))  # anew: a trace is remembered
+    assert ('scan' in traced) == bool(narrow)
+    wanted.append(jax.grad(found, has_aux=True)(params))
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), *wanted)

@@ -72,7 +72,7 @@ def test_a_fit_is_the_cell_of_a_study(tmp_path):
 def test_settings_are_those_of_a_study_one_value_each():
   for given, said in (({'depht': 1}, "setting 'depht' is unknown"), ({'lam': (0, 1)}, 'takes one'),
                       ({'loss': 'nce'}, "loss 'nce' is unknown"), ({'lam_1': -1}, 'lam_1=-1'),
-                      ({'fusion': 'trained'}, 'unknown'), ({'folds': 1}, 'folds=1'),
+                      ({'probes': True}, 'unknown'), ({'folds': 1}, 'folds=1'),
                       ({'task': 'l1'}, 'does not fit'), ({'loss_bias': 1.0}, 'bias')):
     with pytest.raises(ValueError, match=said):
       fitted.fit(made(), TINY | given)
@@ -170,6 +170,36 @@ def test_a_regression_gives_values_and_the_error_to_expect():
   said = fitted.predict(found, 'one', x1)
   assert said.probabilities is None and 90 < said.value.mean() < 130
   assert 0 < said.residual < 20 and found.together.residual > 0
+
+
+def test_a_head_on_all_views_says_what_a_row_is_that_has_them(tmp_path):
+  """It is that of the training, calibrated by itself; a row that lacks a view has the mean."""
+  data = made()
+  found = fitted.fit(data, TINY | {'lam': 1.0, 'folds': 3, 'fusion': 'frozen', 'fusion_width': 5})
+  views_of = dict(zip(data.names, data.views))
+  said = fitted.predict_together(found, views_of)
+  mean = fitted.predict_together(dataclasses.replace(found, head=None), views_of)
+  z = [fitted.embed(found, name, view) for name, view in views_of.items()]
+  head, both = found.head['params'], data.present[1]
+  h = np.sqrt(4) * np.concatenate(z, axis=1)[both] @ head['hidden']['kernel'].T
+  h = np.maximum(h + head['hidden']['bias'], 0.1 * (h + head['hidden']['bias']))
+  logits = h @ head['out']['kernel'].T + head['out']['bias']
+  wanted = special.softmax(logits / found.joint.temperature, axis=1)
+  np.testing.assert_allclose(said.probabilities[both], wanted, atol=1e-5)
+  np.testing.assert_array_equal(said.probabilities[~both], mean.probabilities[~both])
+  assert np.abs(said.probabilities[both] - mean.probabilities[both]).max() > 1e-3
+  assert found.joint.n == (data.labelled & both).sum() < found.together.n
+  fitted.save(found, tmp_path, data)
+  again = fitted.predict_together(fitted.load(tmp_path), views_of)
+  np.testing.assert_array_equal(again.probabilities, said.probabilities)
+  np.testing.assert_array_equal(fitted.stored(tmp_path)['together'], said.probabilities)
+  path = tmp_path / 'encoders' / 'head.safetensors'
+  save_file({name: value for name, value in load_file(path).items() if 'out' in name}, path)
+  with pytest.raises(ValueError, match="head.safetensors: no 'params/hidden/bias'"):
+    fitted.load(tmp_path)
+  path.unlink()
+  with pytest.raises(FileNotFoundError, match='head.safetensors: missing'):
+    fitted.load(tmp_path)
 
 
 # -- files -----------------------------------------------------------------------------------------

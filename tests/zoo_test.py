@@ -338,13 +338,11 @@ def test_one_model_with_gaps_is_marked_and_the_rest_goes_on(place):
     (dict(repeats=3), 'repeats=3 has no effect without sizes'),
     (dict(levels='nothing'), "no key 'nothing'"),
     (dict(y='y.npy', group='short.npy'), 'shape (59,); the models have N=60'),
-    (dict(y='unknown.npy'), '2 of 60 samples have no label'),
     (dict(left='short.npz', right=''), "'short' is the only model that can be compared"),
     (dict(left=''), "left='' names no models")])
 def test_bad_input_is_one_line(place, more, said):
   np.savez(place / 'short.npz', short=np.ones((59, 2)) * np.arange(59)[:, None])
   np.save(place / 'short.npy', np.arange(59))
-  np.save(place / 'unknown.npy', np.where(np.arange(60) < 2, np.nan, np.arange(60) % 3))
   (place / 'twice').mkdir(exist_ok=True)
   for name in ('m.npy', 'm.csv'):
     np.savetxt(place / 'twice' / name, np.ones((2, 2))) if name[-1] == 'v' else np.save(

@@ -96,6 +96,9 @@ def documents(at: pathlib.Path, drawn: pathlib.Path) -> 'list[Document]':
   found, kept = [], (at / 'encoders' / 'encoders.json').exists()
   if (at / CONTENT).exists():
     found.append(document.read(at / CONTENT))
+  elif _command(at) == 'advise':  # killed before it could tell
+    from mmalign_jax.cli.advise import report
+    found.append(report.unfinished(at))
   elif (at / 'config.json').exists():
     from mmalign_jax.studies import registry
     drawn.mkdir(parents=True, exist_ok=True)
@@ -114,6 +117,13 @@ def documents(at: pathlib.Path, drawn: pathlib.Path) -> 'list[Document]':
     raise FileNotFoundError(f'{at}: no results there: neither config.json, nor encoders/, nor a '
                             '.json of measure, decompose or diagnose')
   return found
+
+
+def _command(at: pathlib.Path) -> str:
+  """The command whose folder it is, where its configuration says so; '' of a study."""
+  path = at / 'config.json'
+  held = runs.read_json(path, 'remove it') if path.exists() else {}
+  return str(held.get('command', '')) if isinstance(held, dict) else ''
 
 
 def _kept(at: pathlib.Path) -> 'list[Section]':

@@ -71,7 +71,16 @@ def _settings(asked: argparse.Namespace) -> dict:
   if asked.measures:
     given['measures'] = tuple(name.strip() for name in asked.measures.split(','))
   if asked.sizes:
-    given |= {'sizes': tuple(map(_whole, asked.sizes.split(','))), 'repeats': asked.repeats}
+    given['sizes'] = tuple(map(_whole, asked.sizes.split(',')))
+  for option, value, least in (('null', asked.null, 0), ('bootstrap', asked.bootstrap, 0),
+                               ('repeats', asked.repeats, 1)):
+    if value is not None and value < least or (option, value) == ('bootstrap', 1):
+      raise ValueError(f'--{option}={value} must be {"0, or 2" if option == "bootstrap" else least}'
+                       ' or more')
+  if asked.repeats is not None:
+    if not asked.sizes:
+      raise ValueError(f'--repeats={asked.repeats} has no effect without --sizes')
+    given['repeats'] = asked.repeats
   return given
 
 
@@ -93,12 +102,12 @@ def _parser() -> Parser:
   add('--score-left', metavar='CSV', help='what the models of LEFT are worth: lines of a name and '
       'a number, or NAME=NUMBER,...')
   add('--score-right', metavar='CSV', help='of RIGHT')
-  add('--y', metavar='FILE', help='a label: models without scores are scored by a linear probe of '
-      'it')
+  add('--y', metavar='FILE', help='a label, NaN or empty where it is not known: models without '
+      'scores are scored by a linear probe of it')
   add('--levels', metavar='KEY', help='the arrays of RIGHT are [levels, samples, features], and '
       'KEY of its file holds a number a level, as how unlike the captions are')
   add('--sizes', metavar='N,N', help='also on nested subsamples of so many samples')
-  add('--repeats', type=int, default=10, metavar='R', help='subsamples of each size (10)')
+  add('--repeats', type=int, metavar='R', help='subsamples of each size (10)')
   add('--k', type=int, help='neighbours (10)')
   add('--metric', help='of neighbours: cosine, inner_product, euclidean (cosine)')
   add('--sigma', type=float, help='bandwidth of Gaussian kernels (the median distance)')

@@ -4,7 +4,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 from mmalign_jax.encoders.audio import frames, valid_mean
-from mmalign_jax.encoders.layers import Block, Drawn, Tokens, with_class_token
+from mmalign_jax.encoders.layers import Block, Drawn, Tokens, in_turn, with_class_token
 from mmalign_jax.types import Array, PyTree
 
 
@@ -28,10 +28,11 @@ class SequenceTransformer(Drawn, nn.Module):
       x = with_class_token(self, x, self.dtype)
       mask = jnp.pad(mask, ((0, 0), (1, 0)), constant_values=True)
     valid = mask[..., None].astype(self.dtype)
-    layers = []
-    for i in range(self.depth):
-      first = not self.mean and i + 1 == self.depth
-      x = Block(1, False, self.dtype, name=f'block_{i}')(x, mask, first)
-      layers.append(valid_mean(x * jnp.broadcast_to(valid, x.shape), valid) if self.mean
-                    else x[:, 0])
-    return tuple(layers)
+    read = lambda x: (valid_mean(x * jnp.broadcast_to(valid, x.shape), valid) if self.mean
+                      else x[:, 0])
+    block = Block(1, False, self.dtype, parent=None)
+    if self.mean:
+      return tuple(in_turn(self, block, self.depth, x, mask, read)[1])
+    x, layers = in_turn(self, block, self.depth - 1, x, mask, read)
+    last = block.copy(name=f'block_{self.depth - 1}', parent=self)
+    return (*layers, read(last(x, mask, True)))

@@ -10,7 +10,7 @@ from mmalign_jax.settings import Rule, checked, choice, count
 from mmalign_jax.types import NAMES, Hyper, Range, Spec
 
 _WITHOUT = ('generator', 'max_train', 'labelled_batch', 'transform', 'transform_seed', 'n_align',
-            'neighbors', 'fusion', 'fusion_width', 'probes')  # fields of Spec that no fit reads
+            'neighbors', 'probes')  # fields of Spec that no fit reads
 _TRACED = ('schedule', 'temperature', 'learning_rate', 'weight_decay', 'guard', 'lam_mode', 'seed',
            *pair_source.SETTINGS)
 FOLDS = 5

@@ -150,7 +150,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
   def _labels(self, y: Any, n: int) -> np.ndarray:
     if y is None:
       raise ValueError(f'{type(self).__name__} requires y to be passed, but the target y is None')
-    y = column_or_1d(y, warn=True)
+    y = inputs.column(y)
     if y.dtype.kind == 'f':
       assert_all_finite(y, allow_nan=True, input_name='y')
     return y
@@ -161,8 +161,11 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
       y = inputs.as_numbers(y, 'y', ensure_2d=False)
       return y, ~np.isnan(y)
     labelled = inputs.labelled(y)
-    check_classification_targets(y[labelled])
-    self.classes_, known = np.unique(y[labelled], return_inverse=True)
+    given = y[labelled]
+    if given.dtype.kind == 'O' and not all(isinstance(v, str) for v in given.tolist()):
+      given = np.array(given.tolist())  # what is missing is gone, and numbers are numbers again
+    check_classification_targets(given)
+    self.classes_, known = np.unique(given, return_inverse=True)
     codes = np.full(len(y), NO_CLASS, np.int32)
     codes[labelled] = known
     return codes, labelled
@@ -242,11 +245,12 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
   def score(self, X: Views, y: Any) -> float:
     """Accuracy, or R^2 of a regressor, of the rows that are labelled."""
     check_is_fitted(self, 'fitted_')
-    y = column_or_1d(y)
+    y = inputs.column(y)
     said = self.predict(X)
     if _classifies(self):
       keep = inputs.labelled(y)
       return float(accuracy_score(y[keep], said[keep]))
+    y = inputs.as_numbers(y, 'y', ensure_2d=False)
     keep = ~np.isnan(y)
     return float(r2_score(y[keep], said[keep]))
 

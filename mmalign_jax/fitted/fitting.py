@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from mmalign_jax import rng
+from mmalign_jax import objective, rng
 from mmalign_jax.data import components, pair_source
 from mmalign_jax.data.components import Reduction
 from mmalign_jax.data.files import labels
@@ -20,7 +20,7 @@ from mmalign_jax.data.pair_source import PairTables
 from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.data.prepared import Rows, take
 from mmalign_jax.fitted import calibrate, chosen
-from mmalign_jax.fitted.model import Fitted, View, joined, outputs, task_of
+from mmalign_jax.fitted.model import Fitted, View, fused, joined, outputs, task_of
 from mmalign_jax.runs import devices
 from mmalign_jax.training import compiling
 from mmalign_jax.training.fitting import traceable
@@ -70,7 +70,8 @@ def fit(pairs: Pairs, settings: Mapping[str, Any] | None = None, *,
           View(name, _columns(pairs, i), view.shape[1:], reduction,
                jax.tree.map(lambda v: v[k], trained[f'side_{i + 1}']))
           for i, (name, view, reduction) in enumerate(zip(pairs.names, pairs.views, reductions))),
-      pairs.classes, center, scale, notes=(*pairs.notes, *rows.notes, *said))
+      pairs.classes, center, scale, notes=(*pairs.notes, *rows.notes, *said),
+      head=jax.tree.map(lambda v: v[k], trained.get(objective.FUSION)))
   if fold is None:
     return _calibrated(of_member(0), _on_validation(of_member(0), pairs, rows.validation))
   return _calibrated(of_member(0), _on_folds(
@@ -174,21 +175,35 @@ def _trained(spec: Spec, hyper: Hyper, tables: PairTables, budget: np.ndarray,
 # -- calibration -----------------------------------------------------------------------------------
 
 
-Held = tuple[dict[str, np.ndarray], np.ndarray, str]  # logits by view, labels, which rows
+@dataclasses.dataclass(frozen=True)
+class Held:
+  """Of rows that the encoders did not learn from: logits by view, and of the head on all views or
+  None; labels; which rows they are."""
+  said: dict[str, np.ndarray]
+  fused: np.ndarray | None
+  y: np.ndarray
+  how: str
 
 
 def _on_validation(fitted: Fitted, pairs: Pairs, held: np.ndarray) -> Held:
   """What the encoders say of rows that are not for training."""
   held = held[pairs.labelled[held]]
-  said = {name: outputs(fitted, name, view[held])[1]
-          for name, view in zip(pairs.names, pairs.views)} if len(held) else {}
-  return said, pairs.y[held], 'validation rows'
+  said, of_head = _asked(fitted, pairs, held) if len(held) else ({}, None)
+  return Held(said, of_head, pairs.y[held], 'validation rows')
+
+
+def _asked(fitted: Fitted, pairs: Pairs, rows: np.ndarray
+           ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+  """Logits of rows by view, and of the head on all views, if there is one."""
+  made = {name: outputs(fitted, name, view[rows]) for name, view in zip(pairs.names, pairs.views)}
+  of_head = None if fitted.head is None else fused(fitted, [z for z, _ in made.values()])
+  return {name: prediction for name, (_, prediction) in made.items()}, of_head
 
 
 def _on_folds(members: list[Fitted], pairs: Pairs, train: np.ndarray, fold: np.ndarray) -> Held:
   """What the encoders of each fold say of its labelled rows; of classes that they know."""
   said: dict[str, list[np.ndarray]] = {name: [] for name in pairs.names}
-  y = []
+  y, of_head = [], []
   for k, member in enumerate(members):
     own = train[(fold == k) & pairs.labelled[train]]
     if pairs.classes:
@@ -196,22 +211,26 @@ def _on_folds(members: list[Fitted], pairs: Pairs, train: np.ndarray, fold: np.n
       own = own[np.isin(pairs.y[own], seen)]
     if not len(own):
       continue
-    for name, view in zip(pairs.names, pairs.views):
-      said[name].append(outputs(member, name, view[own])[1])
+    found, head = _asked(member, pairs, own)
+    for name, prediction in found.items():
+      said[name].append(prediction)
+    of_head += [] if head is None else [head]
     y.append(pairs.y[own])
   made = {name: np.concatenate(parts) for name, parts in said.items() if parts}
-  return made, np.concatenate(y) if y else pairs.y[:0], f'{len(members)} folds of the labels'
+  return Held(made, np.concatenate(of_head) if of_head else None,
+              np.concatenate(y) if y else pairs.y[:0], f'{len(members)} folds of the labels')
 
 
 def _calibrated(fitted: Fitted, held: Held) -> Fitted:
   """With the calibration of every view, and of all together, by held-out rows."""
-  said, y, how = held
+  said, y = held.said, held.y
   if not len(y):
     return fitted
   y = y if fitted.classes else (y - fitted.center) / fitted.scale
-  own = lambda prediction: calibrate.of_rows(prediction, y, how, fitted.scale)
+  own = lambda prediction: calibrate.of_rows(prediction, y, held.how, fitted.scale)
   made = dataclasses.replace(fitted, views=tuple(
       dataclasses.replace(view, calibration=own(said[view.name])) for view in fitted.views))
   if len(said) < 2:
     return dataclasses.replace(made, together=made.views[0].calibration)
-  return dataclasses.replace(made, together=own(joined(made, said)))
+  made = dataclasses.replace(made, together=own(joined(made, said)))
+  return made if held.fused is None else dataclasses.replace(made, joint=own(held.fused))

@@ -1,20 +1,49 @@
 """What the estimator is given, judged: views, names of their columns, labels."""
 
+import math
 from numbers import Integral
 from typing import Any
 
 import numpy as np
-from sklearn.utils.validation import _get_feature_names, check_array
+from sklearn.utils.validation import _get_feature_names, check_array, column_or_1d
 
 from mmalign_jax.settings import shown
 
 UNLABELLED = -1  # of classes that are numbers, as in sklearn.semi_supervised; NaN of a regression
 
 
+def column(y: Any) -> np.ndarray:
+  """y [N] as scikit-learn takes it, but that what is missing stays so: of a list with text, NaN
+  would become the text 'nan', and pandas' NA is neither equal to itself nor not.
+
+  Raises:
+    ValueError: not one value a row.
+  """
+  if isinstance(y, np.ndarray) and y.dtype.kind != 'O':
+    return column_or_1d(y, warn=True)
+  values = np.asarray(y, object)
+  flat = column_or_1d(values, dtype=object, warn=True) if values.ndim else column_or_1d(y)
+  missing = np.array([_is_missing(value) for value in flat.tolist()], bool)
+  if not missing.any():
+    return column_or_1d(y, warn=True)
+  known = np.array(flat[~missing].tolist())
+  if known.dtype.kind == 'f' and known.ndim == 1:  # numbers, of which NaN is one
+    return np.array([math.nan if gone else value for gone, value in zip(missing, flat)], float)
+  return np.array([None if gone else value for gone, value in zip(missing, flat)], object)
+
+
+def _is_missing(value: Any) -> bool:
+  """None, NaN, NaT and pandas' NA."""
+  if value is None or type(value).__name__ in ('NAType', 'NaTType'):
+    return True
+  return isinstance(value, (float, np.floating)) and math.isnan(value)
+
+
 def labelled(y: np.ndarray) -> np.ndarray:
   """Which rows have a class [N] bool; those of numbers that are -1 or NaN, and None, have none."""
   if y.dtype.kind == 'O':
-    return np.array([value is not None and value == value for value in y.tolist()], bool)
+    number = lambda v: isinstance(v, (int, np.integer, float, np.floating)) and v == UNLABELLED
+    return np.array([not (_is_missing(v) or number(v)) for v in y.tolist()], bool)
   known = ~np.isnan(y) if y.dtype.kind == 'f' else np.ones(len(y), bool)
   return known & (y != UNLABELLED) if y.dtype.kind in 'if' else known
 

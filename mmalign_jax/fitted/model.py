@@ -3,7 +3,7 @@
 Pure: files are in `store`, training in `fitting`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 from typing import Any
@@ -38,7 +38,8 @@ class View:
 class Fitted:
   """Encoders of S views. settings: of `chosen.judged`; spec, hyper: made of them. classes: names by
   code, () for a regression, whose values are scale * prediction + center. together: calibration of
-  all views' predictions taken together. notes: of the fit, for the user."""
+  all views' predictions taken together. notes: of the fit, for the user. head: parameters of the
+  one on the embeddings of all views, where settings ask for it (fusion); joint: its calibration."""
   settings: Mapping[str, Any]
   spec: Spec
   hyper: Hyper
@@ -48,6 +49,8 @@ class Fitted:
   scale: float = 1.0
   together: Calibration = Calibration()
   notes: tuple[str, ...] = ()
+  head: PyTree | None = None
+  joint: Calibration = Calibration()
 
   @property
   def names(self) -> tuple[str, ...]:
@@ -60,10 +63,14 @@ class Fitted:
   @property
   def width(self) -> int:
     """K, of an embedding."""
-    side = sides.Side(self.spec.of_side(1), self.n_outputs)
-    example = jax.eval_shape(lambda: components_of(self.views[0], 1))
+    return self.width_of(0)
+
+  def width_of(self, view: int) -> int:
+    """The same of a view by its place, from 0."""
+    side = sides.Side(self.spec.of_side(view + 1), self.n_outputs)
+    example = jax.eval_shape(lambda: components_of(self.views[view], 1))
     return jax.eval_shape(lambda p, x: objective.outputs(side, p, x),
-                          self.views[0].params, example).z.shape[1]
+                          self.views[view].params, example).z.shape[1]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,8 +105,9 @@ def predict(fitted: Fitted, view: str, x: np.ndarray) -> Prediction:
 
 
 def predict_together(fitted: Fitted, x: Mapping[str, np.ndarray]) -> Prediction:
-  """What the encoders of several views say of the same rows, each of those that a row has with the
-  same weight: mean probabilities, calibrated again, or mean values.
+  """What the encoders of several views say of the same rows: the head on all embeddings, where
+  there is one and a row has all views; else mean probabilities of the views that it has, calibrated
+  again, or mean values.
 
   Args:
     x: arrays as of `embed`, by view.
@@ -115,8 +123,46 @@ def predict_together(fitted: Fitted, x: Mapping[str, np.ndarray]) -> Prediction:
         f'{name} has {n}' for name, n in rows.items()))
   if len(x) == 1:
     return predict(fitted, *next(iter(x.items())))
-  return said(fitted, joined(fitted, {name: outputs(fitted, name, value)[1]
-                                      for name, value in x.items()}), fitted.together)
+  made = {name: outputs(fitted, name, value) for name, value in x.items()}
+  return together(fitted, {name: z for name, (z, _) in made.items()},
+                  {name: prediction for name, (_, prediction) in made.items()})
+
+
+def together(fitted: Fitted, z: Mapping[str, np.ndarray],
+             predictions: Mapping[str, np.ndarray]) -> Prediction:
+  """The same of the `outputs` of several views, by name."""
+  of_each = said(fitted, joined(fitted, predictions), fitted.together)
+  places = {number_of(fitted, name): value for name, value in z.items()}
+  if fitted.head is None or len(places) < len(fitted.views):
+    return of_each
+  of_all = said(fitted, fused(fitted, [places[i] for i in range(len(places))]), fitted.joint)
+  lacks = np.isnan(of_all.value)
+  either = lambda a, b: np.where(lacks.reshape(-1, *[1] * (a.ndim - 1)), b, a)
+  if of_all.probabilities is None or of_each.probabilities is None:
+    return Prediction(None, either(of_all.value, of_each.value), max(
+        of_all.residual, of_each.residual) if lacks.any() else of_all.residual)
+  return Prediction(either(of_all.probabilities, of_each.probabilities),
+                    either(of_all.value, of_each.value), np.nan)
+
+
+def fused(fitted: Fitted, z: Sequence[np.ndarray]) -> np.ndarray:
+  """Logits [N, C], or values [N], of the head on the embeddings z [N, K] of all views; NaN in rows
+  that lack one."""
+  run = _head(fitted.spec, fitted.n_outputs)
+  lacks = np.logical_or.reduce([np.isnan(one).any(axis=1) for one in z])
+  whole = [np.where(lacks[:, None], 0, one).astype(np.float32) for one in z]
+  parts = [np.asarray(run(fitted.head, [_padded(one[start:start + _ROWS]) for one in whole]))[
+      :len(lacks) - start] for start in range(0, len(lacks), _ROWS)]
+  made = np.concatenate(parts) if parts else np.zeros(
+      (0, fitted.n_outputs) if fitted.classes else 0, np.float32)
+  made[lacks] = np.nan
+  return made
+
+
+@functools.lru_cache(maxsize=32)
+def _head(spec: Spec, n_outputs: int):
+  return jax.jit(lambda params, z: objective.fused(
+      {objective.FUSION: params}, z, spec=spec, n_outputs=n_outputs))
 
 
 def joined(fitted: Fitted, found: Mapping[str, np.ndarray]) -> np.ndarray:

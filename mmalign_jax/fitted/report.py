@@ -13,8 +13,8 @@ from mmalign_jax.reports.document import Section, Table, Words
 _READING = (
     'temperature: what the logits are divided by, so that probabilities are those of held-out '
     'rows; above 1 the encoder was too sure. together: the mean of the probabilities of the views '
-    'that a row has, calibrated again. residual: root mean square error to expect, in units of the '
-    'label.')
+    'that a row has, calibrated again; all at once: a head on their embeddings, for rows that have '
+    'all views. residual: root mean square error to expect, in units of the label.')
 
 
 def sections(workdir: pathlib.Path) -> list[Section]:
@@ -35,6 +35,8 @@ def table(fitted: Fitted) -> Table:
       view.calibration, what)] for view, lam in zip(fitted.views, strengths(fitted))]
   if len(rows) > 1:
     rows.append(['together', '-', '-', *_calibrated(fitted.together, what)])
+  if fitted.head is not None:
+    rows.append(['all at once', '-', '-', *_calibrated(fitted.joint, what)])
   return Table(['view', 'strength', 'features', what, 'rows', 'calibrated by'], rows, left=(0, 5))
 
 

@@ -1,4 +1,5 @@
-"""Fitted encoders on disk: DIR/encoders/ holds encoders.json and a .safetensors file a view.
+"""Fitted encoders on disk: DIR/encoders/ holds encoders.json, a .safetensors file a view, and one
+of the head on all views where there is one.
 
 Nothing of it is executed when it is read. What was predicted of the file that was fitted on lies
 beside them, in predictions.npz.
@@ -22,9 +23,10 @@ from mmalign_jax.data.components import Reduction
 from mmalign_jax.data.files.formats.tensors import safetensors
 from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.data.prepared import Rows
+from mmalign_jax.encoders import fusion
 from mmalign_jax.fitted import chosen
 from mmalign_jax.fitted.calibrate import Calibration
-from mmalign_jax.fitted.model import Fitted, View, components_of, joined, outputs, said
+from mmalign_jax.fitted.model import Fitted, View, components_of, outputs, said, together
 from mmalign_jax.reports.text import write_json
 from mmalign_jax.runs import folder
 from mmalign_jax.runs.versions import versions
@@ -32,6 +34,7 @@ from mmalign_jax.settings import shown
 from mmalign_jax.types import PyTree
 
 FOLDER, MAIN, PREDICTIONS = 'encoders', 'encoders.json', 'predictions.npz'
+HEAD = 'head.safetensors'
 FORMAT = 1
 _ADVICE = 'fit the encoders again'
 _FIELDS = {'format': int, 'settings': dict, 'views': list, 'classes': list, 'center': float,
@@ -59,6 +62,8 @@ def save(fitted: Fitted, workdir: str | os.PathLike, pairs: Pairs | None = None,
   with tempfile.TemporaryDirectory(prefix=f'{FOLDER}.', suffix='.part', dir=place.parent) as made:
     for i, view in enumerate(fitted.views):
       _write_tensors(pathlib.Path(made) / f'x{i + 1}.safetensors', tensors(view))
+    if fitted.head is not None:
+      _write_tensors(pathlib.Path(made) / HEAD, _flat(fitted.head))
     if pairs is not None:
       folder.save(pathlib.Path(made) / PREDICTIONS, predictions(fitted, pairs, rows))
     write_json(pathlib.Path(made) / MAIN, content(fitted))
@@ -91,9 +96,13 @@ def _write_tensors(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None
 
 def tensors(view: View) -> dict[str, np.ndarray]:
   """Arrays of a view by name: params/..., reduction/..."""
-  flat = traverse_util.flatten_dict(view.params, sep='/')
-  return {name: np.asarray(value) for name, value in flat.items()} | {
+  return _flat(view.params) | {
       f'reduction/{name}': value for name, value in vars(view.reduction).items()}
+
+
+def _flat(params: PyTree) -> dict[str, np.ndarray]:
+  return {name: np.asarray(value)
+          for name, value in traverse_util.flatten_dict(params, sep='/').items()}
 
 
 def content(fitted: Fitted) -> dict[str, Any]:
@@ -106,17 +115,18 @@ def content(fitted: Fitted) -> dict[str, Any]:
                 for i, view in enumerate(fitted.views)],
       'classes': list(fitted.classes), 'center': fitted.center, 'scale': fitted.scale,
       'together': dataclasses.asdict(fitted.together), 'notes': list(fitted.notes),
-      'n_train': fitted.spec.max_train, 'n_labelled': fitted.spec.labelled_batch}
+      'n_train': fitted.spec.max_train, 'n_labelled': fitted.spec.labelled_batch} | (
+          {} if fitted.head is None else {'head': dataclasses.asdict(fitted.joint)})
 
 
 def predictions(fitted: Fitted, pairs: Pairs, rows: Rows | None = None) -> dict[str, np.ndarray]:
   """What is predicted of every row of the file, by place: x1, ..., and together [N, C] of
   probabilities (f64), or [N] values; role [N] of rows: 1 train, 2 validation, 3 test, 0 none."""
-  found = {name: outputs(fitted, name, view)[1] for name, view in zip(pairs.names, pairs.views)}
+  made = {name: outputs(fitted, name, view) for name, view in zip(pairs.names, pairs.views)}
+  z, found = ({name: one[i] for name, one in made.items()} for i in (0, 1))
   of = {f'x{i + 1}': said(fitted, found[view.name], view.calibration)
         for i, view in enumerate(fitted.views)}
-  of['together'] = said(fitted, joined(fitted, found), fitted.together) if len(found) > 1 else (
-      of['x1'])
+  of['together'] = together(fitted, z, found) if len(found) > 1 else of['x1']
   role = np.zeros(len(pairs.y), np.int8)
   if rows is not None:
     for number, part in enumerate((rows.train, rows.validation, rows.test), start=1):
@@ -165,7 +175,28 @@ def load(workdir: str | os.PathLike) -> Fitted:
   views = tuple(_view(path, made, i, view) for i, view in enumerate(found['views']))
   if len({view.name for view in views}) < n:
     raise ValueError(f'{path}: two views are called {views[0].name!r}; {_ADVICE}')
-  return dataclasses.replace(made, views=views)
+  made = dataclasses.replace(made, views=views)
+  if spec.fusion == 'none':
+    return made
+  _check(path, found, {'head': dict})
+  return dataclasses.replace(made, head=_head(path.parent / HEAD, made),
+                             joint=_calibration(path, found['head']))
+
+
+def _head(path: pathlib.Path, made: Fitted) -> PyTree:
+  """The head on all views, of the shapes that the settings ask for."""
+  if not path.exists():
+    raise FileNotFoundError(f'{path}: missing; {_ADVICE}')
+  held = safetensors(path)
+  arrays = {name: held.read(name) for name in held.keys}
+  z = [jax.ShapeDtypeStruct((1, made.width_of(i)), jnp.float32) for i in range(len(made.views))]
+  wanted: dict[str, Any] = traverse_util.flatten_dict(jax.eval_shape(
+      fusion.Fusion(made.spec, made.n_outputs).init, jax.random.key(0), z), sep='/')
+  if more := [name for name in arrays if name not in wanted]:
+    raise ValueError(f'{path}: {more[0]!r} is no parameter of a head on all views; {_ADVICE}')
+  return traverse_util.unflatten_dict(
+      {name: _array(path, arrays, name, tuple(leaf.shape), np.dtype(leaf.dtype))
+       for name, leaf in wanted.items()}, sep='/')
 
 
 def _check(path: pathlib.Path, found: Any, fields: Mapping[str, type]) -> None:

@@ -23,7 +23,17 @@ from mmalign_jax.objective import outputs
 from mmalign_jax.training import compiling
 from mmalign_jax.training.evaluate import Score, further, score
 from mmalign_jax.training.step import descend, optimizer
-from mmalign_jax.types import Array, Hyper, PyTree, Spec, Test, TrainState, lookup, shape_of
+from mmalign_jax.types import (
+  Array,
+  Hyper,
+  Numeric,
+  PyTree,
+  Spec,
+  Test,
+  TrainState,
+  lookup,
+  shape_of,
+)
 
 FLAT = 'parameters'  # all of an encoder and its head, as one vector
 OWN = ('redundancy', 'unique_1', 'unique_2', 'synergy', 'learning_rate', 'weight_decay')
@@ -34,7 +44,7 @@ class Protocol:
   """Static settings of one side's training: hashable, one compile each.
 
   spec: depth, width, batch_size, clip_norm, and max_train training samples. side: from 1. epochs:
-  over the training samples, validated after each on n_validation further ones.
+  over the training samples, at most, validated after each on n_validation further ones.
   """
   spec: Spec
   side: int
@@ -51,7 +61,8 @@ class Trained:
   """An encoder and its head at the epoch of best validation accuracy.
 
   params: for `encoders.Side.apply`. score: on the test set (exact for generators). best_epoch []
-  i32, from 1. validation [E]: accuracy after every epoch, -1 where not finite; of pairs `merit`.
+  i32, from 1. validation [E]: accuracy after every epoch, -1 where not finite, and where there was
+  none; of pairs `merit`, -inf.
   diverged []: a parameter was not finite at the end; the best epoch is then one before, or 0, the
   initial state. further: of pairs, what `further` says.
   """
@@ -63,12 +74,15 @@ class Trained:
   further: dict[str, Array] = dataclasses.field(default_factory=dict)
 
 
-def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
+def train_alone(hyper: Hyper, tables: PyTree, epochs: Numeric | None = None, *,
+                protocol: Protocol) -> Trained:
   """Trains one encoder on its own task loss; no term sees the other side.
 
   Args:
     hyper: traced settings, scalars.
     tables: constants of the generator.
+    epochs: [] i32, traced: so many of protocol.epochs, or None for all. Short trainings that choose
+      settings are then of the same program as the long ones.
     protocol: static settings.
   """
   spec, side = protocol.spec, protocol.side
@@ -100,9 +114,14 @@ def train_alone(hyper: Hyper, tables: PyTree, *, protocol: Protocol) -> Trained:
             jnp.where(better, e + 1, best_epoch)), accuracy
 
   state = TrainState(jnp.zeros((), jnp.int32), {FLAT: flat}, optimizer(spec).init({FLAT: flat}))
+  def while_wanted(carry, e):
+    if epochs is None:
+      return epoch(carry, e)
+    return jax.lax.cond(e < epochs, epoch, lambda carry, _: (carry, jnp.float32(worst)), carry, e)
+
   start = (state, flat, jnp.float32(worst), jnp.int32(0))
   (state, best, _, best_epoch), validation = jax.lax.scan(
-      epoch, start, jnp.arange(protocol.epochs))
+      while_wanted, start, jnp.arange(protocol.epochs))
   prediction = outputs(module, tree(best), test.x).prediction
   return Trained(
       tree(best), score(prediction, test, spec=spec), best_epoch, validation, ~finite(state.params),
@@ -215,7 +234,7 @@ def unit_axes(own: tuple[str, ...] = OWN) -> Hyper:
 @functools.lru_cache(maxsize=64)
 def compiled(protocol: Protocol, grouped: bool = False, thorough: bool = True,
              models: int | None = None):
-  """jit of a unit: (hyper, `OWN` fields [R], tables) -> Trained of [R].
+  """jit of a unit: (hyper, `OWN` fields [R], tables, epochs []) -> Trained of [R].
 
   `grouped`: of G units, every field with a leading G, which keeps an accelerator busy (on a CPU it
   doubles the time).
@@ -223,9 +242,11 @@ def compiled(protocol: Protocol, grouped: bool = False, thorough: bool = True,
   Not `thorough`: for a few steps only. models: of them together, where known; one may be quicker.
   """
   axes = unit_axes(own_fields(protocol.spec.generator))
-  run = jax.vmap(functools.partial(train_alone, protocol=protocol), in_axes=(axes, None))
+  def run(hyper, tables, epochs=None):
+    one = lambda h: train_alone(h, tables, epochs, protocol=protocol)
+    return jax.vmap(one, in_axes=(axes,))(hyper)
   return jax.jit(
-      jax.vmap(run, in_axes=(0, None)) if grouped else run,
+      (lambda hyper, *rest: jax.vmap(lambda h: run(h, *rest))(hyper)) if grouped else run,
       compiler_options=compiling.options(protocol.spec, thorough=thorough, models=models))
 
 

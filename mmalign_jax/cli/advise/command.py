@@ -41,7 +41,7 @@ def run(asked: Request) -> None:
       steps.run(job, asked.skip)
     except KeyboardInterrupt:
       if job.partial and 'trial' not in job.results:
-        job.results['decision'] = trial.decisions(job, job.partial)
+        job.results['decision'] = trial.decisions(job.pairs.names, job.partial)
       _tell(job, asked, finished=False)
       raise
     _tell(job, asked, finished=True)

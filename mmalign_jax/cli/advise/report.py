@@ -1,15 +1,19 @@
 """An advice as sections: the answer at the top, what led to it below."""
 
 from collections.abc import Iterator, Mapping
+import pathlib
 from typing import Any
 
 from mmalign_jax.reports.chart import Chart, Series
 from mmalign_jax.reports.document import Document, Section, Table, Words
 from mmalign_jax.reports.text import bracket, percent, points
+from mmalign_jax.runs import folder
+from mmalign_jax.studies.advise import trial
 from mmalign_jax.studies.advise.steps import STEPS
 
 UNFINISHED = 'Not finished: this is what is known so far; the same command continues.'
 NOTHING = 'Cannot tell: nothing was trained.'
+UNJUDGED = 'Cannot tell: settings were chosen, and no outer fold was judged yet.'
 _ARM = ('loss', 'lam', 'components', 'weight_decay', 'learning_rate', 'train_steps')
 
 
@@ -17,7 +21,8 @@ def document(title: str, results: Mapping[str, Any], finished: bool) -> Document
   """The report of all steps that have a result."""
   encoders = results.get('decision', {}).get('encoders') or {}
   answer = [] if finished else [UNFINISHED]
-  answer += [one['sentence'] for one in encoders.values()] or [NOTHING]
+  chosen = bool(results.get('decision', {}).get('chosen'))
+  answer += [one['sentence'] for one in encoders.values()] or [UNJUDGED if chosen else NOTHING]
   evidence = [Section(STEPS[name].title, [Words('\n'.join(['', *found['said']]))])
               for name, found in results.items() if name != 'decision' and found.get('said')]
   return Document(title, [*([Section('By encoder', [*_table(encoders)])] if encoders else []),
@@ -25,6 +30,19 @@ def document(title: str, results: Mapping[str, Any], finished: bool) -> Document
                   {name: f'{one["kind"]}, {points(one["gain"]["gain"])} '
                    f'{bracket(one["gain"]["interval"], "+.1f", 100)}'
                    for name, one in encoders.items()})
+
+
+def unfinished(place: pathlib.Path) -> Document:
+  """The report of a folder whose advice was killed: of the steps and rounds that it holds."""
+  results = {}
+  for name in STEPS:
+    path = place / 'steps' / f'{name}.json'
+    if path.exists():
+      results[name] = folder.read_json(path, 'remove it')['result']
+  rounds = trial.finished_rounds(place)
+  if 'decision' not in results and rounds and 'names' in results.get('data', {}):
+    results['decision'] = trial.decisions(results['data']['names'], {'rounds': rounds})
+  return document(f'Advice in {place.name}', results, finished=False)
 
 
 def _table(encoders: Mapping[str, Any]) -> Iterator[Any]:

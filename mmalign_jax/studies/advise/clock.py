@@ -37,6 +37,10 @@ class Clock:
     """Seconds until it should end; below 0 where it is late."""
     return self.seconds - self.before - (time.monotonic() - self.begun)
 
+  def said(self) -> str:
+    """The time left, to follow a line of progress; nothing where effort, not time, is given."""
+    return '' if self.effort is not None else f'; {max(self.left(), 0):.0f} s left'
+
 
 def of_effort(effort: int, most_folds: int) -> Plan:
   """A plan of LADDER, of as many outer folds as the rows allow."""

@@ -54,7 +54,8 @@ def data(work: Work) -> dict[str, Any]:
                 '(linear methods)')
   if known > 2 * JUDGED:
     said.append(f'all labels are learnt from; at most {JUDGED:,} rows of a fold are judged')
-  return {'said': said, 'notes': list(pairs.notes), 'rows': n, 'labelled': known,
+  return {'said': said, 'notes': list(pairs.notes), 'names': list(pairs.names), 'rows': n,
+          'labelled': known,
           'complete': int(pairs.complete.sum()), 'classes': len(pairs.classes),
           'per_class': counts.tolist(), 'copies': copies,
           'widths': [view.shape[1] for view in pairs.views]}

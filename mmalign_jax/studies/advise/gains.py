@@ -52,11 +52,22 @@ def gain(without: list[np.ndarray], aligned: list[np.ndarray],
   result: dict[str, Any] = dict(interval=None, certainty=None, error=None)
   if units >= LEAST_UNITS:
     error = _error([y - x for x, y in zip(without, aligned)], weight, mean)
-    half = float(special.stdtrit(units - 1, (1 + LEVEL) / 2)) * error
+    half = max(float(special.stdtrit(units - 1, (1 + LEVEL) / 2)) * error, unseen(units))
     certainty = float(stats.t.cdf(mean / error, units - 1)) if error > 0 else None
     result = dict(interval=(mean - half, mean + half), certainty=certainty, error=error)
   return Gain(float(np.average(a, weights=w)), float(np.average(b, weights=w)), mean,
               **result, units=units, folds=n_folds, rows=int(w.sum()))
+
+
+def unseen(units: int) -> float:
+  """The share of units that can be otherwise though none of so many was seen to be: what is left
+  open at least, where hardly a prediction differs (Hanley and Lippman-Hand, JAMA 1983).
+
+  Examples:
+    >>> round(unseen(20), 3), round(unseen(400), 4)
+    (0.168, 0.0092)
+  """
+  return 1 - ((1 - LEVEL) / 2) ** (1 / units)
 
 
 def twice(by_share: Mapping[float, tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]]

@@ -40,7 +40,8 @@ def settings(work: Work, arm: Arm) -> dict[str, Any]:
           'weight_decay': arm.weight_decay, 'learning_rate': arm.learning_rate,
           'steps': arm.train_steps, 'seed': work.seed, 'task': spec.task, 'most_components': max(
               trial.shape_of(work).components)} | {
-      name: getattr(spec, name) for name in ('depth', 'width', 'projection_width', 'batch_size')}
+      name: getattr(spec, name) for name in (
+          'depth', 'width', 'projection_width', 'batch_size', 'fusion', 'fusion_width')}
 
 
 def _decided(one: dict[str, Any]) -> Arm:

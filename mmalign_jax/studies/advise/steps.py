@@ -58,7 +58,7 @@ def run(work: Work, skip: Collection[str] = ()) -> None:
     path, key = work.folder / 'steps' / f'{name}.json', inputs(name, work)
     held = folder.read_json(path, 'remove it') if path.exists() else {}
     if held.get('inputs') != key:
-      work.progress(f'{i + 1}/{len(names)} {step.title}; {max(work.clock.left(), 0):.0f} s left')
+      work.progress(f'{i + 1}/{len(names)} {step.title}{work.clock.said()}')
       begun = time.monotonic()
       try:
         result = step.run(work)
@@ -70,12 +70,12 @@ def run(work: Work, skip: Collection[str] = ()) -> None:
     work.results[name] = held['result']
 
 
-def inputs(name: str, work: Work) -> str:
-  """A digest of all that decides the result of a step."""
-  step = STEPS[name]
+def inputs(name: str, work: Work, results: dict[str, Any] | None = None) -> str:
+  """A digest of all that decides the result of a step; results: of those that it needs."""
+  step, results = STEPS[name], work.results if results is None else results
   return digest(name, VERSION, work.fingerprint, work.seed,
                 [work.clock.seconds, work.clock.effort] if step.timed else [],
-                [work.results[need] for need in step.needs])
+                [results[need] for need in step.needs])
 
 
 def digest(*values: Any) -> str:
@@ -83,10 +83,15 @@ def digest(*values: Any) -> str:
 
 
 def spent(work: Work) -> float:
-  """Seconds of finished steps and rounds on disk."""
-  files = [*folder.listed(work.folder / 'steps', '.json'),
-           *folder.listed(work.folder / 'rounds', '.json')]
-  kept = {path.stem: folder.read_json(path, 'remove it') for path in files}
-  trained = 'trial' in kept
-  return sum(one.get('seconds', 0.0) for name, one in kept.items()
-             if not (trained and name.startswith('round')))
+  """Seconds of the steps and rounds on disk that will not be done again."""
+  results: dict[str, Any] = {}
+  total = 0.0
+  for name, step in STEPS.items():
+    path = work.folder / 'steps' / f'{name}.json'
+    if not path.exists() or any(need not in results for need in step.needs):
+      continue
+    held = folder.read_json(path, 'remove it')
+    if held.get('inputs') == inputs(name, work, results):
+      results[name] = held['result']
+      total += held.get('seconds', 0.0)
+  return total if 'trial' in results else total + trial.spent(work)

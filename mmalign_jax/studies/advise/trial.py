@@ -1,6 +1,8 @@
 """The step that trains: a plan that fits the time, rounds, and the decisions from them."""
 
+from collections.abc import Sequence
 import dataclasses
+import pathlib
 import time
 from typing import Any
 
@@ -15,6 +17,7 @@ from mmalign_jax.studies.advise.work import Work
 from mmalign_jax.types import Spec
 
 RESERVE = 10.0     # seconds for what comes after
+LEAST_ROUNDS = 2   # of outer folds, whatever the time
 LATE = 0.7         # of a round's time that must be left for another
 TOGETHER = 'all views together'
 
@@ -36,7 +39,7 @@ def run(work: Work) -> dict[str, Any]:
   """Rounds of the nested cross-validation, as many as planned or as the time allows."""
   trainer = Trainer(spec_of(work), work.workers)
   plan, shape = _planned(work, trainer)
-  key = folder.plain({'data': work.fingerprint, 'seed': work.seed, 'plan': vars(plan)})
+  key = _key(work, plan)
   pairs, known = work.pairs, np.flatnonzero(work.pairs.labelled)
   fold = folds.parts(pairs.y[known], bool(pairs.classes), work.unit[known], plan.n_outer, work.seed)
   (work.folder / 'rounds').mkdir(exist_ok=True)
@@ -45,9 +48,9 @@ def run(work: Work) -> dict[str, Any]:
     path = work.folder / 'rounds' / f'round_{k}.json'
     held = folder.read_json(path, 'remove it') if path.exists() else {}
     if held.get('inputs') != key:
-      if k > 2 and _late(work, took):
+      if k > LEAST_ROUNDS and _late(work, took):
         break
-      work.progress(f'round {k + 1}/{plan.n_outer + 1}; {max(work.clock.left(), 0):.0f} s left')
+      work.progress(f'round {k + 1}/{plan.n_outer + 1}{work.clock.said()}')
       begun = time.monotonic()
       test = known[fold == k - 1] if k else known[:0]
       with devices.few_threads():
@@ -65,6 +68,31 @@ def run(work: Work) -> dict[str, Any]:
   return {'said': said, **work.partial}
 
 
+def spent(work: Work) -> float:
+  """Seconds of the rounds on disk that will not be done again."""
+  plan = _kept_plan(work)
+  held = [] if plan is None else [folder.read_json(path, 'remove it') for path in folder.listed(
+      work.folder / 'rounds', '.json') if path.stem.startswith('round_')]
+  return sum(one.get('seconds', 0.0) for one in held
+             if plan is not None and one.get('inputs') == _key(work, plan))
+
+
+def _key(work: Work, plan: Plan) -> dict[str, Any]:
+  """All that decides the result of a round."""
+  return folder.plain({'data': work.fingerprint, 'seed': work.seed, 'plan': vars(plan)})
+
+
+def finished_rounds(place: pathlib.Path) -> list[dict[str, Any]]:
+  """Results of the rounds of a search that was broken off, the first ones without a gap."""
+  made: list[dict[str, Any]] = []
+  while (path := place / 'rounds' / f'round_{len(made)}.json').exists():
+    held = folder.read_json(path, 'remove it')
+    if made and held['inputs'] != made[0]['inputs']:
+      break
+    made.append(held)
+  return [held['result'] for held in made]
+
+
 def _late(work: Work, took: list[float]) -> bool:
   """Whether no time is left for another round."""
   return (work.clock.effort is None and bool(took)
@@ -75,20 +103,32 @@ def _planned(work: Work, trainer: Trainer) -> tuple[Plan, folds.Shape]:
   """The plan, kept from an earlier run or made now by the speed of this machine."""
   path = work.folder / 'rounds' / 'plan.json'
   path.parent.mkdir(exist_ok=True)
-  most = len(np.unique(work.unit[work.pairs.labelled]))
   shape = shape_of(work)
-  if work.clock.effort is not None:  # whatever minutes were given before
-    return clock.of_effort(work.clock.effort, most), shape
-  key = [work.fingerprint, work.seed, work.clock.seconds]
-  held = folder.read_json(path, 'remove it') if path.exists() else {}
-  if held.get('inputs') == key:
-    return _of_json(held['plan']), shape
+  if (kept := _kept_plan(work)) is not None:
+    return kept, shape
   rate, compiling = _measured(work, trainer, shape)
   left = work.clock.left() - RESERVE - 2 * compiling  # the encoders are compiled again
-  plan = clock.fitting(left, max(shape.components), rate, compiling, most)
-  write_json(path, {'inputs': key, 'plan': dataclasses.asdict(plan), 'rate': rate,
+  plan = clock.fitting(left, max(shape.components), rate, compiling, _most_folds(work))
+  write_json(path, {'inputs': _timed(work), 'plan': dataclasses.asdict(plan), 'rate': rate,
                     'compiling': compiling})
   return plan, shape
+
+
+def _kept_plan(work: Work) -> Plan | None:
+  """The plan of an effort, whatever minutes were given before; or that of an earlier run."""
+  if work.clock.effort is not None:
+    return clock.of_effort(work.clock.effort, _most_folds(work))
+  path = work.folder / 'rounds' / 'plan.json'
+  held = folder.read_json(path, 'remove it') if path.exists() else {}
+  return _of_json(held['plan']) if held.get('inputs') == _timed(work) else None
+
+
+def _timed(work: Work) -> list[Any]:
+  return [work.fingerprint, work.seed, work.clock.seconds]
+
+
+def _most_folds(work: Work) -> int:
+  return len(np.unique(work.unit[work.pairs.labelled]))
 
 
 def _of_json(made: dict[str, Any]) -> Plan:
@@ -110,17 +150,17 @@ def _measured(work: Work, trainer: Trainer, shape: folds.Shape) -> tuple[float, 
 
 def decide(work: Work) -> dict[str, Any]:
   """A decision for every encoder, and for the head on all of them."""
-  return decisions(work, work.results['trial'])
+  return decisions(work.pairs.names, work.results['trial'])
 
 
-def decisions(work: Work, found: dict[str, Any]) -> dict[str, Any]:
-  """The same of what is finished."""
+def decisions(names: Sequence[str], found: dict[str, Any]) -> dict[str, Any]:
+  """The same of what is finished; without an outer fold there are choices, and no decision."""
   if 'rounds' not in found:
     raise ValueError('nothing was trained')
   advised, *judged = found['rounds']
   tests = [one['test'] for one in judged]
   made, said = {}, []
-  for e, name in enumerate((*work.pairs.names, TOGETHER)):
+  for e, name in enumerate((*names, TOGETHER)):
     chosen = rounds.choice(advised['choices'][e])
     gain = rounds.gain_of(tests, e)
     if gain is None:
@@ -139,4 +179,4 @@ def decisions(work: Work, found: dict[str, Any]) -> dict[str, Any]:
                   'twice': dataclasses.asdict(twice) if twice else None,
                   'same_objective': float(again)}
     said += [known.sentence] + ([known.change] if known.change else [])
-  return {'said': said, 'encoders': made}
+  return {'said': said, 'encoders': made} | ({} if made else {'chosen': advised['choices']})

@@ -58,6 +58,12 @@ OF_PAIRS = {'task': 'auto', 'clip_quantile': (0.95, 1.0)}  # settings that pairs
 _ALONE = ('level', 'flipped', 'mismatched')  # one value for all encoders
 
 
+def most_epochs(settings: Mapping[str, Any], side: int) -> int:
+  """Of any training of a side: trainings that choose settings and those that are kept share a
+  program."""
+  return max(settings[f'{name}_{side}'] for name in ('epochs', 'tune_epochs'))
+
+
 @dataclasses.dataclass(frozen=True)
 class Emergence:
   """axes: values of each of DIMENSIONS; settings: all that decides the encoders, with the defaults
@@ -76,7 +82,8 @@ class Emergence:
 
   def protocol(self, unit: Unit) -> Protocol:
     spec = dataclasses.replace(self.spec, depth=unit.depth)
-    return Protocol(spec, unit.side, unit.epochs, self.settings['n_validation'])
+    return Protocol(spec, unit.side, most_epochs(self.settings, unit.side),
+                    self.settings['n_validation'])
 
   def hyper(self, unit: Unit) -> Hyper:
     """Settings of a unit: the `alone.own_fields` by `unique` [R], the others scalars."""

@@ -6,6 +6,7 @@ was killed ends with the same numbers as an undisturbed one.
 """
 
 from concurrent.futures import ThreadPoolExecutor
+import dataclasses
 import functools
 import itertools
 import json
@@ -193,7 +194,7 @@ def grouped(plan: Emergence, units: Sequence[Unit], size: int) -> list[list[Unit
     return [[u] for u in units]
   by_program: dict = {}
   for u in units:
-    by_program.setdefault(plan.protocol(u), []).append(u)
+    by_program.setdefault((plan.protocol(u), u.epochs), []).append(u)
   return [same[i:i + size] for same in by_program.values() for i in range(0, len(same), size)]
 
 
@@ -216,8 +217,10 @@ def train_group(plan: Emergence, group: Sequence[Unit], size: int,
   known = (protocol, width, size, structure, *(v.shape for v in leaves))
   program = _PROGRAMS.setdefault(known, [threading.Lock(), None])
   with program[0]:
-    program[1] = program[1] or run.lower(hyper, plan.tables).compile()
-  out = jax.device_get(program[1](hyper, plan.tables))
+    epochs = np.int32(group[0].epochs)
+    program[1] = program[1] or run.lower(hyper, plan.tables, epochs).compile()
+  out = jax.device_get(program[1](hyper, plan.tables, epochs))
+  out = dataclasses.replace(out, validation=out.validation[..., :group[0].epochs])
   return [out] if size == 1 else [
       jax.tree.map(lambda v, k=k: v[k], out) for k in range(len(group))]
 

@@ -7,6 +7,7 @@ model is prepared once where the left side fits.
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 import functools
+import math
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from mmalign_jax.zoo import Best, Engine, Stack, best, engine_of, stack
 from mmalign_jax.zoo.states import States
 
 _OF_LEFT = 0.8  # of the memory
+_AT_ONCE = 2e13  # operations between two files: a kill costs a few minutes at most
 
 
 class Comparison:
@@ -63,17 +65,20 @@ class Comparison:
                 higher=self.plan.measures[name].higher, workers=workers)
 
   def groups(self, right: Sequence[Model]) -> Iterator[list[Model]]:
-    """The right side in parts that memory holds, whatever the measure."""
+    """The right side in parts that memory holds, whatever the measure, and that take minutes."""
     largest = max(self._engines, key=lambda name: self._engines[name].bytes_of(self.plan.n))
-    yield from self._blocks(largest, right, self.plan.n, 1 - _OF_LEFT)
+    each = self._engines[largest].bytes_of(self.plan.n) / 2 * (
+        1 + self.plan.settings['permutations']) * sum(
+            len(m.layers) for m in self.plan.left if not m.refused)
+    yield from self._blocks(largest, right, self.plan.n, 1 - _OF_LEFT, _AT_ONCE / each)
 
-  def _blocks(self, name: str, side: Sequence[Model], n: int,
-              share: float) -> Iterator[list[Model]]:
+  def _blocks(self, name: str, side: Sequence[Model], n: int, share: float,
+              layers: float = math.inf) -> Iterator[list[Model]]:
     most = share * self.plan.run['memory'] * 2**30
     each = self._engines[name].bytes_of(n) * (2 if self.plan.wide else 1)
     block: list[Model] = []
     for model in side:
-      if block and sum(len(m.layers) for m in (*block, model)) * each > most:
+      if block and sum(len(m.layers) for m in (*block, model)) > min(most / each, layers):
         yield block
         block = []
       block.append(model)

@@ -160,13 +160,15 @@ def _halves(plan: Plan, workdir: pathlib.Path, names: Sequence[str], levels: Seq
 
 def _sizes(plan: Plan, workdir: pathlib.Path, names: Sequence[str]) -> dict[str, Any]:
   dims = ('measure', 'size', 'repeat', 'left', 'right')
-  of = lambda key: np.array([[spread(plan, _read(workdir, f'size_{size}')[f'{name}/{key}'])
+  of = lambda key: np.array([[spread(plan, _read(workdir, f'nested_{size}')[f'{name}/{key}'])
                               for size in plan.settings['sizes']] for name in names])
   value, chance = of('value'), of('chance')
   best = [plan.measures[name].best_value(**plan.of_measure(plan.measures[name])) for name in names]
   room = np.stack([np.ones_like(chance[i]) if b is None else b - chance[i]
                    for i, b in enumerate(best)])
-  return {'size_value': (dims, value, _attrs('measure, nested subsamples, first level', '1')),
+  used = np.array([_read(workdir, f'nested_{size}')['used'] for size in plan.settings['sizes']])
+  return {'size_used': (dims[1:3], used, _attrs('samples in whole groups', 'samples')),
+          'size_value': (dims, value, _attrs('measure, nested subsamples, first level', '1')),
           'size_calibrated': (dims, (value - chance) / np.where(room == 0, np.nan, room), _attrs(
               'calibrated measure, nested subsamples, first level', '1'))}
 

@@ -193,13 +193,12 @@ def map_figure(dataset: xr.Dataset, maps: Sequence[Mapping[str, Any]]) -> Figure
       _label(plane, places, labels)
     plane.set_title(f'{one["measure"].replace("_", " ")}: {100 * one["share"]:.0f} % of squared '
                     'distances', fontsize=9)
-    hierarchy.dendrogram(np.array(one['tree']), ax=tree, orientation='left', labels=labels,
+    drawn = hierarchy.dendrogram(np.array(one['tree']), ax=tree, orientation='left', labels=labels,
                          no_labels=count > 2 * _NAMED, color_threshold=0,
                          above_threshold_color='0.4', leaf_font_size=7)
     tree.set_title('average linkage', fontsize=9)
     tree.spines[['left']].set_visible(False)
     if count <= 2 * _NAMED:
-      known = dict(zip(labels, right))
-      for tick in tree.get_yticklabels():
-        tick.set_color(style.ORANGE if known[tick.get_text()] else style.BLUE)
+      for tick, leaf in zip(tree.get_yticklabels(), drawn['leaves']):
+        tick.set_color(style.ORANGE if right[leaf] else style.BLUE)
   return figure

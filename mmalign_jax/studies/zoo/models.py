@@ -33,8 +33,9 @@ class Source:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
   """What is known of a model after one look. n samples; layers by name; width of the widest; wide:
-  whether a number needs float64; gaps [N]: rows with missing numbers; print: of its values;
-  refused: why it cannot be compared, '' if it can."""
+  whether a number needs float64; gaps [N]: rows with missing numbers, and those of zeros where such
+  are to be left out; zeros: how many are; print: of its values; refused: why it cannot be compared,
+  '' if it can."""
   source: Source
   n: int
   layers: tuple[str, ...]
@@ -42,6 +43,7 @@ class Model:
   wide: bool
   gaps: np.ndarray
   print: int
+  zeros: int = 0
   refused: str = ''
 
   @property
@@ -64,14 +66,14 @@ def sources(where: str, argument: str, reading: Reading,
     OSError, ValueError: one line that names the argument and its value.
   """
   with features.named(argument, where):
-    place, pattern = _folder(where)
+    place, pattern = folder(where)
     if where.partition(':')[0] == DIGITS and not guard.place(DIGITS).exists():
       found = _of_keys(stores.digits(), DIGITS, where.partition(':')[2] or '*', others)
     elif place is None:
       path, key = features.parts(where)
       found = _of_file(path, key, Opened(reading), others)
     else:
-      found = [one for path in _files(place) for one in _of_folder(path, pattern, reading, others)]
+      found = [one for path in files(place) for one in _of_folder(path, pattern, reading, others)]
     names = [name for name, _ in found]
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
@@ -82,7 +84,7 @@ def sources(where: str, argument: str, reading: Reading,
     return found
 
 
-def _folder(where: str) -> tuple[pathlib.Path | None, str]:
+def folder(where: str) -> tuple[pathlib.Path | None, str]:
   """A folder of files, and what follows it; None for a file."""
   for end in [len(where), *(i for i in range(len(where) - 1, 0, -1) if where[i] == ':')]:
     path = guard.place(where[:end])
@@ -91,7 +93,7 @@ def _folder(where: str) -> tuple[pathlib.Path | None, str]:
   return None, ''
 
 
-def _files(place: pathlib.Path) -> list[pathlib.Path]:
+def files(place: pathlib.Path) -> list[pathlib.Path]:
   known = [path for path in place.iterdir() if guard.kind(path) in FORMATS and path.is_file()]
   return sorted(known, key=lambda path: features.natural(path.name))
 
@@ -170,28 +172,40 @@ def _finite(array: np.ndarray) -> np.ndarray:
       array.dtype.kind == 'f' and np.isinf(array).any()) else array
 
 
-def look(source: Source, argument: str, reading: Reading) -> Model | None:
-  """A model after one look at all its levels; None where its key is no features at all."""
+def look(source: Source, argument: str, reading: Reading) -> Model | str:
+  """A model after one look at all its levels; or why its key is no features at all."""
   first = find(source.spec, argument, Opened(reading))
-  if all(array.ndim < 2 or array.dtype.kind not in 'biuf' for array in first.arrays.values()):
-    return None
+  if reason := _no_features(list(first.arrays.values())):
+    return reason
   infinite = sum(int(np.isinf(z).sum()) for z in first.arrays.values() if z.dtype.kind == 'f')
-  missing, refused, crc, found = None, f'{infinite} values infinite' if infinite else '', 0, None
+  refused, crc, found = f'{infinite} values infinite' if infinite else '', 0, None
+  missing, zero = np.zeros(0, bool), np.zeros(0, bool)
   for level in range(source.levels or 1):
     found = read(source, argument, reading, level)
-    gone = rows.with_gaps(found.layers)
-    missing = gone if missing is None else missing | gone
+    gone, empty = rows.with_gaps(found.layers), gaps.zeros(found.layers)
+    missing, zero = (missing | gone, zero | empty) if level else (gone, empty)
     for label, z in zip(found.names, found.layers):
       crc = zlib.crc32(np.ascontiguousarray(z).tobytes(), crc)
       if (z == z[:1]).all():
         refused = f'constant features{f" in layer {label}" if len(found.layers) > 1 else ""}'
-  assert found is not None and missing is not None
+  assert found is not None
   if missing.any() and reading.missing == 'refuse' and not infinite:
     count, row, column = rows.first_gap(found.layers) if rows.with_gaps(
         found.layers).any() else (int(missing.sum()), int(missing.argmax()), 0)
     refused = f'{count} values not finite, first at row {row}, column {column} (from 0)'
+  gone = missing | zero if reading.missing == 'drop' else missing
   return Model(source, len(missing), found.names, max(z.shape[1] for z in found.layers),
-               any(z.dtype != np.float32 for z in found.layers), missing, crc, refused)
+               any(z.dtype != np.float32 for z in found.layers), gone, crc, int(zero.sum()),
+               refused)
+
+
+def _no_features(arrays: Sequence[np.ndarray]) -> str:
+  """Why none of these arrays is features, '' if one is: labels and scores have one column."""
+  numbers = [array for array in arrays if array.ndim >= 2 and array.dtype.kind in 'biuf']
+  if not numbers:
+    return 'it is no [samples, features]'
+  return '' if any(array.shape[-1] != 1 for array in numbers) else (
+      'it has one column, as labels and scores have')
 
 
 def layers_of(model: Model, argument: str, reading: Reading, kept: np.ndarray,

@@ -23,9 +23,12 @@ _READING = {
              'where it says all). Intervals of 95 % draw models of both sides anew{halves}',
     'halves': ', and move values as random halves of the samples differ',
     'level': 'highest and mean alignment of all pairs at a level, and the slope of alignment '
-             'against the quality of the right side',
+             'against the quality of the right side. Published for captions of pictures, mutual '
+             'kNN (arXiv 2502.16282, figure 8): highest .159 at 10 % uniqueness, .062 at 100 %; '
+             'slopes .112, .071, .024',
     'size': 'nested subsamples of the samples: means over pairs, and their standard deviation over '
-            'subsamples; Spearman of alignment and quality'}
+            'subsamples; Spearman of alignment and quality. Groups come whole: used, where those '
+            'that fit have fewer samples'}
 PICTURES = {
     'matrix': 'Calibrated alignment of all pairs of models, ordered by quality where it is known, '
               'bright where alike.',
@@ -58,17 +61,29 @@ def compose(dataset: xr.Dataset, figures: pathlib.Path | None, *,
 
 
 def answer(summary: Mapping[str, Any]) -> list[str]:
-  """A sentence for every measure: how many pairs are above chance, and what goes with quality."""
+  """Sentences: how many pairs are above chance, what goes with quality, levels and samples."""
   said = []
   for one in summary['pairs']:
     if one['level'] == summary['pairs'][0]['level']:
       above = f', {one["above_chance"]} of them above chance (p <= 0.05)' if 'chance' in one else ''
       said.append(f'{one["measure"]}: {one["pairs"]} pairs of {one["lowest"]:.3f} to '
                   f'{one["highest"]:.3f}{above}.')
-  return said + [
+  said += [
       f'{row["measure"]}: alignment with the quality of the {row["side"]} side: Spearman '
       f'{number(row["spearman"])} {bracket(row["spearman_interval"])}, '
       f'p {number(row["p"], ".3f")}, over {row["m"]} models.' for row in _of_best_kind(summary)]
+  last = lambda rows: [row for row in rows if row['kind'] == rows[-1]['kind']] if rows else []
+  said += [
+      f'{row["measure"]}: alignment with the level: Spearman {number(row["spearman"])} '
+      f'{bracket(row["interval"])}; {100 * row["share"]:.0f} % of pairs fall from '
+      f'{min(r["level"] for r in row["rows"]):g} to {max(r["level"] for r in row["rows"]):g}.'
+      for row in last(summary['levels'])]
+  for name in dict.fromkeys(row['measure'] for row in summary['sizes']):
+    rows = sorted((r for r in summary['sizes'] if r['measure'] == name), key=lambda r: r['samples'])
+    said.append(f'{name}: from {rows[0]["samples"]:,} to {rows[-1]["samples"]:,} samples the mean '
+                f'of all pairs goes from {rows[0]["value"]:.3f} to {rows[-1]["value"]:.3f}, '
+                f'calibrated from {rows[0]["calibrated"]:.3f} to {rows[-1]["calibrated"]:.3f}.')
+  return said
 
 
 def headline(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Runs a zoo in a folder: a file a cell, whole or not at all; the same call goes on.
 
 cells/pairs_LEVEL_MODEL.npz: a model of the right side against all of the left, with its null.
-cells/halves_LEVEL_PART.npz: values of random halves of the samples. cells/size_N.npz: of nested
+cells/halves_LEVEL_PART.npz: values of random halves of the samples. cells/nested_N.npz: of nested
 subsamples. cells/probe_SIDE_LEVEL_MODEL.npz: what a linear probe reads. cells/map.npz: all models
 of both sides against each other, values alone.
 """
@@ -21,8 +21,8 @@ from tqdm import tqdm
 from mmalign_jax import rng
 from mmalign_jax.runs import folder, shards
 from mmalign_jax.runs.dataset import write_dataset
-from mmalign_jax.similarity import arrangements, interval
-from mmalign_jax.studies.zoo import quality
+from mmalign_jax.similarity import interval
+from mmalign_jax.studies.zoo import nested, quality
 from mmalign_jax.studies.zoo.compared import Comparison, features_of, orders, units_of
 from mmalign_jax.studies.zoo.models import Model
 from mmalign_jax.studies.zoo.plan import DECIDING, Plan
@@ -35,7 +35,7 @@ PART = 10  # halves a file
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-  """kind: 'pairs', 'probe', 'halves', 'size' or 'map'; at: what of it, as numbers."""
+  """kind: 'pairs', 'probe', 'halves', 'nested' or 'map'; at: what of it, as numbers."""
   kind: str
   at: tuple[int, ...]
 
@@ -58,7 +58,7 @@ def cells(plan: Plan) -> list[Cell]:
     found.append(Cell('map', ()))
   found += [Cell('halves', (level, part)) for level in every_level
             for part in range(-(-plan.settings['resamples'] // PART))]
-  return found + [Cell('size', (size,)) for size in plan.settings['sizes']]
+  return found + [Cell('nested', (size,)) for size in plan.settings['sizes']]
 
 
 def run(plan: Plan, workdir: str | os.PathLike, /, *, shard: tuple[int, int] = (1, 1),
@@ -69,7 +69,8 @@ def run(plan: Plan, workdir: str | os.PathLike, /, *, shard: tuple[int, int] = (
   """
   workdir = pathlib.Path(workdir)
   i, n = shard
-  lock = folder.claim(workdir, plan.record, f'.lock{shards.suffix(shard)}', dict(DECIDING))
+  lock = folder.claim(workdir, plan.record, f'.lock{shards.suffix(shard)}',
+                      DECIDING | {'own_measures': {}})
   try:
     folder.write_whole(workdir / shards.LATEST, json.dumps(
         {**plan.record, **plan.run}, indent=1).encode())
@@ -159,8 +160,10 @@ def _probe(plan: Plan, compare: Comparison, own: Sequence[Cell]) -> Made:
     side, level, i = cell.at
     model = (plan.left, plan.right)[side][i]
     layers = features_of(plan, model, level)
-    score, layer = quality.probe(layers, plan.y, plan.groups if plan.groups is not None else
-                                 plan.items, plan.settings['seed'])
+    codes = plan.groups if plan.groups is not None else plan.items
+    score, layer = quality.probe([z[plan.labelled] for z in layers], plan.y,
+                                 None if codes is None else codes[plan.labelled],
+                                 plan.settings['seed'])
     yield cell, {'score': np.array(score), 'layer': np.array(layer)}
 
 
@@ -184,40 +187,21 @@ def _halves(plan: Plan, compare: Comparison, own: Sequence[Cell]) -> Made:
 def _size(plan: Plan, compare: Comparison, own: Sequence[Cell]) -> Made:
   """value and chance [repeats, models, models] of nested subsamples: repeat r of every size begins
   with the same samples."""
-  nested = [subsample(plan, r) for r in range(plan.settings['repeats'])]
   for cell in own:
     size, = cell.at
     found: dict[str, list] = {f'{name}/{what}': [] for name in plan.measures
                               for what in ('value', 'chance')}
-    for r, order in enumerate(nested):
-      rows, units = _movable(plan, np.sort(order[:size]))
+    used = nested.subsamples(plan, size)
+    for r, every in enumerate(used):
+      rows, units = nested.movable(plan, every)
       moved = orders(plan, len(rows), units, plan.settings['size_permutations'],
                      jax.random.fold_in(jax.random.key(plan.settings['seed']), r))
       for name in plan.measures:
         best = compare(name, able(plan.left), able(plan.right), rows=rows, orders=moved)
         found[f'{name}/value'].append(best.value)
         found[f'{name}/chance'].append(best.null.mean(axis=0))
-    yield cell, {name: np.stack(values) for name, values in found.items()}
-
-
-def subsample(plan: Plan, repeat: int) -> np.ndarray:
-  """The samples [N] in the order in which subsamples of a repeat take them, groups whole."""
-  generator = np.random.default_rng([plan.settings['seed'], repeat])
-  codes = plan.groups if plan.groups is not None else plan.items
-  if codes is None:
-    return generator.permutation(plan.n)
-  place = generator.permutation(int(codes.max()) + 1)
-  return np.argsort(place[codes], kind='stable')
-
-
-def _movable(plan: Plan, rows: np.ndarray) -> tuple[np.ndarray, arrangements.Units | None]:
-  """Those of some samples that can change places, and how."""
-  own = [None if codes is None else np.unique(codes[rows], return_inverse=True)[1]
-         for codes in (plan.groups, plan.items)]
-  units = arrangements.units(len(rows), *own)
-  if units is None or units.kept is None:
-    return rows, units
-  return _movable(plan, rows[units.kept])
+    yield cell, {'used': np.array(list(map(len, used)))} | {
+        name: np.stack(values) for name, values in found.items()}
 
 
 def _map(plan: Plan, compare: Comparison, own: Sequence[Cell]) -> Made:
@@ -228,4 +212,4 @@ def _map(plan: Plan, compare: Comparison, own: Sequence[Cell]) -> Made:
 
 
 _MADE: dict[str, Callable[[Plan, Comparison, Sequence[Cell]], Any]] = {
-    'pairs': _pairs, 'probe': _probe, 'halves': _halves, 'size': _size, 'map': _map}
+    'pairs': _pairs, 'probe': _probe, 'halves': _halves, 'nested': _size, 'map': _map}

@@ -125,7 +125,8 @@ def _sizes(dataset: xr.Dataset, names: Sequence[str]) -> Iterator[dict[str, Any]
   for name in names if 'size' in dataset else ():
     for size in dataset['size'].values:
       one = dataset.sel(measure=name, size=size)
-      row: dict[str, Any] = {'measure': name, 'samples': int(size)}
+      row: dict[str, Any] = {'measure': name, 'samples': int(size),
+                             'used': float(one['size_used'].mean())}
       for kind in KINDS:
         values = apart(dataset, one[f'size_{kind}'].values)
         mean = np.nanmean(values, axis=(1, 2))
@@ -134,8 +135,9 @@ def _sizes(dataset: xr.Dataset, names: Sequence[str]) -> Iterator[dict[str, Any]
         for side, axis in (('left', 2), ('right', 1)):
           quality = qualities(dataset, side, 0)
           if quality is not None:
-            some = np.isfinite(quality)
-            own = turned(dataset, name, kind) * np.nanmean(values, axis=axis)[:, some]
+            some = np.isfinite(quality) & np.isfinite(values).any(axis=(0, axis))
+            kept = values[:, some] if side == 'left' else values[:, :, some]
+            own = turned(dataset, name, kind) * np.nanmean(kept, axis=axis)
             row[f'{kind}_spearman_{side}'] = (
                 float(spearman(quality[some], own).mean()) if some.sum() > 2 else math.nan)
       yield row

@@ -81,9 +81,14 @@ def size_table(rows: Sequence[Mapping[str, Any]]) -> Table:
   head = ['measure', 'samples', 'value', 'calibrated',
           *(f'Spearman {name.rpartition("_")[2]}, {name.partition("_")[0]}' for name in said)]
   return Table(head, [[
-      row['measure'], str(row['samples']),
+      row['measure'], _samples(row),
       *(f'{row[kind]:.3f} ± {row[f"{kind}_deviation"]:.3f}' for kind in KINDS),
       *(number(row[name]) for name in said)] for row in rows], (0,))
+
+
+def _samples(row: Mapping[str, Any]) -> str:
+  used = round(row.get('used', row['samples']))
+  return str(row['samples']) if used == row['samples'] else f'{row["samples"]} ({used} used)'
 
 
 def nearest_table(rows: Sequence[Mapping[str, Any]]) -> Table:

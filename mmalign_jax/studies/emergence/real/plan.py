@@ -23,7 +23,15 @@ from mmalign_jax.objective import outputs
 from mmalign_jax.settings import Rule, check_cells, checked, count, refuse_unread, shown
 from mmalign_jax.studies import files, reads
 from mmalign_jax.studies.emergence import plan as generated
-from mmalign_jax.studies.emergence.plan import MEASURED, OF_PAIRS, PAIRS, RUN, TRAINED, Emergence
+from mmalign_jax.studies.emergence.plan import (
+  MEASURED,
+  OF_PAIRS,
+  PAIRS,
+  RUN,
+  TRAINED,
+  Emergence,
+  most_epochs,
+)
 from mmalign_jax.studies.emergence.unit import Unit
 from mmalign_jax.training import alone
 from mmalign_jax.training.fitting import fitting
@@ -65,7 +73,7 @@ class Real(Emergence):
     n_rows = self.learnt[unit.side - 1]
     spec = dataclasses.replace(self.spec, depth=unit.depth, max_train=n_rows,
                                batch_size=min(self.spec.batch_size, n_rows))
-    return alone.Protocol(spec, unit.side, unit.epochs, 0)
+    return alone.Protocol(spec, unit.side, most_epochs(self.settings, unit.side), 0)
 
   def hyper(self, unit: Unit) -> Hyper:
     """Settings of a unit of one encoder: `alone.OWN` [1], the others scalars."""
