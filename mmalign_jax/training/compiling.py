@@ -8,8 +8,9 @@ from mmalign_jax.types import Spec
 
 QUICK = {'xla_backend_optimization_level': 0}  # half the time to code that is several times slower
 # Products of one Transformer, not vmapped, on a CPU: XLA's older library takes 0.8 times as long as
-# YNN at 50 tokens of 60 features. Vmapped, or of MLPs, it is the other way.
-_OLDER_PRODUCTS = {'xla_cpu_experimental_ynn_fusion_type': ''}
+# YNN at 50 tokens of 60 features. Vmapped, or of MLPs, it is the other way. A worker a core trains
+# one each: threads of their own for a product would only push the other worker aside.
+_OLDER_PRODUCTS = {'xla_cpu_experimental_ynn_fusion_type': '', 'xla_cpu_multi_thread_eigen': False}
 _TOKENS = ('vit', 'transformer', 'sequence_transformer')
 _PART = 16  # rows of a batch of sequences whose activations stay within the cache of a core
 _SHORT = 2000  # steps of all models of a program below which compiling costs more than it saves
