@@ -140,10 +140,18 @@ def limits(gain: str) -> tuple[float, float]:
 # -- the table -------------------------------------------------------------------------------------
 
 
+def foretold(one: dict[str, Any] | None) -> str:
+  """The strength that is told before any training; marked where the data are unlike all known."""
+  if one is None:
+    return '-'
+  low, high = one['interval']
+  return f'{one["lam"]:g} [{low:g}, {high:g}]' + ('' if one['inside'] else ' (unlike)')
+
+
 def table(found: list[dict[str, Any]]) -> str:
   """Every encoder, then what the advice amounts to."""
-  lines = ['| data | labels | encoder | advice | objective, lam | promised gain | grid | of |',
-           '|---|---|---|---|---|---|---|---|']
+  lines = ['| data | labels | encoder | foretold lam | advice | objective, lam | promised gain | '
+           'grid | of |', '|---|---|---|---|---|---|---|---|---|']
   known, judged = grids(), []
   for one in found:
     for side, (name, e) in enumerate(one['encoders'].items()):
@@ -155,7 +163,8 @@ def table(found: list[dict[str, Any]]) -> str:
       said = '-' if not of else grid[of]
       judged += [(e['kind'], limits(said))] if of else []
       view = one['names'][side] if side < len(one['names']) else name
-      lines.append(f'| {one["pair"]} | {one["labels"] or "all"} | {view} | {e["kind"]} | '
+      lines.append(f'| {one["pair"]} | {one["labels"] or "all"} | {view} | '
+                   f'{foretold(one["predicted"].get(name))} | {e["kind"]} | '
                    f'{e["objective"]}, {e["lam"]:g} | {points(e["gain"]["gain"])} '
                    f'{bracket(e["gain"]["interval"], "+.1f", 100)} | {said} | {of or "-"} |')
   kinds = list(dict.fromkeys(kind for kind, _ in judged))

@@ -145,3 +145,19 @@ def test_text_and_numbers_as_labels(found):
 
 def test_it_is_public_and_loads_late():
   assert 'AlignedEncoders' in mmalign_jax.__all__ and mmalign_jax.AlignedEncoders is AlignedEncoders
+
+
+@pytest.mark.parametrize('y, classes, known', [
+    (['a', 'b', np.nan, 'a'], ['a', 'b'], [1, 1, 0, 1]),
+    (['a', None, 'b', 'b'], ['a', 'b'], [1, 0, 1, 1]),
+    (np.array(['a', 'b', -1, 'b'], object), ['a', 'b'], [1, 1, 0, 1]),
+    ([0, 1, None, -1], [0, 1], [1, 1, 0, 0]),
+    (pd.Series([0, 1, None, 1], dtype='Int64'), [0, 1], [1, 1, 0, 1]),
+    (pd.Series(['u', pd.NA, 'v', 'u'], dtype='string'), ['u', 'v'], [1, 0, 1, 1]),
+    (pd.Series(['u', None, 'v', 'u'], dtype='category'), ['u', 'v'], [1, 0, 1, 1]),
+    (np.array([0.0, np.nan, 2.0, -1.0]), [0, 2], [1, 0, 1, 0]),
+    (pd.Series([True, None, False, True]), [False, True], [1, 0, 1, 1])])
+def test_what_is_missing_is_no_class(y, classes, known):
+  estimator = AlignedEncoders()
+  _, labelled = estimator._coded(estimator._labels(y, 4))
+  assert labelled.tolist() == [bool(k) for k in known] and list(estimator.classes_) == classes

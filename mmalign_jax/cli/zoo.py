@@ -32,7 +32,7 @@ examples:
 """
 _READING = ('group', 'item', 'missing', 'pool', *reading.OF_TABLES)
 _PLAIN = ('left', 'right', 'levels', 'y', 'k', 'metric', 'sigma', 'clip', 'standardize',
-          'normalize', 'seed', 'memory', 'score_left', 'score_right', *_READING)
+          'normalize', 'permute', 'seed', 'memory', 'score_left', 'score_right', *_READING)
 
 
 def run(argv: list[str]) -> None:
@@ -115,6 +115,8 @@ def _parser() -> Parser:
   add('--standardize', action='store_true', default=None, help='as of mmalign measure')
   add('--normalize', action='store_true', default=None, help='as of mmalign measure')
   add('--null', type=int, default=200, metavar='P', help='permutations (200); 0 for none')
+  add('--permute', metavar='WAY', help='random: any permutations, as of mmalign measure; shifts: '
+      'along one random circle, N times as quick (auto: shifts of large zoos)')
   add('--bootstrap', type=int, default=100, metavar='B', help='random halves of the samples for '
       'intervals (100); 0 for none: intervals are then over models alone')
   add('--nomap', action='store_true', help='no map: it compares each side with itself, too')

@@ -2,10 +2,18 @@
 
 from mmalign_jax.similarity import Measure
 from mmalign_jax.zoo import grams, lists
+from mmalign_jax.zoo.circles import Circle, Circles, best_on_circle
 from mmalign_jax.zoo.stacks import Best, Engine, Stack, best, stack
 from mmalign_jax.zoo.states import States
 
-__all__ = ['Best', 'Engine', 'Stack', 'best', 'engine_of', 'stack']
+__all__ = ['Best', 'Circle', 'Circles', 'Engine', 'Stack', 'best', 'best_on_circle', 'circled',
+           'engine_of', 'stack']
+
+
+def circled(engine: Engine, circle: Circle) -> Engine | None:
+  """The engine whose permutations are shifts of a circle; None where a measure has no such."""
+  fits = isinstance(engine, (grams.Grams, lists.Lists)) and len(circle.order) <= grams.MOST
+  return Circles(engine, circle) if fits else None
 
 
 def engine_of(measure: Measure, settings: dict, n: int = 0) -> Engine:

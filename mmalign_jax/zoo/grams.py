@@ -63,7 +63,7 @@ class Grams:
               order: np.ndarray | None) -> np.ndarray:
     if order is None:
       return left @ right
-    moved_to = np.take(np.take(_place(len(order)), order, 0), order, 1).ravel()
+    moved_to = np.take(np.take(place(len(order)), order, 0), order, 1).ravel()
     every = _flat(len(order))
     total = np.zeros((len(left), right.shape[1]), left.dtype)
     moved = np.empty((_CHUNK, right.shape[1]), right.dtype)
@@ -92,7 +92,7 @@ def _above(n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.lru_cache(maxsize=4)
-def _place(n: int) -> np.ndarray:
+def place(n: int) -> np.ndarray:
   """[N, N] i32: where an entry of a symmetric matrix stands in the vector."""
   i, j = _above(n)
   made = np.empty((n, n), np.int32)

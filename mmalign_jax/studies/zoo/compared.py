@@ -18,7 +18,18 @@ from mmalign_jax.similarity import arrangements, preprocess
 from mmalign_jax.studies.zoo import models
 from mmalign_jax.studies.zoo.models import Model
 from mmalign_jax.studies.zoo.plan import Plan
-from mmalign_jax.zoo import Best, Engine, Stack, best, engine_of, stack
+from mmalign_jax.zoo import (
+  Best,
+  Circle,
+  Circles,
+  Engine,
+  Stack,
+  best,
+  best_on_circle,
+  circled,
+  engine_of,
+  stack,
+)
 from mmalign_jax.zoo.states import States
 
 _OF_LEFT = 0.8  # of the memory
@@ -35,9 +46,10 @@ class Comparison:
     self._engines: dict[str, Engine] = {
         name: engine_of(measure, plan.of_measure(measure), plan.n)
         for name, measure in plan.measures.items()}
+    self._plain = dict(self._engines)
 
   def __call__(self, name: str, left: Sequence[Model], right: Sequence[Model], *,
-               rows: np.ndarray, level: int = 0, orders: np.ndarray | None = None,
+               rows: np.ndarray, level: int = 0, orders: np.ndarray | Circle | None = None,
                held: bool = False) -> Best:
     """The best pairs of layers under a measure.
 
@@ -46,9 +58,10 @@ class Comparison:
       left, right: models that can be compared.
       rows: [m] of the samples of the plan.
       level: of the right side.
-      orders: [P, m] permutations of these rows of the right side.
+      orders: [P, m] permutations of these rows of the right side, or a circle of them.
       held: whether the same left side comes again on the same rows.
     """
+    self._turn(name, orders)
     with jax.enable_x64(self.plan.wide):
       blocks = list(self._blocks(name, left, len(rows), _OF_LEFT))
       strips: dict[int, list[Best]] = {}
@@ -58,18 +71,35 @@ class Comparison:
                      for part in self._blocks(name, right, len(rows), 1 - _OF_LEFT)]
       return _joined([strips[i] for i in range(len(blocks))])
 
-  def _best(self, name: str, left: Stack, part: Sequence[Model], rows, level, orders) -> Best:
-    engine = self._engines[name]
-    workers = 1 if isinstance(engine, States) else devices.cores()
-    return best(engine, left, self._stack(name, 'right', part, rows, level), orders,
-                higher=self.plan.measures[name].higher, workers=workers)
+  def _turn(self, name: str, orders: np.ndarray | Circle | None) -> None:
+    """Takes the engine that these permutations need; what is held of another is let go."""
+    plain = self._plain[name]
+    wanted = (circled(plain, orders) if isinstance(orders, Circle) else None) or plain
+    if type(wanted) is not type(self._engines[name]):
+      self._engines[name] = wanted
+      self._held = {k: v for k, v in self._held.items() if k[0] != name}
 
-  def groups(self, right: Sequence[Model]) -> Iterator[list[Model]]:
+  def _best(self, name: str, left: Stack, part: Sequence[Model], rows, level, orders) -> Best:
+    engine, higher = self._engines[name], self.plan.measures[name].higher
+    workers = 1 if isinstance(engine, States) else devices.cores()
+    right = self._stack(name, 'right', part, rows, level)
+    if isinstance(engine, Circles):
+      return best_on_circle(engine, left, right, higher=higher, workers=workers)
+    orders = orders.orders() if isinstance(orders, Circle) else orders
+    return best(engine, left, right, orders, higher=higher, workers=workers)
+
+  def groups(self, right: Sequence[Model],
+             orders: np.ndarray | Circle | None = None) -> Iterator[list[Model]]:
     """The right side in parts that memory holds, whatever the measure, and that take minutes."""
+    for name in self._engines:
+      self._turn(name, orders)
     largest = max(self._engines, key=lambda name: self._engines[name].bytes_of(self.plan.n))
     each = self._engines[largest].bytes_of(self.plan.n) / 2 * (
         1 + self.plan.settings['permutations']) * sum(
             len(m.layers) for m in self.plan.left if not m.refused)
+    if isinstance(self._engines[largest], Circles):  # to prepare the left side again costs more
+      yield from [list(right)] if right else []
+      return
     yield from self._blocks(largest, right, self.plan.n, 1 - _OF_LEFT, _AT_ONCE / each)
 
   def _blocks(self, name: str, side: Sequence[Model], n: int, share: float,
@@ -90,7 +120,8 @@ class Comparison:
     if held and key in self._held:
       return self._held[key]
     if held:
-      self._held = {k: v for k, v in self._held.items() if k[0] != name}
+      other = isinstance(self._engines[name], Circles)  # then that of one measure fills the memory
+      self._held = {k: v for k, v in self._held.items() if k[0] != name and not other}
     made = stack(self._engines[name], side, self._layers(name, block, rows, level),
                  [len(m.layers) for m in block])
     if held:
@@ -151,15 +182,6 @@ def steps(settings: Mapping[str, Any]) -> list:
 def units_of(plan: Plan) -> arrangements.Units | None:
   """How samples change places."""
   return arrangements.units(plan.n, plan.groups, plan.items)
-
-
-def orders(plan: Plan, n: int, units: arrangements.Units | None, permutations: int,
-           key: jax.Array) -> np.ndarray | None:
-  """[P, n] permutations, those of `mmalign measure` under the same key; None for none."""
-  if not permutations:
-    return None
-  draws, order = arrangements.pairings(key, permutations, n, units)
-  return np.asarray(jax.jit(lambda draws: jax.lax.map(order, draws))(draws))
 
 
 def _key(name: str, block: Sequence[Model], rows: np.ndarray) -> tuple:

@@ -17,14 +17,15 @@ from mmalign_jax.data.files.reading import CHOICES, Reading
 from mmalign_jax.settings import Rule, checked, choice, count, number, shown, text, truth
 from mmalign_jax.similarity import Measure, own
 from mmalign_jax.similarity.neighbors import METRICS
-from mmalign_jax.studies.zoo import inputs, models, possible, quality
+from mmalign_jax.studies.zoo import chance, inputs, models, possible, quality
 from mmalign_jax.studies.zoo.models import Model
 
 KIND = 'zoo'
 DECIDING = {
     'study': KIND, 'left': '', 'right': '', 'levels': '', 'y': '', 'group': '', 'item': '',
     'measures': ('mutual_knn', 'debiased_linear_cka'), 'k': 10, 'metric': 'cosine', 'sigma': 0.0,
-    'clip': 1.0, 'standardize': False, 'normalize': False, 'permutations': 200, 'resamples': 100,
+    'clip': 1.0, 'standardize': False, 'normalize': False, 'permutations': 200, 'permute': 'auto',
+    'resamples': 100,
     'sizes': (), 'repeats': 10, 'size_permutations': 50, 'map': True, 'seed': 0,
     'missing': 'refuse', 'pool': '', 'sep': '', 'decimal': '', 'header': 'auto', 'index': 'auto'}
 RUN = {'name': 'zoo', 'data_dir': '', 'score_left': '', 'score_right': '', 'draws': 2000,
@@ -93,7 +94,8 @@ def rules() -> dict[str, Rule]:
       'clip': number(0, 1, above=True), 'standardize': truth(), 'normalize': truth(),
       'permutations': count(0, 100_000), 'resamples': count(0, 100_000),
       'sizes': Rule('whole', 4, 2**31, axis=True, least=0), 'repeats': count(1, 1000),
-      'size_permutations': count(1, 10_000), 'map': truth(), 'seed': Rule('whole', 0, 2**32 - 1),
+      'size_permutations': count(1, 10_000), 'permute': choice(lambda: chance.WAYS),
+      'map': truth(), 'seed': Rule('whole', 0, 2**32 - 1),
       'draws': count(100, 100_000), 'memory': number(0.05, 4096),
       **{name: choice(lambda known=CHOICES[name]: known, blank=name == 'pool')
          for name in ('missing', 'header', 'pool')}}
@@ -139,6 +141,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   print_of = zlib.crc32(repr([(m.name, m.n, m.print) for side in sides.values() for m in side]
                              + [levels, *(None if z is None else z.tolist()
                                           for z in columns.values())]).encode())
+  settings = settings | {'permute': chance.way(settings, measures, sides, len(kept))}
   code = {name: own.fingerprint(name) for name in measures if ':' in name}
   plan = Plan(
       settings['name'], {name: settings[name] for name in DECIDING},
@@ -181,6 +184,10 @@ def _remarks(plan: Plan, sides: Mapping[str, Sequence[Model]]) -> list[str]:
       found.append(f'{side}: no score of {", ".join(map(repr, absent))}: left out of trends')
     if all(len(m.layers) == 1 for m in every):
       found.append(f'{side}: one layer a model')
+  if plan.settings['permute'] == 'shifts':
+    found.append(f'chance is of {plan.settings["permutations"]} shifts along one random circle of '
+                 'the samples, as exact as any permutations and far quicker; permute=random takes '
+                 'any, as mmalign measure does')
   if plan.wide:
     found.append('a model has numbers that float32 would round: all are compared in float64')
   return found

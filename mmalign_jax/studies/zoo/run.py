@@ -22,8 +22,8 @@ from mmalign_jax import rng
 from mmalign_jax.runs import folder, shards
 from mmalign_jax.runs.dataset import write_dataset
 from mmalign_jax.similarity import interval
-from mmalign_jax.studies.zoo import nested, quality
-from mmalign_jax.studies.zoo.compared import Comparison, features_of, orders, units_of
+from mmalign_jax.studies.zoo import chance, nested, quality
+from mmalign_jax.studies.zoo.compared import Comparison, features_of, units_of
 from mmalign_jax.studies.zoo.models import Model
 from mmalign_jax.studies.zoo.plan import DECIDING, Plan
 
@@ -70,7 +70,7 @@ def run(plan: Plan, workdir: str | os.PathLike, /, *, shard: tuple[int, int] = (
   workdir = pathlib.Path(workdir)
   i, n = shard
   lock = folder.claim(workdir, plan.record, f'.lock{shards.suffix(shard)}',
-                      DECIDING | {'own_measures': {}})
+                      DECIDING | {'own_measures': {}, 'permute': 'random'})
   try:
     folder.write_whole(workdir / shards.LATEST, json.dumps(
         {**plan.record, **plan.run}, indent=1).encode())
@@ -132,11 +132,11 @@ def _pairs(plan: Plan, compare: Comparison, own: Sequence[Cell]) -> Made:
   units, key = units_of(plan), jax.random.key(plan.settings['seed'])
   every = np.arange(plan.n)
   kept = every if units is None or units.kept is None else units.kept
-  moved = orders(plan, plan.n, units, plan.settings['permutations'], key)
+  moved = chance.moved(plan, plan.n, units, plan.settings['permutations'], key, circle=True)
   lefts = able(plan.left)
   for level in dict.fromkeys(cell.at[0] for cell in own):
     rest = {plan.right[cell.at[1]].name: cell for cell in own if cell.at[0] == level}
-    for group in compare.groups([m for m in able(plan.right) if m.name in rest]):
+    for group in compare.groups([m for m in able(plan.right) if m.name in rest], moved):
       arrays: dict[str, folder.Arrays] = {m.name: {} for m in group}
       for name in plan.measures:
         start = time.perf_counter()
@@ -194,7 +194,7 @@ def _size(plan: Plan, compare: Comparison, own: Sequence[Cell]) -> Made:
     used = nested.subsamples(plan, size)
     for r, every in enumerate(used):
       rows, units = nested.movable(plan, every)
-      moved = orders(plan, len(rows), units, plan.settings['size_permutations'],
+      moved = chance.moved(plan, len(rows), units, plan.settings['size_permutations'],
                      jax.random.fold_in(jax.random.key(plan.settings['seed']), r))
       for name in plan.measures:
         best = compare(name, able(plan.left), able(plan.right), rows=rows, orders=moved)
