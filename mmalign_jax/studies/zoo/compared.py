@@ -69,6 +69,7 @@ class Comparison:
         mine = self._stack(name, 'left', blocks[i], rows, 0, held)
         strips[i] = [self._best(name, mine, part, rows, level, orders)
                      for part in self._blocks(name, right, len(rows), 1 - _OF_LEFT)]
+        del mine  # or two blocks would be held while the next one is made
       return _joined([strips[i] for i in range(len(blocks))])
 
   def _turn(self, name: str, orders: np.ndarray | Circle | None) -> None:
