@@ -209,7 +209,7 @@ def test_models_of_one_side_among_themselves_and_a_measure_of_ones_own(place, mo
           '--nofigures', '--json', '--score-left=a=1,b=2']
   assert cli.main(argv) == 0
   summary = json.loads(capsys.readouterr().out)
-  assert [one['pairs'] for one in summary['pairs']] == [2, 2, 2]  # none with itself
+  assert [one['pairs'] for one in summary['pairs']] == [1, 1, 1]  # none with itself, each once
   mine, package = summary['pairs'][1:]
   np.testing.assert_allclose(mine['highest'], package['highest'], rtol=1e-5)
   np.testing.assert_allclose(mine['chance'], package['chance'], rtol=1e-3)

@@ -69,7 +69,7 @@ def to_dataset(plan: Plan, workdir: pathlib.Path) -> xr.Dataset:
 def _attributes(plan: Plan) -> dict[str, Any]:
   units = plan.groups if plan.groups is not None else plan.items
   refused = {side: {m.name: m.refused for m in every if m.refused}
-             for side, every in (('left', plan.left), ('right', plan.right))}
+             for side, every in (('left', plan.left), ('right', plan.right))[:2 - plan.within]}
   return {'name': plan.name, 'n': plan.n, 'within': int(plan.within),
           'leveled': plan.settings['levels'], 'refused': json.dumps(refused),
           'units': 0 if units is None else int(units.max()) + 1,

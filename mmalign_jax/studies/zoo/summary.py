@@ -49,14 +49,14 @@ def _kinds(dataset: xr.Dataset) -> list[str]:
 def _of_pairs(dataset: xr.Dataset, name: str, level: int) -> dict[str, Any]:
   """The whole of a measure: how many pairs are above chance, and the ends of what they are."""
   one = dataset.sel(measure=name).isel(level=level)
-  value = apart(dataset, one['value'].values)
+  value = once(dataset, one['value'].values)
   if not np.isfinite(value).any():
     raise ValueError(f'measures={name!r} has no value for any pair of models; leave it out')
   found = {'level': float(one['level']), 'measure': name, 'pairs': int(np.isfinite(value).sum()),
            'lowest': float(np.nanmin(value)), 'highest': float(np.nanmax(value))}
   if 'p_value' in dataset:
-    p = apart(dataset, one['p_value'].values)
-    found |= {'chance': float(np.nanmean(one['null_mean'])), 'highest_p': float(np.nanmax(p)),
+    p, chance = (once(dataset, one[key].values) for key in ('p_value', 'null_mean'))
+    found |= {'chance': float(np.nanmean(chance)), 'highest_p': float(np.nanmax(p)),
               'above_chance': int((p < 0.05 + 1e-6).sum())}
   return found
 
@@ -66,6 +66,12 @@ def apart(dataset: xr.Dataset, values: np.ndarray) -> np.ndarray:
   if not dataset.attrs['within']:
     return values
   return np.where(np.eye(values.shape[-1], dtype=bool), np.nan, values)
+
+
+def once(dataset: xr.Dataset, values: np.ndarray) -> np.ndarray:
+  """Values [left, right] of every pair once: of one side with itself, those above the diagonal."""
+  return np.where(np.tri(len(values), dtype=bool), np.nan, values) if (
+      dataset.attrs['within']) else values
 
 
 def deviation(dataset: xr.Dataset, name: str, kind: str, level: int) -> np.ndarray | None:
