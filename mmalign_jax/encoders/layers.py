@@ -12,7 +12,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax.types import Array, Key
+from mmalign_jax.types import Array, Key, PyTree
 
 _NARROW = 32  # features, above which a loop over blocks runs 1.15 to 1.3 times as long
 TOKEN = 0.02  # standard deviation of learned tokens and positions at the start, as in BERT and ViT
@@ -181,9 +181,10 @@ def in_turn(module: nn.Module, block: nn.Module, count: int, x: Array, mask: Arr
   known = module.variables['params']
   stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(known[name] for name in names))
 
-  def one(x, params):
-    x = block.apply({'params': params}, x, mask)
-    return x, read(x)
+  def one(x: Array, params: PyTree) -> tuple[Array, Array]:
+    # Flax types `apply` as for a call with `mutable`, which returns a pair
+    y: Array = block.apply({'params': params}, x, mask)  # pyright: ignore[reportAssignmentType]
+    return y, read(y)
   x, layers = jax.lax.scan(one, x, stacked)
   return x, list(layers)
 

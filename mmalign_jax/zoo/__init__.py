@@ -12,8 +12,9 @@ __all__ = ['Best', 'Circle', 'Circles', 'Engine', 'Stack', 'best', 'best_on_circ
 
 def circled(engine: Engine, circle: Circle) -> Engine | None:
   """The engine whose permutations are shifts of a circle; None where a measure has no such."""
-  fits = isinstance(engine, (grams.Grams, lists.Lists)) and len(circle.order) <= grams.MOST
-  return Circles(engine, circle) if fits else None
+  if not isinstance(engine, (grams.Grams, lists.Lists)) or len(circle.order) > grams.MOST:
+    return None
+  return Circles(engine, circle)
 
 
 def engine_of(measure: Measure, settings: dict, n: int = 0) -> Engine:

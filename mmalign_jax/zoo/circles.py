@@ -65,15 +65,16 @@ class Circles:
 
   def __init__(self, engine: Grams | Lists, circle: Circle):
     self._engine, self.circle = engine, circle
-    self._turned = _symmetric if isinstance(engine, Grams) else _of_lists
     self._unit = None if isinstance(engine, Grams) else engine.k * len(circle.order)
 
   def bytes_of(self, n: int) -> int:
     return 8 * (n // 2 + 1) * (n // 2 + 1 if self._unit is None else n)
 
   def layer(self, z: np.ndarray, items: np.ndarray | None) -> np.ndarray:
-    made = self._turned(self._engine.layer(z, items), self.circle.order)
-    return fft.rfft(made, axis=1).astype(np.complex64).T
+    made = self._engine.layer(z, items)
+    turned = _of_lists(made, self.circle.order) if isinstance(made, Right) else _symmetric(
+        made, self.circle.order)
+    return np.asarray(fft.rfft(turned, axis=1)).astype(np.complex64).T
 
   def left(self, layers: Iterable[np.ndarray], count: int) -> np.ndarray:
     return _stacked(layers, count, lambda made, i: made[:, i], np.conj)
@@ -85,9 +86,8 @@ class Circles:
     """[N, L1, L2]: the measure at every shift, 0 first."""
     del order
     n = len(self.circle.order)
-    made = fft.irfft(np.matmul(left, right), n=n, axis=0)
-    return made if self._unit is None else (
-        np.rint(made * np.float32(1)) / np.float32(self._unit)).astype(np.float32)
+    made = np.asarray(fft.irfft(np.matmul(left, right), n=n, axis=0))
+    return made if self._unit is None else np.rint(made) / np.float32(self._unit)  # of whole counts
 
 
 def _stacked(layers: Iterable[np.ndarray], count: int, at: Callable, turn: Callable,
