@@ -117,15 +117,15 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
     if name in given and name not in preset and settings[name] != defaults()[name]:
       raise ValueError(f'{name}={shown(settings[name])} {why}')
   measures = {name: _measure(name) for name in settings['measures']}
-  for name in ('k', 'metric', 'sigma'):
-    if name in given and name not in preset and settings[name] != defaults()[name] and not any(
-        name in measure.settings for measure in measures.values()):
-      raise ValueError(f'{name}={shown(settings[name])} has no effect on {", ".join(measures)}')
   reading = Reading(**{name: settings[name] for name in (
       'sep', 'decimal', 'header', 'index', 'missing', 'pool')})
   at = {name: inputs.placed(settings[name], settings['data_dir']) for name in _PATHS}
   levels = inputs.levels(at['right'], settings['levels'], reading)
   sides, notes = inputs.looked(at, reading, settings['levels'], len(levels))
+  notes += [f'{name}={shown(settings[name])} has no effect on {", ".join(measures)}'
+            for name in ('k', 'metric', 'sigma')
+            if name in given and name not in preset and settings[name] != defaults()[name]
+            and not any(name in measure.settings for measure in measures.values())]
   n = models.same_samples(sides)
   gone = np.logical_or.reduce([m.gaps for side in sides.values() for m in side if not m.refused])
   kept = np.flatnonzero(~gone) if settings['missing'] == 'drop' else np.arange(n)
