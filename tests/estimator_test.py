@@ -157,7 +157,10 @@ def test_it_is_public_and_loads_late():
     (pd.Series(['u', None, 'v', 'u'], dtype='category'), ['u', 'v'], [1, 0, 1, 1]),
     (np.array([0.0, np.nan, 2.0, -1.0]), [0, 2], [1, 0, 1, 0]),
     (pd.Series([True, None, False, True]), [False, True], [1, 0, 1, 1])])
-def test_what_is_missing_is_no_class(y, classes, known):
+def test_what_is_missing_is_no_class(y, classes, known, monkeypatch):
   estimator = AlignedEncoders()
   _, labelled = estimator._coded(estimator._labels(y, 4))
   assert labelled.tolist() == [bool(k) for k in known] and list(estimator.classes_) == classes
+  estimator.fitted_, said = True, estimator.classes_[np.arange(4) % 2]  # as if it were fitted
+  monkeypatch.setattr(estimator, 'predict', lambda X: said)
+  assert estimator.score([], y) == np.mean([a == b for a, b, k in zip(y, said, known) if k])

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from mmalign_jax import cli
-from mmalign_jax.studies.zoo import nested, plan as plans, report, summary as summaries
+from mmalign_jax.studies import registry
+from mmalign_jax.studies.zoo import nested, plan as plans, report, run as runs, summary as summaries
 
 N = 40
 
@@ -162,3 +163,61 @@ def test_the_answer_tells_of_levels_and_samples():
   assert said[1] == ('m: alignment with the level: Spearman -1.00 [-1.00, -0.90]; 100 % of pairs '
                      'fall from 0 to 1.')
   assert said[2].endswith('of all pairs goes from 0.200 to 0.100, calibrated from 0.100 to 0.100.')
+
+
+def test_labels_of_some_groups_are_probed_by_those(place, tmp_path):
+  """Codes of groups without a label leave no empty fold."""
+  groups = np.repeat(np.arange(10), 4)
+  y = np.where(np.isin(groups, (3, 7, 9)), np.arange(N) % 2, np.nan)
+  np.savez(tmp_path / 'y.npz', y=y, one=np.where(groups == 3, np.arange(N) % 2, np.nan),
+           few=np.where(np.arange(N) < 9, np.arange(N) % 2, np.nan), groups=groups)
+  of = lambda key: planned(place, y=f'../{tmp_path.name}/y.npz:{key}',
+                           group=f'../{tmp_path.name}/y.npz:groups', map=False,
+                           measures=('debiased_linear_cka',), permutations=0)
+  dataset = runs.run(of('y'), tmp_path / 'run', progress=False)
+  assert np.isfinite(dataset['quality_left']).all()
+  with pytest.raises(ValueError, match='only samples of one group have a label|4 samples have a'):
+    of('one')
+  with pytest.raises(ValueError, match='9 samples have a label; a probe needs 10'):
+    of('few')
+
+
+def test_shards_with_a_measure_of_ones_own_are_merged(place, tmp_path, monkeypatch):
+  (tmp_path / 'mine_to_merge.py').write_text('def f(x, y): return float(x[0, 0] * 0 + 1)\n')
+  monkeypatch.syspath_prepend(str(tmp_path))
+  made = planned(place, measures=('mine_to_merge:f',), k=10, map=False)
+  for i in (1, 2):
+    runs.run(made, tmp_path / str(i), shard=(i, 2), progress=False)
+  registry.merge([tmp_path / '1', tmp_path / '2'], tmp_path / 'whole', figures=False)
+  assert (tmp_path / 'whole' / 'summary.json').exists()
+
+
+def test_float64_models_are_compared_in_float64(tmp_path):
+  """Numbers that float32 would round to nothing: a large offset, whose rest is what is alike."""
+  g = np.random.default_rng(0)
+  x = g.normal(size=(N, 3))
+  np.savez(tmp_path / 'wide.npz', near=1e9 + x, far=x)
+  for way in ('random', 'shifts'):
+    plan = plans.from_settings(dict(
+        study='zoo', left=f'{tmp_path}/wide.npz', permutations=9, resamples=0, permute=way,
+        measures=('debiased_linear_cka',)))
+    value = runs.run(plan, tmp_path / way, progress=False)['value'].isel(measure=0, level=0)
+    assert plan.wide and float(value.sel(left='near', right='far')) == pytest.approx(1, abs=1e-4)
+
+
+def test_an_older_folder_is_of_any_permutations(place, tmp_path, monkeypatch):
+  """It does not say which; the same command goes on by them, and so does a merge."""
+  import json
+
+  from mmalign_jax.studies.zoo import chance
+  runs.run(planned(place, map=False), tmp_path / 'old', progress=False)
+  for name in ('config.json', 'settings.json'):
+    path = tmp_path / 'old' / name
+    path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items()
+                                if k != 'permute'}))
+  monkeypatch.setattr(chance, '_MUCH', 1.0)
+  with pytest.raises(ValueError, match='permute'):
+    runs.run(planned(place, map=False), tmp_path / 'old', progress=False)
+  runs.run(planned(place, map=False, permute='random'), tmp_path / 'old', progress=False)
+  registry.merge([tmp_path / 'old'], tmp_path / 'whole', figures=False)
+  assert json.loads((tmp_path / 'whole' / 'config.json').read_text())['permute'] == 'random'

@@ -161,9 +161,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
       y = inputs.as_numbers(y, 'y', ensure_2d=False)
       return y, ~np.isnan(y)
     labelled = inputs.labelled(y)
-    given = y[labelled]
-    if given.dtype.kind == 'O' and not all(isinstance(v, str) for v in given.tolist()):
-      given = np.array(given.tolist())  # what is missing is gone, and numbers are numbers again
+    given = inputs.known(y, labelled)
     check_classification_targets(given)
     self.classes_, known = np.unique(given, return_inverse=True)
     codes = np.full(len(y), NO_CLASS, np.int32)
@@ -249,7 +247,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     said = self.predict(X)
     if _classifies(self):
       keep = inputs.labelled(y)
-      return float(accuracy_score(y[keep], said[keep]))
+      return float(accuracy_score(inputs.known(y, keep), said[keep]))
     y = inputs.as_numbers(y, 'y', ensure_2d=False)
     keep = ~np.isnan(y)
     return float(r2_score(y[keep], said[keep]))

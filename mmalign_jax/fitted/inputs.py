@@ -48,6 +48,14 @@ def labelled(y: np.ndarray) -> np.ndarray:
   return known & (y != UNLABELLED) if y.dtype.kind in 'if' else known
 
 
+def known(y: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+  """Those of y that are labelled; numbers that stood among what was missing are numbers again."""
+  given = y[labelled]
+  if given.dtype.kind == 'O' and not all(isinstance(v, str) for v in given.tolist()):
+    return np.array(given.tolist())
+  return given
+
+
 def as_numbers(array: Any, name: str, **options: Any) -> np.ndarray:
   """f64, NaN where missing."""
   allowed: dict[str, Any] = {'dtype': np.float64, 'ensure_all_finite': 'allow-nan'}

@@ -8,6 +8,7 @@ from mmalign_jax.runs import folder
 from mmalign_jax.runs.damage import Damaged, note, unreadable
 
 LATEST = 'settings.json'  # all settings of the run that used a folder last
+PRINTS = ('data_fingerprint', 'own_measures')  # of data and code, kept beside settings
 _SHOWN = 5
 
 
@@ -49,7 +50,7 @@ def settings_of(folders: Sequence[pathlib.Path],
   latest = folders[0] / LATEST
   settings = folder.read_json(latest, 'remove it: config.json beside it is then used') if (
       latest.exists()) else folder.read_json(folders[0] / 'config.json')
-  return {name: value for name, value in settings.items() if name != 'data_fingerprint'}
+  return {name: value for name, value in settings.items() if name not in PRINTS}
 
 
 def read(path: pathlib.Path) -> folder.Arrays | None:

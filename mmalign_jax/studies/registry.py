@@ -104,7 +104,10 @@ def merge(folders: Sequence[str | os.PathLike], out: str | os.PathLike, *,
   folders, out = [pathlib.Path(f) for f in folders], pathlib.Path(out)
   settings = shards.settings_of(folders, lambda settings: _sharded(settings).deciding())
   study = _sharded(settings)
-  plan = study.from_settings(settings, preset=tuple(settings))  # as recorded: nobody's choice
+  known = study.defaults()
+  older = {name: value for name, value in study.deciding().items()  # what was, before it was asked
+           if name in known and name not in settings and known[name] != value}
+  plan = study.from_settings(settings | older, preset=tuple(settings | older))  # nobody's choice
   if absent := [name for name in study.record(plan) if name not in settings]:
     note(f'{folders[0]} is of another version, without {", ".join(absent)}, taken as the default')
   shards.check_cells(study.wanted(plan), {f: study.held(plan, f) for f in folders})

@@ -22,8 +22,6 @@ from mmalign_jax.zoo.grams import Grams, place
 from mmalign_jax.zoo.lists import Lists, Right
 from mmalign_jax.zoo.stacks import Best, Stack
 
-_AT_ONCE = 2.0**27  # bytes of products of all workers
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Circle:
@@ -60,7 +58,8 @@ def draw(n: int, count: int, seed: int) -> Circle:
 class Circles:
   """The engine of a product of two matrices, with the samples on a circle (`stacks.Engine`).
 
-  A layer [F, D] c64: its D distances at F frequencies; stacks are [F, L, D] and [F, D, L].
+  A layer [F, D] c64, or c128 of float64: its D distances at F frequencies; stacks are [F, L, D] and
+  [F, D, L].
   """
 
   def __init__(self, engine: Grams | Lists, circle: Circle):
@@ -74,7 +73,8 @@ class Circles:
     made = self._engine.layer(z, items)
     turned = _of_lists(made, self.circle.order) if isinstance(made, Right) else _symmetric(
         made, self.circle.order)
-    return np.asarray(fft.rfft(turned, axis=1)).astype(np.complex64).T
+    kind = np.complex128 if turned.dtype == np.float64 else np.complex64
+    return np.asarray(fft.rfft(turned, axis=1)).astype(kind).T
 
   def left(self, layers: Iterable[np.ndarray], count: int) -> np.ndarray:
     return _stacked(layers, count, lambda made, i: made[:, i], np.conj)
@@ -96,7 +96,7 @@ def _stacked(layers: Iterable[np.ndarray], count: int, at: Callable, turn: Calla
   for i, layer in enumerate(layers):
     if made is None:
       f, d = layer.shape
-      made = np.empty((f, d, count) if last else (f, count, d), np.complex64)
+      made = np.empty((f, d, count) if last else (f, count, d), layer.dtype)
     at(made, i)[...] = turn(layer)
   assert made is not None
   return made
@@ -107,7 +107,7 @@ def _symmetric(vector: np.ndarray, order: np.ndarray) -> np.ndarray:
   n = len(order)
   made = vector[_around(n, order.tobytes())]
   if n % 2 == 0:
-    made[-1] *= np.float32(np.sqrt(0.5))  # opposite samples meet there twice
+    made[-1] *= np.sqrt(np.asarray(0.5, made.dtype))  # opposite samples meet there twice
   return made
 
 
@@ -131,14 +131,16 @@ def _of_lists(side: Right, order: np.ndarray) -> np.ndarray:
 
 
 def best_on_circle(engine: Circles, left: Stack, right: Stack, *, higher: bool = True,
-                   workers: int = 1) -> Best:
-  """`stacks.best` with the shifts of the engine's circle as permutations; arguments as there."""
+                   workers: int = 1, most: int = 2**27) -> Best:
+  """`stacks.best` with the shifts of the engine's circle as permutations; arguments as there. most:
+  bytes of the products of all workers, of at least one model of the left each."""
   n, shifts = len(engine.circle.order), engine.circle.shifts
   pick, reduce = (np.argmax, np.maximum) if higher else (np.argmin, np.minimum)
   ends = [*left.starts[1:], left.held.shape[1]]
   shape = len(left.starts), len(right.starts)
-  value, layers = np.empty(shape, np.float32), np.zeros((*shape, 2), np.int32)
-  null = np.empty((len(shifts), *shape), np.float32)
+  kind = left.held.real.dtype
+  value, layers = np.empty(shape, kind), np.zeros((*shape, 2), np.int32)
+  null = np.empty((len(shifts), *shape), kind)
   columns = [slice(a, b) for a, b in zip(right.starts, [*right.starts[1:], right.held.shape[2]])]
 
   def some(models: range) -> None:
@@ -153,7 +155,10 @@ def best_on_circle(engine: Circles, left: Stack, right: Stack, *, higher: bool =
         at = np.unravel_index(pick(part), part.shape)
         value[i, j], layers[i, j] = part[at], at
 
-  each = max(1, int(_AT_ONCE / workers / (8 * n * right.held.shape[2])))  # layers of the left
+  one = 2 * left.held.itemsize * n * right.held.shape[2]  # bytes of a layer of the left
+  largest = max(end - start for start, end in zip(left.starts, ends))
+  workers = max(1, min(workers, most // (one * largest)))
+  each = max(1, most // (workers * one))  # layers of the left
   with threadpool_limits(1, 'blas'), ThreadPoolExecutor(workers) as pool:
     for _ in pool.map(some, _together(left.starts, ends, each)):
       pass

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import dataclasses
 from typing import Any, Protocol
 
+import jax
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -58,7 +59,7 @@ def stack(engine: Engine, side: str, layers: Iterable[Any], counts: Sequence[int
 
 
 def best(engine: Engine, left: Stack, right: Stack, orders: np.ndarray | None, *,
-         higher: bool = True, workers: int = 1) -> Best:
+         higher: bool = True, workers: int = 1, wide: bool = False) -> Best:
   """The best of all pairs of layers of every pair of models, and its null.
 
   Args:
@@ -66,7 +67,7 @@ def best(engine: Engine, left: Stack, right: Stack, orders: np.ndarray | None, *
     left, right: stacks of M1 and M2 models.
     orders: [P, N] permutations of the samples of the right side, or None.
     higher: whether a higher value is more similar.
-    workers: threads, each with permutations of its own.
+    workers: threads, each with permutations of its own. wide: whether they compute in float64.
 
   Examples:
     >>> from mmalign_jax.similarity import MEASURES
@@ -92,7 +93,8 @@ def best(engine: Engine, left: Stack, right: Stack, orders: np.ndarray | None, *
   reduce = np.maximum if higher else np.minimum
 
   def one(p: int) -> None:
-    found = engine.compare(left.held, right.held, orders[p])
+    with jax.enable_x64(wide):  # is of a thread
+      found = engine.compare(left.held, right.held, orders[p])
     null[p] = reduce.reduceat(reduce.reduceat(found, left.starts, 0), right.starts, 1)
   with threadpool_limits(1, 'blas'), ThreadPoolExecutor(workers) as pool:
     for _ in pool.map(one, range(len(orders))):

@@ -69,7 +69,8 @@ def _changes(kind: str, gain: Gain, curve: dict[float, float] | None, twice: Gai
   """What would change a decision."""
   if kind == UNKNOWN and gain.interval is not None and abs(gain.gain) >= 0.002:
     half = (gain.interval[1] - gain.interval[0]) / 2
-    needed = math.ceil(round(gain.rows * (half / abs(gain.gain)) ** 2 / 10, 6)) * 10
+    power = 1 if gain.certainty is None else 2  # of intervals that are of rows that do not differ
+    needed = math.ceil(round(gain.rows * (half / abs(gain.gain)) ** power / 10, 6)) * 10
     yield f'A gain of this size would be certain with about {needed:,} labelled rows to test on.'
   shares = sorted(curve or {})
   if curve and len(shares) >= 2 and shares[-1] == 1:

@@ -23,8 +23,8 @@ LEAST_UNITS = 20  # below, no interval is given
 @dataclasses.dataclass(frozen=True)
 class Gain:
   """Accuracy without and with alignment, their difference, its 95 % interval (None below
-  LEAST_UNITS units), the probability that it is above 0, its standard error; units judged (groups,
-  rows, or several rows of a large fold), and rows."""
+  LEAST_UNITS units), the probability that it is above 0 (None, too, where hardly a unit differs),
+  its standard error; units judged (groups, rows, or several rows of a large fold), and rows."""
   without: float
   aligned: float
   gain: float
@@ -52,8 +52,9 @@ def gain(without: list[np.ndarray], aligned: list[np.ndarray],
   result: dict[str, Any] = dict(interval=None, certainty=None, error=None)
   if units >= LEAST_UNITS:
     error = _error([y - x for x, y in zip(without, aligned)], weight, mean)
-    half = max(float(special.stdtrit(units - 1, (1 + LEVEL) / 2)) * error, unseen(units))
-    certainty = float(stats.t.cdf(mean / error, units - 1)) if error > 0 else None
+    half = float(special.stdtrit(units - 1, (1 + LEVEL) / 2)) * error
+    certainty = float(stats.t.cdf(mean / error, units - 1)) if half >= unseen(units) else None
+    half = max(half, unseen(units))
     result = dict(interval=(mean - half, mean + half), certainty=certainty, error=error)
   return Gain(float(np.average(a, weights=w)), float(np.average(b, weights=w)), mean,
               **result, units=units, folds=n_folds, rows=int(w.sum()))

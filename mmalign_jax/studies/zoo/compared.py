@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 import functools
 import math
+import threading
 from typing import Any
 
 import jax
@@ -47,6 +48,7 @@ class Comparison:
         name: engine_of(measure, plan.of_measure(measure), plan.n)
         for name, measure in plan.measures.items()}
     self._plain = dict(self._engines)
+    self._lock = threading.Lock()
 
   def __call__(self, name: str, left: Sequence[Model], right: Sequence[Model], *,
                rows: np.ndarray, level: int = 0, orders: np.ndarray | Circle | None = None,
@@ -85,22 +87,24 @@ class Comparison:
     workers = 1 if isinstance(engine, States) else devices.cores()
     right = self._stack(name, 'right', part, rows, level)
     if isinstance(engine, Circles):
-      return best_on_circle(engine, left, right, higher=higher, workers=workers)
+      share = int(0.1 * self.plan.run['memory'] * 2**30)
+      return best_on_circle(engine, left, right, higher=higher, workers=workers, most=share)
     orders = orders.orders() if isinstance(orders, Circle) else orders
-    return best(engine, left, right, orders, higher=higher, workers=workers)
+    return best(engine, left, right, orders, higher=higher, workers=workers, wide=self.plan.wide)
 
   def groups(self, right: Sequence[Model],
              orders: np.ndarray | Circle | None = None) -> Iterator[list[Model]]:
     """The right side in parts that memory holds, whatever the measure, and that take minutes."""
     for name in self._engines:
       self._turn(name, orders)
-    largest = max(self._engines, key=lambda name: self._engines[name].bytes_of(self.plan.n))
+    slow = [name for name, engine in self._engines.items() if not isinstance(engine, Circles)]
+    if not slow:  # to prepare the left side again costs more than all shifts
+      yield from [list(right)] if right else []
+      return
+    largest = max(slow, key=lambda name: self._engines[name].bytes_of(self.plan.n))
     each = self._engines[largest].bytes_of(self.plan.n) / 2 * (
         1 + self.plan.settings['permutations']) * sum(
             len(m.layers) for m in self.plan.left if not m.refused)
-    if isinstance(self._engines[largest], Circles):  # to prepare the left side again costs more
-      yield from [list(right)] if right else []
-      return
     yield from self._blocks(largest, right, self.plan.n, 1 - _OF_LEFT, _AT_ONCE / each)
 
   def _blocks(self, name: str, side: Sequence[Model], n: int, share: float,
@@ -137,8 +141,10 @@ class Comparison:
     """Prepared layers, a few models at a time."""
     engine, plan = self._engines[name], self.plan
     items = None if plan.items is None else np.unique(plan.items[rows], return_inverse=True)[1]
-    read = lambda model: [engine.layer(z[rows] if len(rows) < len(z) else z, items)
-                          for z in self._read(model, level)]
+    def read(model: Model) -> list[Any]:
+      with jax.enable_x64(plan.wide):  # of a thread: a pool's do not have that of who asks
+        return [engine.layer(z[rows] if len(rows) < len(z) else z, items)
+                for z in self._read(model, level)]
     workers = 1 if isinstance(engine, States) else devices.cores()
     with ThreadPoolExecutor(workers) as pool:
       for start in range(0, len(block), workers):
@@ -148,13 +154,16 @@ class Comparison:
   def _read(self, model: Model, level: int) -> list[np.ndarray]:
     """Features of a model; those used last are kept, as far as a tenth of the memory holds them."""
     key = (model.source.spec, level if model.source.levels else 0)
-    made = self._features.pop(key, None) or features_of(self.plan, model, key[1])
-    self._features[key] = made
+    with self._lock:
+      made = self._features.pop(key, None)
+    made = made or features_of(self.plan, model, key[1])
     size = lambda layers: sum(z.nbytes for z in layers)
-    most, total = 0.1 * self.plan.run['memory'] * 2**30, sum(map(size, self._features.values()))
-    for old in list(self._features)[:-1]:
-      if total > most and old in self._features:
-        total -= size(self._features.pop(old))
+    with self._lock:
+      self._features[key] = made
+      most, total = 0.1 * self.plan.run['memory'] * 2**30, sum(map(size, self._features.values()))
+      for old in list(self._features)[:-1]:
+        if total > most:
+          total -= size(self._features.pop(old))
     return made
 
 

@@ -9,7 +9,7 @@ from mmalign_jax.data.files import features, gaps, labels
 from mmalign_jax.data.files.formats import guard
 from mmalign_jax.data.files.opened import Opened
 from mmalign_jax.data.files.reading import Reading
-from mmalign_jax.studies.zoo import models
+from mmalign_jax.studies.zoo import models, quality
 from mmalign_jax.studies.zoo.models import Model, Source
 
 SIDES = ('left', 'right')
@@ -99,10 +99,17 @@ def column(name: str, at: Mapping[str, str], n: int, reading: Reading) -> np.nda
 
 def label(values: np.ndarray | None, kept: np.ndarray, where: str
           ) -> tuple[labels.Label | None, np.ndarray, list[str]]:
-  """The label of the samples that have one, their places among those kept, and notes."""
+  """The label of the samples that have one, their places among those kept, and notes.
+
+  Raises:
+    ValueError: too few for the folds of a probe.
+  """
   if values is None:
     return None, np.arange(len(kept)), []
   known = np.flatnonzero(~gaps.no_label(values, len(values))[kept])
+  if len(known) < 2 * quality.FOLDS:
+    raise ValueError(f'{where}: {len(known)} samples have a label; a probe needs '
+                     f'{2 * quality.FOLDS}')
   read = labels.read_label(values[kept][known], 'auto', where)
   notes = [*read.notes]
   if len(known) < len(kept):

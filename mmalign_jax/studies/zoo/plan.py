@@ -28,6 +28,7 @@ DECIDING = {
     'resamples': 100,
     'sizes': (), 'repeats': 10, 'size_permutations': 50, 'map': True, 'seed': 0,
     'missing': 'refuse', 'pool': '', 'sep': '', 'decimal': '', 'header': 'auto', 'index': 'auto'}
+OLDER = DECIDING | {'permute': 'random', 'own_measures': {}}  # of folders that do not say
 RUN = {'name': 'zoo', 'data_dir': '', 'score_left': '', 'score_right': '', 'draws': 2000,
        'memory': 2.0}
 _PATHS = ('left', 'right', 'y', 'group', 'item', 'score_left', 'score_right')
@@ -138,9 +139,11 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   label, labelled, more = inputs.label(columns['y'], kept, f'y={settings["y"]!r}')
   scores_of = {side: quality.given(f'score_{side}', at[f'score_{side}'],
                                    [m.name for m in sides[side]]) for side in sides}
+  zeros = [kept.tolist()] if settings['missing'] == 'drop' and any(
+      m.zeros for side in sides.values() for m in side if not m.refused) else []
   print_of = zlib.crc32(repr([(m.name, m.n, m.print) for side in sides.values() for m in side]
                              + [levels, *(None if z is None else z.tolist()
-                                          for z in columns.values())]).encode())
+                                          for z in columns.values())] + zeros).encode())
   settings = settings | {'permute': chance.way(settings, measures, sides, len(kept))}
   code = {name: own.fingerprint(name) for name in measures if ':' in name}
   plan = Plan(

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from mmalign_jax import grouped
 from mmalign_jax.similarity import scores
 from mmalign_jax.studies.zoo import nested
@@ -22,6 +24,10 @@ def check(plan: 'Plan') -> None:
   for codes in (plan.groups, plan.items):
     if codes is not None:
       grouped.checked(codes, plan.n)
+  codes = plan.groups if plan.groups is not None else plan.items
+  if plan.y is not None and codes is not None and len(np.unique(codes[plan.labelled])) < 2:
+    raise ValueError(f'y={plan.settings["y"]!r}: only samples of one group have a label, and a '
+                     'probe is judged on groups that it has not seen')
   for name, measure in plan.measures.items():
     if measure.null != 'pairs':
       raise ValueError(f'measure {name!r}: its chance exchanges two sides of one space; take a '

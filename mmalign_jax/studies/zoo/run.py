@@ -25,7 +25,7 @@ from mmalign_jax.similarity import interval
 from mmalign_jax.studies.zoo import chance, nested, quality
 from mmalign_jax.studies.zoo.compared import Comparison, features_of, units_of
 from mmalign_jax.studies.zoo.models import Model
-from mmalign_jax.studies.zoo.plan import DECIDING, Plan
+from mmalign_jax.studies.zoo.plan import OLDER, Plan
 
 if TYPE_CHECKING:  # slow to import
   import xarray as xr
@@ -70,7 +70,7 @@ def run(plan: Plan, workdir: str | os.PathLike, /, *, shard: tuple[int, int] = (
   workdir = pathlib.Path(workdir)
   i, n = shard
   lock = folder.claim(workdir, plan.record, f'.lock{shards.suffix(shard)}',
-                      DECIDING | {'own_measures': {}, 'permute': 'random'})
+                      OLDER)
   try:
     folder.write_whole(workdir / shards.LATEST, json.dumps(
         {**plan.record, **plan.run}, indent=1).encode())
@@ -161,8 +161,8 @@ def _probe(plan: Plan, compare: Comparison, own: Sequence[Cell]) -> Made:
     model = (plan.left, plan.right)[side][i]
     layers = features_of(plan, model, level)
     codes = plan.groups if plan.groups is not None else plan.items
-    score, layer = quality.probe([z[plan.labelled] for z in layers], plan.y,
-                                 None if codes is None else codes[plan.labelled],
+    codes = None if codes is None else np.unique(codes[plan.labelled], return_inverse=True)[1]
+    score, layer = quality.probe([z[plan.labelled] for z in layers], plan.y, codes,
                                  plan.settings['seed'])
     yield cell, {'score': np.array(score), 'layer': np.array(layer)}
 

@@ -6,7 +6,7 @@ from typing import Any
 from mmalign_jax.runs import shards
 from mmalign_jax.runs.dataset import read_dataset
 from mmalign_jax.runs.folder import read_json
-from mmalign_jax.studies.zoo.plan import DECIDING, RUN, Plan, defaults, from_settings
+from mmalign_jax.studies.zoo.plan import OLDER, RUN, Plan, defaults, from_settings
 from mmalign_jax.studies.zoo.run import held, run, wanted
 
 __all__ = ['FILES', 'FOLDERS', 'LAUNCHER', 'answer', 'deciding', 'defaults', 'from_settings',
@@ -17,7 +17,7 @@ FOLDERS, FILES = ('cells',), ()
 
 
 def deciding() -> dict[str, Any]:
-  return dict(DECIDING)
+  return OLDER
 
 
 def record(plan: Plan) -> dict[str, Any]:

@@ -132,7 +132,8 @@ def _sizes(dataset: xr.Dataset, names: Sequence[str]) -> Iterator[dict[str, Any]
     for size in dataset['size'].values:
       one = dataset.sel(measure=name, size=size)
       row: dict[str, Any] = {'measure': name, 'samples': int(size),
-                             'used': float(one['size_used'].mean())}
+                             'used': float(one['size_used'].mean()) if 'size_used' in one else
+                             float(size)}  # an older one
       for kind in KINDS:
         values = apart(dataset, one[f'size_{kind}'].values)
         mean = np.nanmean(values, axis=(1, 2))
