@@ -3,9 +3,7 @@
 from collections.abc import Callable
 import importlib
 import math
-import pathlib
 import sys
-import zlib
 
 import jax
 import numpy as np
@@ -106,13 +104,3 @@ def resolved(name: str) -> Measure:
                                     and math.isfinite(made.best)):
     raise ValueError(f'measure {name!r}: its attribute best={made.best!r} is not a number')
   return made
-
-
-def fingerprint(name: str) -> str:
-  """A checksum of the file that holds module:function: what an edited measure gave before is not
-  what it gives; '' where there is no file to read."""
-  path = getattr(sys.modules.get(name.partition(':')[0]), '__file__', None)
-  try:
-    return f'{zlib.crc32(pathlib.Path(path).read_bytes()):08x}' if path else ''
-  except OSError:
-    return ''

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 import pathlib
+import sys
+import zlib
 
 import numpy as np
 
@@ -116,3 +118,13 @@ def label(values: np.ndarray | None, kept: np.ndarray, where: str
     notes.append(f'{where}: {len(kept) - len(known)} of {len(kept)} samples have no label; the '
                  'probe is of the others, alignment of all')
   return read, known, notes
+
+
+def code_of(name: str) -> str:
+  """A checksum of the file that holds module:function: what an edited measure gave before is not
+  what it gives; '' where there is no file to read."""
+  path = getattr(sys.modules.get(name.partition(':')[0]), '__file__', None)
+  try:
+    return f'{zlib.crc32(pathlib.Path(path).read_bytes()):08x}' if path else ''
+  except OSError:
+    return ''

@@ -145,7 +145,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
                              + [levels, *(None if z is None else z.tolist()
                                           for z in columns.values())] + zeros).encode())
   settings = settings | {'permute': chance.way(settings, measures, sides, len(kept))}
-  code = {name: own.fingerprint(name) for name in measures if ':' in name}
+  code = {name: inputs.code_of(name) for name in measures if ':' in name}
   plan = Plan(
       settings['name'], {name: settings[name] for name in DECIDING},
       {name: settings[name] for name in DECIDING} | {'data_fingerprint': f'{print_of:08x}'}
