@@ -35,7 +35,7 @@ from mmalign_jax import losses, rng
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.encoders import sides
 from mmalign_jax.runs import devices as parallel
-from mmalign_jax.studies.emergence import plan, run as emergence_run
+from mmalign_jax.studies.emergence import plan, programs
 from mmalign_jax.training import alone
 from mmalign_jax.training.step import descend, optimizer
 from mmalign_jax.types import TrainState
@@ -154,8 +154,8 @@ def ours(depth: int, epochs: int):
   """Units in worker threads, as the product: the first's Trained, and how many there were."""
   units = [unit_of(depth, epochs), unit_of(depth, epochs, TRANSFORM + 1)][:parallel.cores()]
   devices = parallel.plan()
-  size = emergence_run.group_size(devices, 9)
-  run = lambda u: emergence_run.train_group(PLAN, [u], size, devices)[0]
+  size = programs.group_size(devices, 9)
+  run = lambda u: programs.train_group(PLAN, [u], size, devices)[0]
   with concurrent.futures.ThreadPoolExecutor(len(units)) as pool:
     return next(iter(pool.map(run, units))), len(units)
 

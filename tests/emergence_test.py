@@ -18,7 +18,7 @@ import xarray as xr
 from mmalign_jax import cli
 from mmalign_jax.runs import devices as parallel, folder
 from mmalign_jax.studies import registry
-from mmalign_jax.studies.emergence import plan as emergence, run as emergence_run
+from mmalign_jax.studies.emergence import plan as emergence, programs, run as emergence_run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = dict(
@@ -96,7 +96,7 @@ def test_a_damaged_encoder_is_trained_again(whole, tmp_path):
 
 def test_many_units_in_one_call_as_on_an_accelerator(whole, tmp_path, monkeypatch):
   devices = parallel.Plan(1, 12, 2, lambda tree: tree)
-  assert emergence_run.group_size(devices, 2) == 6
+  assert programs.group_size(devices, 2) == 6
   monkeypatch.setattr(parallel, 'plan', lambda: devices)
   grouped = run(tmp_path)
   xr.testing.assert_allclose(grouped['accuracy_2'], whole[1]['accuracy_2'], atol=2e-3)

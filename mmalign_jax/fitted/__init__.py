@@ -2,8 +2,10 @@
 
 from mmalign_jax.fitted.calibrate import Calibration
 from mmalign_jax.fitted.fitting import fit
-from mmalign_jax.fitted.model import Fitted, Prediction, View, embed, predict, predict_together
-from mmalign_jax.fitted.store import load, save, stored
+from mmalign_jax.fitted.model import Fitted, Prediction, View, embed, predict
+from mmalign_jax.fitted.reading import load
+from mmalign_jax.fitted.store import save, stored
+from mmalign_jax.fitted.together import predict_together
 
 __all__ = ['Calibration', 'Fitted', 'Prediction', 'View', 'embed', 'fit', 'load', 'predict',
            'predict_together', 'save', 'stored']

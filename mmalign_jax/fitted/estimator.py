@@ -25,7 +25,7 @@ from sklearn.utils.validation import (
 
 from mmalign_jax import losses
 from mmalign_jax.data.pairs import NO_CLASS, Pairs
-from mmalign_jax.fitted import fitting, inputs, model
+from mmalign_jax.fitted import fitting, inputs, model, together
 from mmalign_jax.settings import MOST_SEED, shown
 
 Views = Mapping[str, Any] | Sequence[Any] | Any
@@ -254,7 +254,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
 
   def _said(self, X: Views) -> model.Prediction:
     check_is_fitted(self, 'fitted_')
-    said = model.predict_together(self.fitted_, self._views(X, reset=False))
+    said = together.predict_together(self.fitted_, self._views(X, reset=False))
     if np.isnan(said.value).any():
       raise ValueError(f'X: row {np.isnan(said.value).argmax()} (from 0) has no view to predict '
                        'from')

@@ -20,7 +20,8 @@ from mmalign_jax.data.pair_source import PairTables
 from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.data.prepared import Rows, take
 from mmalign_jax.fitted import calibrate, chosen
-from mmalign_jax.fitted.model import Fitted, View, fused, joined, outputs, task_of
+from mmalign_jax.fitted.model import Fitted, View, outputs, task_of
+from mmalign_jax.fitted.together import fused, joined
 from mmalign_jax.runs import devices
 from mmalign_jax.training import compiling
 from mmalign_jax.training.fitting import traceable

@@ -1,9 +1,9 @@
 """Fitted encoders, and what they make of rows: embeddings, calibrated probabilities, values.
 
-Pure: files are in `store`, training in `fitting`.
+Pure: files are in `store`, training in `fitting`; several views at once in `together`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import functools
 from typing import Any
@@ -104,79 +104,6 @@ def predict(fitted: Fitted, view: str, x: np.ndarray) -> Prediction:
   return said(fitted, outputs(fitted, view, x)[1], fitted.views[number].calibration)
 
 
-def predict_together(fitted: Fitted, x: Mapping[str, np.ndarray]) -> Prediction:
-  """What the encoders of several views say of the same rows: the head on all embeddings, where
-  there is one and a row has all views; else mean probabilities of the views that it has, calibrated
-  again, or mean values.
-
-  Args:
-    x: arrays as of `embed`, by view.
-
-  Raises:
-    ValueError: as `embed`; other numbers of rows, or no view.
-  """
-  if not x:
-    raise ValueError(f'no view is given; known: {", ".join(fitted.names)}')
-  rows = {name: len(value) for name, value in x.items()}
-  if len(set(rows.values())) > 1:
-    raise ValueError('views of other numbers of rows: ' + ', '.join(
-        f'{name} has {n}' for name, n in rows.items()))
-  if len(x) == 1:
-    return predict(fitted, *next(iter(x.items())))
-  made = {name: outputs(fitted, name, value) for name, value in x.items()}
-  return together(fitted, {name: z for name, (z, _) in made.items()},
-                  {name: prediction for name, (_, prediction) in made.items()})
-
-
-def together(fitted: Fitted, z: Mapping[str, np.ndarray],
-             predictions: Mapping[str, np.ndarray]) -> Prediction:
-  """The same of the `outputs` of several views, by name."""
-  of_each = said(fitted, joined(fitted, predictions), fitted.together)
-  places = {number_of(fitted, name): value for name, value in z.items()}
-  if fitted.head is None or len(places) < len(fitted.views):
-    return of_each
-  of_all = said(fitted, fused(fitted, [places[i] for i in range(len(places))]), fitted.joint)
-  lacks = np.isnan(of_all.value)
-  either = lambda a, b: np.where(lacks.reshape(-1, *[1] * (a.ndim - 1)), b, a)
-  if of_all.probabilities is None or of_each.probabilities is None:
-    return Prediction(None, either(of_all.value, of_each.value), max(
-        of_all.residual, of_each.residual) if lacks.any() else of_all.residual)
-  return Prediction(either(of_all.probabilities, of_each.probabilities),
-                    either(of_all.value, of_each.value), np.nan)
-
-
-def fused(fitted: Fitted, z: Sequence[np.ndarray]) -> np.ndarray:
-  """Logits [N, C], or values [N], of the head on the embeddings z [N, K] of all views; NaN in rows
-  that lack one."""
-  run = _head(fitted.spec, fitted.n_outputs)
-  lacks = np.logical_or.reduce([np.isnan(one).any(axis=1) for one in z])
-  whole = [np.where(lacks[:, None], 0, one).astype(np.float32) for one in z]
-  parts = [np.asarray(run(fitted.head, [_padded(one[start:start + _ROWS]) for one in whole]))[
-      :len(lacks) - start] for start in range(0, len(lacks), _ROWS)]
-  made = np.concatenate(parts) if parts else np.zeros(
-      (0, fitted.n_outputs) if fitted.classes else 0, np.float32)
-  made[lacks] = np.nan
-  return made
-
-
-@functools.lru_cache(maxsize=32)
-def _head(spec: Spec, n_outputs: int):
-  return jax.jit(lambda params, z: objective.fused(
-      {objective.FUSION: params}, z, spec=spec, n_outputs=n_outputs))
-
-
-def joined(fitted: Fitted, found: Mapping[str, np.ndarray]) -> np.ndarray:
-  """Log of the mean calibrated probabilities [N, C] of several views' logits, or mean values [N];
-  over the views that a row has."""
-  each = np.stack([
-      probabilities(logits, fitted.views[number_of(fitted, name)].calibration.temperature)
-      if fitted.classes else np.asarray(logits, np.float64) for name, logits in found.items()])
-  known = np.isfinite(each)
-  count = known.sum(axis=0)
-  mean = np.where(count > 0, np.where(known, each, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
-  return np.log(np.maximum(mean, np.finfo(float).tiny)) if fitted.classes else mean
-
-
 def said(fitted: Fitted, prediction: np.ndarray, calibration: Calibration) -> Prediction:
   """A `Prediction` of logits [N, C], or of standardised values [N]."""
   if not fitted.classes:
@@ -197,11 +124,7 @@ def outputs(fitted: Fitted, view: str, x: np.ndarray) -> tuple[np.ndarray, np.nd
   made = components.apply(own.reduction, x, has, f'view {own.name!r}')
   run = _compiled(fitted.spec.of_side(number + 1), fitted.n_outputs)
   components_kept = pair_source.scaled(made, own.reduction.spread, fitted.hyper)
-  parts = []
-  for start in range(0, len(x), _ROWS):
-    part = jax.tree.map(lambda v: _padded(np.asarray(v)[start:start + _ROWS]), components_kept)
-    parts.append([np.asarray(v)[:len(x) - start] for v in run(own.params, part)])
-  z, prediction = (np.concatenate(part) for part in zip(*parts)) if parts else (
+  z, prediction = in_parts(run, own.params, components_kept) or (
       np.zeros((0, fitted.width), np.float32),
       np.zeros((0, fitted.n_outputs) if fitted.classes else 0, np.float32))
   z[~has], prediction[~has] = np.nan, np.nan
@@ -217,6 +140,16 @@ def _compiled(spec: Spec, n_outputs: int):
     out = objective.outputs(side, params, x)
     return out.z, out.prediction
   return run
+
+
+def in_parts(run: Callable[[PyTree, PyTree], Sequence[jax.Array]], params: PyTree,
+             x: PyTree) -> tuple[np.ndarray, ...]:
+  """What `run` makes of x [N, ...], each [N, ...], _ROWS at a time; () of no rows."""
+  n, parts = len(jax.tree.leaves(x)[0]), []
+  for start in range(0, n, _ROWS):
+    part = jax.tree.map(lambda v: _padded(np.asarray(v)[start:start + _ROWS]), x)
+    parts.append([np.asarray(v)[:n - start] for v in run(params, part)])
+  return tuple(np.concatenate(part) for part in zip(*parts))
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:

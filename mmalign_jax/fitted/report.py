@@ -4,7 +4,7 @@ import pathlib
 
 import numpy as np
 
-from mmalign_jax.fitted import store
+from mmalign_jax.fitted import reading
 from mmalign_jax.fitted.calibrate import Calibration
 from mmalign_jax.fitted.model import Fitted, strengths
 from mmalign_jax.reports import document
@@ -19,7 +19,7 @@ _READING = (
 
 def sections(workdir: pathlib.Path) -> list[Section]:
   """The encoders of a work folder: a row each, their settings, and how they are used."""
-  fitted = store.load(workdir)
+  fitted = reading.load(workdir)
   return [
       Section('Encoders kept', [table(fitted), Words(_READING), Words(
           f'mmalign embed {workdir} NEW.npz --view={fitted.names[0]} --out=z.npy '

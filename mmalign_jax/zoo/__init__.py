@@ -3,15 +3,15 @@
 from mmalign_jax.similarity import Measure
 from mmalign_jax.zoo import grams, lists
 from mmalign_jax.zoo.circles import Circle, Circles, best_on_circle
-from mmalign_jax.zoo.stacks import Best, Engine, Stack, best, stack
+from mmalign_jax.zoo.stacks import Best, Engine, Preparer, Stack, best, stack
 from mmalign_jax.zoo.states import States
 
-__all__ = ['Best', 'Circle', 'Circles', 'Engine', 'Stack', 'best', 'best_on_circle', 'circled',
-           'engine_of', 'stack']
+__all__ = ['Best', 'Circle', 'Circles', 'Engine', 'Preparer', 'Stack', 'best', 'best_on_circle',
+           'circled', 'engine_of', 'stack']
 
 
-def circled(engine: Engine, circle: Circle) -> Engine | None:
-  """The engine whose permutations are shifts of a circle; None where a measure has no such."""
+def circled(engine: Engine, circle: Circle) -> Circles | None:
+  """What takes the shifts of a circle all at once; None where a measure has no such."""
   if not isinstance(engine, (grams.Grams, lists.Lists)) or len(circle.order) > grams.MOST:
     return None
   return Circles(engine, circle)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 import dataclasses
 import functools
-from typing import Any
 
 import numpy as np
 from scipy import fft
@@ -56,7 +55,7 @@ def draw(n: int, count: int, seed: int) -> Circle:
 
 
 class Circles:
-  """The engine of a product of two matrices, with the samples on a circle (`stacks.Engine`).
+  """Products of two matrices with the samples on a circle (`stacks.Preparer`).
 
   A layer [F, D] c64, or c128 of float64: its D distances at F frequencies; stacks are [F, L, D] and
   [F, D, L].
@@ -82,9 +81,8 @@ class Circles:
   def right(self, layers: Iterable[np.ndarray], count: int) -> np.ndarray:
     return _stacked(layers, count, lambda made, i: made[:, :, i], lambda layer: layer, last=True)
 
-  def compare(self, left: np.ndarray, right: np.ndarray, order: Any = None) -> np.ndarray:
+  def at_all_shifts(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """[N, L1, L2]: the measure at every shift, 0 first."""
-    del order
     n = len(self.circle.order)
     made = np.asarray(fft.irfft(np.matmul(left, right), n=n, axis=0))
     return made if self._unit is None else np.rint(made) / np.float32(self._unit)  # of whole counts
@@ -145,7 +143,7 @@ def best_on_circle(engine: Circles, left: Stack, right: Stack, *, higher: bool =
 
   def some(models: range) -> None:
     first = left.starts[models[0]]
-    found = engine.compare(left.held[:, first:ends[models[-1]]], right.held)
+    found = engine.at_all_shifts(left.held[:, first:ends[models[-1]]], right.held)
     starts = left.starts[models[0]:models[-1] + 1] - first
     null[:, models[0]:models[-1] + 1] = reduce.reduceat(
         reduce.reduceat(found[shifts], starts, 1), right.starts, 2)

@@ -23,8 +23,8 @@ class Stack:
   starts: np.ndarray
 
 
-class Engine(Protocol):
-  """How a measure compares stacks. bytes_of(n): what a layer of n samples takes."""
+class Preparer(Protocol):
+  """How a measure prepares stacks. bytes_of(n): what a layer of n samples takes."""
 
   def bytes_of(self, n: int) -> int: ...
 
@@ -37,6 +37,10 @@ class Engine(Protocol):
     ...
 
   def right(self, layers: Iterable[Any], count: int) -> Any: ...
+
+
+class Engine(Preparer, Protocol):
+  """How it compares them."""
 
   def compare(self, left: Any, right: Any, order: np.ndarray | None) -> np.ndarray:
     """[L1, L2]: the measure of all pairs of layers, the samples of the right taken in `order`."""
@@ -52,7 +56,7 @@ class Best:
   null: np.ndarray
 
 
-def stack(engine: Engine, side: str, layers: Iterable[Any], counts: Sequence[int]) -> Stack:
+def stack(engine: Preparer, side: str, layers: Iterable[Any], counts: Sequence[int]) -> Stack:
   """A stack of models of counts [M] prepared layers each; side: 'left' or 'right'."""
   made = getattr(engine, side)(layers, sum(counts))
   return Stack(made, np.cumsum(counts) - np.asarray(counts))

@@ -4,7 +4,7 @@ from collections.abc import Collection
 import shutil
 from typing import Any
 
-from mmalign_jax.fitted import fitting, store
+from mmalign_jax.fitted import fitting, reading, store
 from mmalign_jax.studies.advise import decision, rounds, trial
 from mmalign_jax.studies.advise.cells import Arm
 from mmalign_jax.studies.advise.work import Work
@@ -53,7 +53,7 @@ def _clear(work: Work, places: Collection[str]) -> None:
   """Removes encoders of an earlier decision, and what a kill left of their writing."""
   for i in range(len(work.pairs.names) + 1):
     place = f'x{i}' if i else ''
-    for left in (work.folder / place).glob(f'{store.FOLDER}.*.part*'):
+    for left in (work.folder / place).glob(f'{reading.FOLDER}.*.part*'):
       shutil.rmtree(left, ignore_errors=True)
     if place not in places:
-      shutil.rmtree(work.folder / place / store.FOLDER, ignore_errors=True)
+      shutil.rmtree(work.folder / place / reading.FOLDER, ignore_errors=True)

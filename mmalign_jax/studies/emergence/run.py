@@ -6,7 +6,6 @@ was killed ends with the same numbers as an undisturbed one.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-import dataclasses
 import functools
 import itertools
 import json
@@ -25,8 +24,9 @@ from mmalign_jax.runs import devices, folder, shards
 from mmalign_jax.runs.dataset import write_dataset
 from mmalign_jax.studies.emergence import agreement, dataset as emergence_data
 from mmalign_jax.studies.emergence.plan import TRAINED, Emergence, cells, shard_of
+from mmalign_jax.studies.emergence.programs import group_size, grouped, train_group
 from mmalign_jax.studies.emergence.unit import Unit, unit_name
-from mmalign_jax.training import alone, compiling
+from mmalign_jax.training import alone
 
 if TYPE_CHECKING:
   import xarray as xr
@@ -179,50 +179,6 @@ def train(plan: Emergence, workdir: pathlib.Path, units: Sequence[Unit], progres
 
   run_jobs(plan, [job(g) for g in grouped(plan, missing_units, size)], progress,
            total=sum(u.weight for u in units), title=title or f'{plan.name}: training')
-
-
-def group_size(machine: devices.Plan, width: int) -> int:
-  """Units in one call: one on a CPU, where they would only push each other out of the cache."""
-  if machine.chunk == devices.CPU_CHUNK:
-    return 1
-  return machine.multiple * max(1, machine.chunk // width // machine.multiple)
-
-
-def grouped(plan: Emergence, units: Sequence[Unit], size: int) -> list[list[Unit]]:
-  """Units that share a program, `size` at a time, in the order of their first."""
-  if size == 1:
-    return [[u] for u in units]
-  by_program: dict = {}
-  for u in units:
-    by_program.setdefault((plan.protocol(u), u.epochs), []).append(u)
-  return [same[i:i + size] for same in by_program.values() for i in range(0, len(same), size)]
-
-
-_PROGRAMS: dict = {}  # program: [lock, executable]: two threads at once would compile it twice
-
-
-def train_group(plan: Emergence, group: Sequence[Unit], size: int,
-                machine: devices.Plan) -> list[alone.Trained]:
-  """Trains units that share a program, and gives each by itself, on the host."""
-  protocol, width = plan.protocol(group[0]), len(plan.axes['unique'])
-  thorough = compiling.pays(protocol.spec, protocol.steps * width * plan.repeats)
-  run = alone.compiled(protocol, size > 1, thorough, size * width)
-  hypers = [plan.hyper(u) for u in group]
-  if size == 1:
-    hyper = jax.tree.map(jnp.asarray, hypers[0])
-  else:
-    filled = [hypers[k % len(hypers)] for k in range(size)]
-    hyper = machine.place(jax.tree.map(lambda *v: jnp.stack([jnp.asarray(x) for x in v]), *filled))
-  leaves, structure = jax.tree.flatten(plan.tables)
-  known = (protocol, width, size, structure, *(v.shape for v in leaves))
-  program = _PROGRAMS.setdefault(known, [threading.Lock(), None])
-  with program[0]:
-    epochs = np.int32(group[0].epochs)
-    program[1] = program[1] or run.lower(hyper, plan.tables, epochs).compile()
-  out = jax.device_get(program[1](hyper, plan.tables, epochs))
-  out = dataclasses.replace(out, validation=out.validation[..., :group[0].epochs])
-  return [out] if size == 1 else [
-      jax.tree.map(lambda v, k=k: v[k], out) for k in range(len(group))]
 
 
 def measure(plan: Emergence, workdir: pathlib.Path, chosen: Chosen, mine: Sequence[Cell],

@@ -24,6 +24,7 @@ from mmalign_jax.zoo import (
   Circle,
   Circles,
   Engine,
+  Preparer,
   Stack,
   best,
   best_on_circle,
@@ -47,7 +48,6 @@ class Comparison:
     self._engines: dict[str, Engine] = {
         name: engine_of(measure, plan.of_measure(measure), plan.n)
         for name, measure in plan.measures.items()}
-    self._plain = dict(self._engines)
     self._lock = threading.Lock()
 
   def __call__(self, name: str, left: Sequence[Model], right: Sequence[Model], *,
@@ -63,29 +63,33 @@ class Comparison:
       orders: [P, m] permutations of these rows of the right side, or a circle of them.
       held: whether the same left side comes again on the same rows.
     """
-    self._turn(name, orders)
+    engine = self._engine(name, orders)
     with jax.enable_x64(self.plan.wide):
-      blocks = list(self._blocks(name, left, len(rows), _OF_LEFT))
+      blocks = list(self._blocks(engine, left, len(rows), _OF_LEFT))
       strips: dict[int, list[Best]] = {}
-      for i in sorted(range(len(blocks)), key=lambda i: not self._has(name, blocks[i], rows)):
-        mine = self._stack(name, 'left', blocks[i], rows, 0, held)
-        strips[i] = [self._best(name, mine, part, rows, level, orders)
-                     for part in self._blocks(name, right, len(rows), 1 - _OF_LEFT)]
+      key = lambda i: _key(name, engine, blocks[i], rows)
+      for i in sorted(range(len(blocks)), key=lambda i: key(i) not in self._held):
+        mine = self._kept(engine, key(i), blocks[i], rows) if held else self._stack(
+            engine, 'left', blocks[i], rows, 0)
+        strips[i] = [self._best(name, engine, mine, part, rows, level, orders)
+                     for part in self._blocks(engine, right, len(rows), 1 - _OF_LEFT)]
         del mine  # or two blocks would be held while the next one is made
       return _joined([strips[i] for i in range(len(blocks))])
 
-  def _turn(self, name: str, orders: np.ndarray | Circle | None) -> None:
-    """Takes the engine that these permutations need; what is held of another is let go."""
-    plain = self._plain[name]
-    wanted = (circled(plain, orders) if isinstance(orders, Circle) else None) or plain
-    if type(wanted) is not type(self._engines[name]):
-      self._engines[name] = wanted
-      self._held = {k: v for k, v in self._held.items() if k[0] != name}
+  def release(self) -> None:
+    """Lets go what is held of the left side."""
+    self._held.clear()
 
-  def _best(self, name: str, left: Stack, part: Sequence[Model], rows, level, orders) -> Best:
-    engine, higher = self._engines[name], self.plan.measures[name].higher
+  def _engine(self, name: str, orders: np.ndarray | Circle | None) -> Engine | Circles:
+    """What these permutations of a measure need."""
+    plain = self._engines[name]
+    return (circled(plain, orders) if isinstance(orders, Circle) else None) or plain
+
+  def _best(self, name: str, engine: Engine | Circles, left: Stack, part: Sequence[Model], rows,
+            level, orders) -> Best:
+    higher = self.plan.measures[name].higher
     workers = 1 if isinstance(engine, States) else devices.cores()
-    right = self._stack(name, 'right', part, rows, level)
+    right = self._stack(engine, 'right', part, rows, level)
     if isinstance(engine, Circles):
       share = int(0.1 * self.plan.run['memory'] * 2**30)
       return best_on_circle(engine, left, right, higher=higher, workers=workers, most=share)
@@ -95,22 +99,20 @@ class Comparison:
   def groups(self, right: Sequence[Model],
              orders: np.ndarray | Circle | None = None) -> Iterator[list[Model]]:
     """The right side in parts that memory holds, whatever the measure, and that take minutes."""
-    for name in self._engines:
-      self._turn(name, orders)
-    slow = [name for name, engine in self._engines.items() if not isinstance(engine, Circles)]
+    slow = [engine for name in self._engines
+            if not isinstance(engine := self._engine(name, orders), Circles)]
     if not slow:  # to prepare the left side again costs more than all shifts
       yield from [list(right)] if right else []
       return
-    largest = max(slow, key=lambda name: self._engines[name].bytes_of(self.plan.n))
-    each = self._engines[largest].bytes_of(self.plan.n) / 2 * (
-        1 + self.plan.settings['permutations']) * sum(
-            len(m.layers) for m in self.plan.left if not m.refused)
+    largest = max(slow, key=lambda engine: engine.bytes_of(self.plan.n))
+    each = largest.bytes_of(self.plan.n) / 2 * (1 + self.plan.settings['permutations']) * sum(
+        len(m.layers) for m in self.plan.left if not m.refused)
     yield from self._blocks(largest, right, self.plan.n, 1 - _OF_LEFT, _AT_ONCE / each)
 
-  def _blocks(self, name: str, side: Sequence[Model], n: int, share: float,
+  def _blocks(self, engine: Preparer, side: Sequence[Model], n: int, share: float,
               layers: float = math.inf) -> Iterator[list[Model]]:
     most = share * self.plan.run['memory'] * 2**30
-    each = self._engines[name].bytes_of(n) * (2 if self.plan.wide else 1)
+    each = engine.bytes_of(n) * (2 if self.plan.wide else 1)
     block: list[Model] = []
     for model in side:
       if block and sum(len(m.layers) for m in (*block, model)) > min(most / each, layers):
@@ -119,27 +121,25 @@ class Comparison:
       block.append(model)
     yield block
 
-  def _stack(self, name: str, side: str, block: Sequence[Model], rows: np.ndarray, level: int,
-             held: bool = False) -> Stack:
-    key = _key(name, block, rows)
-    if held and key in self._held:
-      return self._held[key]
-    if held:
-      other = isinstance(self._engines[name], Circles)  # then that of one measure fills the memory
-      self._held = {k: v for k, v in self._held.items() if k[0] != name and not other}
-    made = stack(self._engines[name], side, self._layers(name, block, rows, level),
+  def _kept(self, engine: Preparer, key: tuple, block: Sequence[Model],
+            rows: np.ndarray) -> Stack:
+    """A block of the left side, and no other of its measure beside it; on a circle no other at all:
+    that of one measure fills the memory."""
+    if key not in self._held:
+      alone = isinstance(engine, Circles)
+      self._held = {k: v for k, v in self._held.items() if k[0] != key[0] and not alone}
+      self._held[key] = self._stack(engine, 'left', block, rows, 0)
+    return self._held[key]
+
+  def _stack(self, engine: Preparer, side: str, block: Sequence[Model], rows: np.ndarray,
+             level: int) -> Stack:
+    return stack(engine, side, self._layers(engine, block, rows, level),
                  [len(m.layers) for m in block])
-    if held:
-      self._held[key] = made
-    return made
 
-  def _has(self, name: str, block: Sequence[Model], rows: np.ndarray) -> bool:
-    return _key(name, block, rows) in self._held
-
-  def _layers(self, name: str, block: Sequence[Model], rows: np.ndarray,
+  def _layers(self, engine: Preparer, block: Sequence[Model], rows: np.ndarray,
               level: int) -> Iterator[Any]:
     """Prepared layers, a few models at a time."""
-    engine, plan = self._engines[name], self.plan
+    plan = self.plan
     items = None if plan.items is None else np.unique(plan.items[rows], return_inverse=True)[1]
     def read(model: Model) -> list[Any]:
       with jax.enable_x64(plan.wide):  # of a thread: a pool's do not have that of who asks
@@ -194,8 +194,8 @@ def units_of(plan: Plan) -> arrangements.Units | None:
   return arrangements.units(plan.n, plan.groups, plan.items)
 
 
-def _key(name: str, block: Sequence[Model], rows: np.ndarray) -> tuple:
-  return name, tuple(m.name for m in block), len(rows)
+def _key(name: str, engine: Preparer, block: Sequence[Model], rows: np.ndarray) -> tuple:
+  return name, type(engine), tuple(m.name for m in block), len(rows)
 
 
 def _joined(strips: Sequence[Sequence[Best]]) -> Best:

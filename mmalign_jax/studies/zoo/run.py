@@ -117,6 +117,7 @@ def _make(plan: Plan, workdir: pathlib.Path, mine: Sequence[Cell], progress: boo
       for cell, arrays in made[kind](plan, compare, own):
         folder.save(path_of(workdir, cell), arrays)
         bar.update()
+      compare.release()  # other cells are of other samples
 
 
 def able(models: Sequence[Model]) -> list[Model]:
