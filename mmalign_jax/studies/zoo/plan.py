@@ -25,8 +25,7 @@ DECIDING = {
     'study': KIND, 'left': '', 'right': '', 'levels': '', 'y': '', 'group': '', 'item': '',
     'measures': ('mutual_knn', 'debiased_linear_cka'), 'k': 10, 'metric': 'cosine', 'sigma': 0.0,
     'clip': 1.0, 'standardize': False, 'normalize': False, 'permutations': 200, 'permute': 'auto',
-    'resamples': 100,
-    'sizes': (), 'repeats': 10, 'size_permutations': 50, 'map': True, 'seed': 0,
+    'resamples': 100, 'sizes': (), 'repeats': 10, 'size_permutations': 50, 'map': True, 'seed': 0,
     'missing': 'refuse', 'pool': '', 'sep': '', 'decimal': '', 'header': 'auto', 'index': 'auto'}
 OLDER = DECIDING | {'permute': 'random', 'own_measures': {}}  # of folders that do not say
 RUN = {'name': 'zoo', 'data_dir': '', 'score_left': '', 'score_right': '', 'draws': 2000,
