@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from mmalign_jax import cli, fitted
 from mmalign_jax.data import components, pairs, prepared
 from mmalign_jax.data.files import views
+from mmalign_jax.data.files.reading import Reading
 from mmalign_jax.fitted import calibrate, chosen, fitting, model, store
 from mmalign_jax.studies.strength.plan import from_settings
 from mmalign_jax.studies.strength.run import run_study
@@ -234,6 +235,7 @@ def damaged(folder: pathlib.Path, kept_at: pathlib.Path) -> pathlib.Path:
     (lambda c: c.update(classes='abc'), 'classes='), (lambda c: c.update(scale=0.0), 'scale=0'),
     (lambda c: c['views'][0].update(file='../x1.safetensors'), 'x1.safetensors'),
     (lambda c: c['views'][0].update(shape=[5]), 'x1.safetensors'),
+    (lambda c: c['views'][0].update(pooled='middle'), "pooled='middle'"),
     (lambda c: c['views'][0]['calibration'].update(temperature=-1.0), 'calibration'),
     (lambda c: c['settings'].update(width=9), 'params/'),
     (lambda c: c['settings'].update(encoder='none'), "encoder 'none'"),
@@ -383,6 +385,67 @@ def test_views_in_files_of_their_own(of_table, tmp_path, capsys):
     assert cli.main(['embed', str(folder), *arguments]) == 2
     error = capsys.readouterr().err
     assert word in error.splitlines()[-1] and error.count('error: ') == 1, error
+
+
+@pytest.fixture
+def of_sequences(tmp_path):
+  """An .npz of 60 sequences of 2 to 6 steps beside vectors."""
+  x1, x2, y = table()
+  g = np.random.default_rng(1)
+  length = g.integers(2, 7, len(y))
+  steps = x2[:, None] + g.normal(size=(len(y), 6, 3))
+  steps[np.arange(6) >= length[:, None]] = 99.0  # padding
+  np.savez(tmp_path / 'all.npz', x1=x1, x2=steps, x2_length=length, y=y)
+  return tmp_path / 'all.npz'
+
+
+@pytest.mark.parametrize('pool, own', [
+    ('mean', {}), ('last', {}), ('resample-centred', {}),
+    ('none', {'encoder_2': 'sequence_transformer'}),
+    ('even', {'encoder_2': 'sequence_transformer'})])
+def test_sequences_are_pooled_as_they_were_for_the_encoder(of_sequences, tmp_path, capsys, pool, own):
+  data = pairs.from_raw(views.read_raw(str(of_sequences), reading=Reading(pool=pool)))
+  assert data.pooled == ('', pool)
+  fitted.save(fitted.fit(data, TINY | {'lam': 0.3, 'folds': 0} | own), tmp_path, data)
+  assert [view.pooled for view in fitted.load(tmp_path).views] == ['', pool]
+  said = tmp_path / 'said.csv'
+  for arguments in (['--view=x2'], ['--view=x2', f'--pool={pool}'], ['--view=together'],
+                    ['--view=x1']):
+    name = arguments[0].removeprefix('--view=')
+    assert cli.main(['embed', str(tmp_path), str(of_sequences), *arguments,
+                     f'--predictions={said}']) == 0, capsys.readouterr().err
+    found = np.loadtxt(said, delimiter=',', skiprows=1, usecols=(2, 3, 4))
+    np.testing.assert_allclose(found, fitted.stored(tmp_path)[name], atol=1e-6)
+  capsys.readouterr()
+  for arguments, word in (
+      (['--view=x2', '--pool=max'], f'fitted on sequences with --pool={pool}'),
+      (['--view=x1', '--pool=mean'], '--pool=mean has no effect')):
+    assert cli.main(['embed', str(tmp_path), str(of_sequences), *arguments]) == 2
+    error = capsys.readouterr().err
+    assert word in error and error.count('\n') == 1, error
+
+
+def test_steps_of_a_file_that_lack_numbers(of_sequences, tmp_path, capsys):
+  data = pairs.from_raw(views.read_raw(str(of_sequences), reading=Reading(pool='none')))
+  own = {'encoder_2': 'sequence_transformer', 'lam': 0.3, 'folds': 0}
+  fitted.save(fitted.fit(data, TINY | own), tmp_path, data)
+  x = data.views[1].copy()
+  x[3], x[5, 0, 1] = np.nan, np.nan
+  np.save(tmp_path / 'gap.npy', x)
+  asked = ['embed', str(tmp_path), str(tmp_path / 'gap.npy'), '--view=x2',
+           f'--out={tmp_path / "z.npy"}']
+  assert cli.main(asked) == 2
+  error = capsys.readouterr().err
+  assert 'first at sample 5, step 0' in error and error.count('\n') == 1
+  assert cli.main([*asked, '--missing=drop']) == 0
+  z = np.load(tmp_path / 'z.npy')
+  assert np.isnan(z[3]).all() and np.isfinite(np.delete(z, 3, 0)).all()
+  without = x.copy()
+  without[5, 0] = np.nan
+  np.testing.assert_array_equal(z, fitted.embed(fitted.load(tmp_path), 'x2', without))
+  np.save(tmp_path / 'gap.npy', np.concatenate([x, x], axis=1))
+  assert cli.main([*asked, '--missing=drop']) == 2
+  assert '12 steps, but its encoder was fitted on 6' in capsys.readouterr().err
 
 
 def test_nothing_of_a_saved_folder_is_left_where_saving_fails(kept, tmp_path, monkeypatch):

@@ -25,7 +25,8 @@ class Pairs:
   or f64 where there are none; labelled: [N] bool, y means nothing elsewhere. group: [N] i64 codes
   of `group_name`, or None. test: [N] bool, a given split, or None; validation: [N] bool, rows that
   are given to choose settings by, or None. columns: of every side the names of its features, () of
-  one without; () where no side has any.
+  one without; () where no side has any. pooled: of every side how its sequences were
+  pooled, '' where it had none; () where no side had any.
   """
   where: str
   names: tuple[str, ...]
@@ -40,6 +41,7 @@ class Pairs:
   group_name: str = ''
   notes: tuple[str, ...] = ()
   columns: tuple[tuple[str, ...], ...] = ()
+  pooled: tuple[str, ...] = ()
 
   @property
   def task(self) -> str:
@@ -89,10 +91,11 @@ def from_raw(raw: stores.Raw, *, missing: str = 'refuse', task: str = 'auto',
     validation = (place < n_train) & (place >= n_train - given)
   group = rows.codes(arrays['group']) if 'group' in arrays else None
   columns = tuple(raw.columns.get(role, ()) for role in sides) if raw.columns else ()
+  pooled = tuple(raw.pooled.get(role, '') for role in sides) if raw.pooled else ()
   return Pairs(raw.where, tuple(raw.names[role] for role in sides), tuple(found), tuple(present),
                label.values, labelled & ~nothing, label.classes, group, test, validation,
                raw.names.get('group', ''), tuple(dict.fromkeys([*notes, *label.notes, *said])),
-               columns)
+               columns, pooled)
 
 
 def _view(view: np.ndarray, missing: str,
@@ -122,26 +125,14 @@ def _view(view: np.ndarray, missing: str,
 
 def _sequences(view: np.ndarray, missing: str,
                where: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
-  """The same of sequences [N, T, F]: a step without any number is none."""
-  step = np.asarray(~np.isnan(view).all(axis=2))
-  partly = step & np.isnan(view).any(axis=2)
-  said = []
-  if partly.any() and missing == 'refuse':
-    n, t = np.argwhere(partly)[0]
-    raise ValueError(f'{where}: {partly.sum()} steps with some numbers missing, first at sample '
-                     f'{n}, step {t} (from 0); missing=drop takes them for no steps, missing=mean '
-                     'puts the means of the features')
-  if partly.any() and missing == 'mean':
-    said.append(f'{where}: {partly.sum()} steps with missing numbers given the means of the '
-                'features in training')
-    partly[:] = False
-  step &= ~partly
-  gone = np.asarray(~step.any(axis=1))
+  """The same of sequences [N, T, F]."""
+  view, has, said = gaps.of_steps(view, missing, f'{where}: ')
+  gone = ~has
   if gone.all():
     raise ValueError(f'{where}: missing in all of {len(gone)} rows')
   if gone.any():
     said.append(f'{where}: {gone.sum()} of {len(gone)} samples lack this modality')
-  return np.where(step[:, :, None], view, np.nan), ~gone, said
+  return view, has, said
 
 
 def _label(y: np.ndarray, task: str, classes: int,

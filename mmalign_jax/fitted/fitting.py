@@ -69,7 +69,8 @@ def fit(pairs: Pairs, settings: Mapping[str, Any] | None = None, *,
   of_member = lambda k: Fitted(
       asked, spec, hyper, tuple(
           View(name, _columns(pairs, i), view.shape[1:], reduction,
-               jax.tree.map(lambda v: v[k], trained[f'side_{i + 1}']))
+               jax.tree.map(lambda v: v[k], trained[f'side_{i + 1}']),
+               pooled=pairs.pooled[i] if pairs.pooled else '')
           for i, (name, view, reduction) in enumerate(zip(pairs.names, pairs.views, reductions))),
       pairs.classes, center, scale, notes=(*pairs.notes, *rows.notes, *said),
       head=jax.tree.map(lambda v: v[k], trained.get(objective.FUSION)))

@@ -16,6 +16,7 @@ import numpy as np
 
 from mmalign_jax import objective
 from mmalign_jax.data.components import Reduction
+from mmalign_jax.data.files import pooling
 from mmalign_jax.data.files.formats.tensors import safetensors
 from mmalign_jax.encoders import fusion
 from mmalign_jax.fitted import chosen
@@ -141,11 +142,14 @@ def _view(path: pathlib.Path, made: Fitted, number: int, found: Mapping[str, Any
   at = path.parent / found['file']
   if not at.exists():
     raise FileNotFoundError(f'{at}: missing; {_ADVICE}')
+  if (pooled := found.get('pooled', '')) not in ('', *pooling.POOLS):
+    raise ValueError(f'{path}: pooled={shown(pooled)} is unknown; known: '
+                     f'{", ".join(pooling.POOLS)}')
   store = safetensors(at)
   arrays = {name: store.read(name) for name in store.keys}
   reduction = _reduction(at, arrays, shape)
   view = View(found['name'], tuple(found['columns']), tuple(shape), reduction, {},
-              _calibration(path, found['calibration']))
+              _calibration(path, found['calibration']), pooled)
   params = _params(at, arrays, made, number, view)
   return dataclasses.replace(view, params=params)
 

@@ -93,7 +93,8 @@ def content(fitted: Fitted) -> dict[str, Any]:
       'format': FORMAT, 'versions': versions(), 'settings': {
           name: value for name, value in fitted.settings.items() if value is not None},
       'views': [{'name': view.name, 'file': f'x{i + 1}.safetensors', 'columns': list(view.columns),
-                 'shape': list(view.shape), 'calibration': dataclasses.asdict(view.calibration)}
+                 'shape': list(view.shape), 'calibration': dataclasses.asdict(view.calibration),
+                 **({'pooled': view.pooled} if view.pooled else {})}
                 for i, view in enumerate(fitted.views)],
       'classes': list(fitted.classes), 'center': fitted.center, 'scale': fitted.scale,
       'together': dataclasses.asdict(fitted.together), 'notes': list(fitted.notes),

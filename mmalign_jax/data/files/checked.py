@@ -33,9 +33,9 @@ def whole(raw: stores.Raw, sequences: bool = False) -> tuple[stores.Arrays, int 
       (first, width), *others = zip(raw.parts, widths)
       raise ValueError(f'{called(raw, role)} has {width} columns in {first}' + ''.join(
           f', {width} in {part}' for part, width in others))
-  joined = {role: _joined([part[role] for part in parts]) for role in parts[0]}
+  made = {role: joined([part[role] for part in parts]) for role in parts[0]}
   counts = [len(part['x1']) for part in parts]
-  return joined, sum(counts[:-1]) if len(parts) > 1 else None
+  return made, sum(counts[:-1]) if len(parts) > 1 else None
 
 
 def n_valid(raw: stores.Raw) -> int:
@@ -46,13 +46,18 @@ def n_valid(raw: stores.Raw) -> int:
 def _read(role: str, array: np.ndarray, where: str, sequences: bool) -> np.ndarray:
   if role in ('y', 'group'):
     return {'y': vector, 'group': rows.as_ids}[role](array, where)
-  if sequences and np.ndim(array) == 3:
-    n, t, f = array.shape
-    return matrix(array.reshape(n * t, f), where).reshape(n, t, f)
-  return matrix(array, where)
+  return view(array, where) if sequences else matrix(array, where)
 
 
-def _joined(parts: list[np.ndarray]) -> np.ndarray:
+def view(array: np.ndarray, where: str) -> np.ndarray:
+  """As `matrix`, or of sequences [N, T, F]."""
+  if np.ndim(array) != 3:
+    return matrix(array, where)
+  n, t, f = array.shape
+  return matrix(array.reshape(n * t, f), where).reshape(n, t, f)
+
+
+def joined(parts: list[np.ndarray]) -> np.ndarray:
   """The rows of all parts; of sequences, the shorter ones filled up with NaN."""
   if parts[0].ndim < 3:
     return np.concatenate(parts)

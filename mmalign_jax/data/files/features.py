@@ -28,12 +28,13 @@ MOST_LAYERS = 1000
 @dataclasses.dataclass(frozen=True, eq=False)
 class Features:
   """layers: an [N, D] f32 or f64 each, N shared, D their own; names of them; notes for the user;
-  columns: of a table with a header, the names of its features."""
+  columns: of a table with a header, the names of its features; pooled: as of `steps.Found`."""
   where: str
   names: tuple[str, ...]
   layers: tuple[np.ndarray, ...]
   notes: tuple[str, ...] = ()
   columns: tuple[str, ...] = ()
+  pooled: str = ''
 
 
 def read(spec: str, argument: str = 'x', layers: str = 'auto', pool: str = '') -> Features:
@@ -77,7 +78,7 @@ def checked(argument: str, side: sequences.Found, gaps: bool = False,
     every = [(name, _numbers(array, gaps)) for name, array in side.arrays.items()]
     _check_layers(every)
   return Features(side.where, tuple(name for name, _ in every), tuple(z for _, z in every),
-                  side.notes, side.columns)
+                  side.notes, side.columns, side.pooled)
 
 
 def find(spec: str, argument: str, opened: Opened | None = None,

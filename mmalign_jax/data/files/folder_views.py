@@ -38,17 +38,17 @@ def from_folder(folder: pathlib.Path, asked: dict[str, str], reading: Reading,
       raise FileNotFoundError(f'{folder}: no .npy file or table (or train and test pair) for '
                               f'{role} {names[role]!r}; it has {stores.listing(known)}')
   chosen = _choose(folder, found, () if asked['group'] else ('group',), reading)
-  notes, parts, columns = [], {}, {}
+  notes, parts, columns, pooled = [], {}, {}, {}
   for part in sorted(chosen['x1'], reverse=True):  # train first
     paths = {role: paths[part] for role, paths in chosen.items()}
     arrays = _read_part(paths, notes, reading, id, columns)
     parts[part] = stores.settled({role: stores.beside_file(paths.get(role), array)
-                                 for role, array in arrays.items()}, reading, notes)
+                                 for role, array in arrays.items()}, reading, notes, pooled)
   notes = tuple(dict.fromkeys(notes))
   used = frozenset(name for paths in chosen.values() for path in paths.values()
                    for name in read_by(path))
   roles = {role: names[role] for role in [*parts.values()][-1]}
-  return stores.Raw(str(folder), roles, parts, notes, used, columns)
+  return stores.Raw(str(folder), roles, parts, notes, used, columns, pooled)
 
 
 def _families(folder: pathlib.Path, name: str, exact: bool) -> Families:

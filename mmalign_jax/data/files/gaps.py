@@ -82,3 +82,28 @@ def no_label(label: np.ndarray | None, n: int) -> np.ndarray:
   if label.dtype.kind == 'U':
     return np.array([is_missing(text.strip()) for text in label.tolist()], bool)
   return ~np.isfinite(label) if label.dtype.kind == 'f' else np.zeros(n, bool)
+
+
+def of_steps(view: np.ndarray, missing: str, where: str = '',
+             dashes: str = '') -> tuple[np.ndarray, np.ndarray, list[str]]:
+  """Sequences [N, T, F], all NaN in a step that is none; which have a step [N] bool; notes.
+
+  Args:
+    view: a step without any number is none.
+    missing: steps that lack some numbers are refused, are none ('drop'), or stay ('mean').
+    where, dashes: how an error message begins, and the name of the option.
+  """
+  step = np.asarray(~np.isnan(view).all(axis=2))
+  partly = step & np.isnan(view).any(axis=2)
+  notes = []
+  if partly.any() and missing == 'refuse':
+    n, t = np.argwhere(partly)[0]
+    raise ValueError(f'{where}{partly.sum()} steps with some numbers missing, first at sample {n}, '
+                     f'step {t} (from 0); {dashes}missing=drop takes them for no steps, {dashes}'
+                     'missing=mean puts the means of the features')
+  if partly.any() and missing == 'mean':
+    notes.append(f'{where}{partly.sum()} steps with missing numbers given the means of the '
+                 'features in training')
+    partly[:] = False
+  step &= ~partly
+  return np.where(step[:, :, None], view, np.nan), step.any(axis=1), notes

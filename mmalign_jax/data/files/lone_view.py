@@ -14,15 +14,15 @@ PARTS = ('train', 'valid', 'test')
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LoneView:
-  """x [N, F] f64, rows that lack the view all NaN; names of the columns, () where there are none;
-  notes for the user."""
+  """x [N, F] f64, or [N, T, F] with NaN where there is no step; rows that lack the view all NaN;
+  names of the columns, () where there are none; notes for the user."""
   x: np.ndarray
   columns: tuple[str, ...] = ()
   notes: tuple[str, ...] = ()
 
 
 def read(spec: str, name: str, known: Collection[str] = (), *, reading: Reading | None = None,
-         argument: str = 'FILE') -> LoneView:
+         argument: str = 'FILE', pooled: str = '') -> LoneView:
   """The rows of a view.
 
   Args:
@@ -33,22 +33,26 @@ def read(spec: str, name: str, known: Collection[str] = (), *, reading: Reading 
     reading: how the file is read; missing numbers are refused, given the means of training
       ('mean': they stay NaN here), or the row lacks the view ('drop').
     argument: what an error message calls the file.
+    pooled: how sequences became what the encoder was fitted on, where `reading` does not say.
 
   Raises:
     OSError: no such file. ValueError: one line that names the file, for what does not fit.
   """
   opened = Opened(reading)
+  if pooled and opened.reading.pool not in ('', pooled):
+    raise ValueError(f'--pool={opened.reading.pool}: the encoder of {name!r} was fitted on '
+                     f'sequences with --pool={pooled}')
   with features.named(argument, spec):
     if spec == 'digits':
-      return _judged(_of_store(stores.digits(), name, opened.reading), opened.reading)
+      return _judged(_of_store(stores.digits(), name, opened.reading, pooled), opened.reading)
     path, key = features.parts(spec)
     source = opened.at(path)
     if isinstance(source, columns.Table):
       made = _of_table(source, key, name, known)
     elif key is None and _keys(source, name):
-      made = _of_store(source, name, opened.reading)
+      made = _of_store(source, name, opened.reading, pooled)
     else:
-      made = _of_key(spec, argument, opened)
+      made = _of_key(spec, argument, opened, pooled)
     opened.refuse_unread()
     return _judged(made, opened.reading)
 
@@ -78,30 +82,41 @@ def _keys(store: stores.Store, name: str) -> list[str]:
   return found if {f'{name}_train', f'{name}_test'} <= set(found) else []
 
 
-def _of_store(store: stores.Store, name: str, reading: Reading) -> LoneView:
+def _of_store(store: stores.Store, name: str, reading: Reading, pooled: str) -> LoneView:
   made, notes = [], []
   for key in _keys(store, name):
-    side = steps.one_each({name: stores.find(store, key)}, reading.layers, reading.pool)[name]
+    side = _settled(name, stores.find(store, key), reading, pooled)
     array, = side.arrays.values()
-    made.append(checked.matrix(array, key))
+    made.append(checked.view(array, key))
     notes += side.notes
-  widths = [part.shape[1] for part in made]
+  widths = [part.shape[-1] for part in made]
   if len(set(widths)) > 1:
     raise ValueError(f'{name}: parts of {" and ".join(map(str, widths))} columns')
-  return LoneView(np.concatenate(made), notes=(*store.remarks, *notes))
+  if len({part.ndim for part in made}) > 1:
+    raise ValueError(f'{name}: sequences in some parts only')
+  return LoneView(checked.joined(made), notes=(*store.remarks, *notes))
 
 
-def _of_key(spec: str, argument: str, opened: Opened) -> LoneView:
+def _of_key(spec: str, argument: str, opened: Opened, pooled: str) -> LoneView:
   """The array of a key, or the only one."""
   found = features.find(spec, argument, opened)
-  side = steps.one_each({argument: found}, opened.reading.layers, opened.reading.pool)[argument]
+  side = _settled(argument, found, opened.reading, pooled)
   (where, array), = side.arrays.items()
-  return LoneView(checked.matrix(array, where or 'the array'), notes=side.notes)
+  return LoneView(checked.view(array, where or 'the array'), notes=side.notes)
+
+
+def _settled(name: str, found: steps.Found, reading: Reading, pooled: str) -> steps.Found:
+  """One array; sequences pooled as they were for the encoder."""
+  deep = bool(found.steps) or any(array.ndim > 2 for array in found.arrays.values())
+  return steps.one_each({name: found}, reading.layers,
+                        reading.pool or (pooled if deep else ''))[name]
 
 
 def _judged(view: LoneView, reading: Reading) -> LoneView:
   """Single numbers that are missing, as `pairs` judges them; a row without any lacks the view."""
   x = view.x
+  if x.ndim == 3:
+    return _judged_steps(view, reading)
   gone = np.asarray(np.isnan(x).all(axis=1))
   partly = np.asarray(np.isnan(x).any(axis=1)) & ~gone
   notes = [*view.notes] + [f'{gone.sum()} of {len(x)} rows lack this view'] * bool(gone.any())
@@ -114,3 +129,11 @@ def _judged(view: LoneView, reading: Reading) -> LoneView:
   notes.append(f'{partly.sum()} rows with missing numbers given the means of the columns in '
                'training')
   return LoneView(x, view.columns, tuple(notes))
+
+
+def _judged_steps(view: LoneView, reading: Reading) -> LoneView:
+  """The same of sequences [N, T, F]."""
+  x, has, notes = gaps.of_steps(view.x, reading.missing, dashes='--')
+  notes = [*view.notes, *notes] + [f'{(~has).sum()} of {len(x)} rows lack this view'] * bool(
+      (~has).any())
+  return LoneView(x, view.columns, tuple(dict.fromkeys(notes)))

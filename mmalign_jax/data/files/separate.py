@@ -38,7 +38,8 @@ def read_files(sides: dict[str, str], y: str, *, group: str = '', id: str = '',
   names = named(sides) | {'y': y} | ({'group': group} if group else {})
   return stores.Raw(' and '.join(pathlib.Path(spec).name for spec in sides.values()), names,
                     {'': arrays}, found.notes,
-                    columns={role: side.columns for role, side in read.items() if side.columns})
+                    columns={role: side.columns for role, side in read.items() if side.columns},
+                    pooled={role: side.pooled for role, side in read.items() if side.pooled})
 
 
 def named(sides: dict[str, str]) -> dict[str, str]:

@@ -22,13 +22,14 @@ _OPTIONS = ('--layers=first if the first axis is layers, --pool=mean (or last, m
 class Found:
   """What a user named for one side. where: in words; arrays by name, as in the file; steps of them,
   where they have any; picked: an index chose one layer; notes for the user; columns of a
-  table by name."""
+  table by name; pooled: how sequences became what is here."""
   where: str
   arrays: dict[str, np.ndarray]
   steps: dict[str, Steps] = dataclasses.field(default_factory=dict)
   picked: bool = False
   notes: tuple[str, ...] = ()
   columns: tuple[str, ...] = ()
+  pooled: str = ''
 
   def with_arrays(self, arrays: dict[str, np.ndarray], *notes: str) -> 'Found':
     """The same with settled arrays."""
@@ -171,7 +172,7 @@ def _as_sequences(name: str, side: Found, pool: str) -> Found:
   for key, array in side.arrays.items():
     made[key], note = pooled(array, pool, side.steps.get(key, Steps(key)), f'{name}={side.where!r}')
     notes += [f'{name}: {note}']
-  return side.with_arrays(made, *dict.fromkeys(notes))
+  return dataclasses.replace(side.with_arrays(made, *dict.fromkeys(notes)), pooled=pool)
 
 
 def _as_both(name: str, side: Found, pool: str) -> Found:

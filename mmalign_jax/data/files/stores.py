@@ -37,13 +37,14 @@ class Raw:
   between them, arrays by role;
   names: what each role is called in `where`; notes: remarks for the user, one line each; used: the
   options of tables that had something to act on; columns: of roles of a table, the names of their
-  columns."""
+  columns; pooled: of roles that were sequences, how they were pooled."""
   where: str
   names: dict[str, str]
   parts: dict[str, Arrays]
   notes: tuple[str, ...] = ()
   used: frozenset[str] = frozenset()
   columns: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+  pooled: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def sides_of(roles: Iterable[str]) -> tuple[str, ...]:
@@ -118,12 +119,12 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
       if key not in store.keys:
         raise ValueError(f'{store.where}: no key {key!r} for {role} (a given split needs NAME_train'
                          f' and NAME_test for every side and y); it has {listing(store.keys)}')
-  made, notes = {}, []
+  made, notes, pooled = {}, [], {}
   for part in parts:
     found = {role: find(store, wanted[part]) for role, wanted in keys.items()}
-    made[part] = settled(found, reading, notes)
+    made[part] = settled(found, reading, notes, pooled)
   return Raw(store.where, {role: names[role] for role in keys}, made,
-             tuple(dict.fromkeys((*store.remarks, *notes))))
+             tuple(dict.fromkeys((*store.remarks, *notes))), pooled=pooled)
 
 
 def _parts(store: Store, names: list[str]) -> tuple[str, ...]:
@@ -146,12 +147,15 @@ def find(store: Store, key: str) -> sequences.Found:
                          {key: steps} if steps else {})
 
 
-def settled(found: dict[str, sequences.Found], reading: Reading, notes: list[str]) -> Arrays:
-  """Arrays by role, the views among them pooled where they are sequences; adds to `notes`."""
+def settled(found: dict[str, sequences.Found], reading: Reading, notes: list[str],
+            pooled: dict[str, str]) -> Arrays:
+  """Arrays by role, the views among them pooled where they are sequences; adds to `notes`, and to
+  `pooled` how."""
   arrays = {role: next(iter(side.arrays.values())) for role, side in found.items()}
   views = sequences.one_each({role: found[role] for role in sides_of(found)}, reading.layers,
                              reading.pool, [len(np.ravel(arrays['y']))])
   for role, side in views.items():
     arrays[role], = side.arrays.values()
     notes += side.notes
+    pooled |= {role: side.pooled} if side.pooled else {}
   return arrays
