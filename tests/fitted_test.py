@@ -403,7 +403,8 @@ def of_sequences(tmp_path):
     ('mean', {}), ('last', {}), ('resample-centred', {}),
     ('none', {'encoder_2': 'sequence_transformer'}),
     ('even', {'encoder_2': 'sequence_transformer'})])
-def test_sequences_are_pooled_as_they_were_for_the_encoder(of_sequences, tmp_path, capsys, pool, own):
+def test_sequences_are_pooled_as_they_were_for_the_encoder(of_sequences, tmp_path, capsys, pool,
+                                                           own):
   data = pairs.from_raw(views.read_raw(str(of_sequences), reading=Reading(pool=pool)))
   assert data.pooled == ('', pool)
   fitted.save(fitted.fit(data, TINY | {'lam': 0.3, 'folds': 0} | own), tmp_path, data)

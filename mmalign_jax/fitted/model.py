@@ -25,8 +25,8 @@ _ROWS = 256  # go at once; always so many, so that a row comes out the same what
 @dataclasses.dataclass(frozen=True, eq=False)
 class View:
   """One encoder. columns: names of the features, () where they have none; shape: of a sample as it
-  is read, (F,) or (T, F); params: for `encoders.Side.apply`; pooled: how sequences became this, '' for
-  what was none."""
+  is read, (F,) or (T, F); params: for `encoders.Side.apply`; pooled: how sequences became this, ''
+  for what was none."""
   name: str
   columns: tuple[str, ...]
   shape: tuple[int, ...]
