@@ -25,11 +25,13 @@ class Page(html.parser.HTMLParser):
   def __init__(self, text: str):
     super().__init__()
     self.tags, self.open, self.said, self.headings = [], [], [], []
+    self.named, self.last = {}, ''  # text by id
     self.feed(text)
     assert not self.open
 
   def handle_starttag(self, tag, attributes):
     self.tags.append((tag, dict(attributes)))
+    self.last = dict(attributes).get('id', '')
     if tag not in EMPTY:
       self.open.append(tag)
     if re.fullmatch('h[1-6]', tag):
@@ -42,6 +44,8 @@ class Page(html.parser.HTMLParser):
     assert self.open.pop() == tag
 
   def handle_data(self, data):
+    if self.last:
+      self.named.setdefault(self.last, data)
     if self.open and self.open[-1] != 'style':
       self.said.append(data)
 
@@ -61,8 +65,11 @@ def check(text: str) -> Page:
   assert all(b <= a + 1 for a, b in zip(page.headings, page.headings[1:]))  # no level is left out
   ids = [a['id'] for _, a in page.tags if 'id' in a]
   assert len(ids) == len(set(ids))
-  named = [a[name].lstrip('#') for _, a in page.tags
-           for name in ('href', 'aria-labelledby') if name in a]
+  named = [one.lstrip('#') for _, a in page.tags
+           for name in ('href', 'aria-labelledby') if name in a for one in a[name].split()]
+  landmarks = [a['aria-labelledby'] for a in page.of('section') if 'aria-labelledby' in a]
+  assert len(landmarks) == len({' '.join(page.named[one] for one in name.split())
+                                for name in landmarks})
   assert set(named) <= set(ids)
   assert page.of('html')[0]['lang'] == 'en' and len(page.of('main')) == len(page.of('header')) == 1
   assert all(a.get('alt') for a in page.of('img'))

@@ -172,12 +172,15 @@ class _Body:
   def __init__(self):
     self.lines: list[str] = []
     self._n = 0
+    self._of = self._title = ''  # the heading above those of sections, of one of several documents
+    self._known: set[str] = set()
 
   def document(self, document: Document, level: int) -> list[tuple[str, str]]:
     """Adds a document, under a heading of its own where `level`, of its sections, is above 2."""
     links = []
     if level > 2:
-      self.lines += ['<article>', f'<h2 id="{self._next()}">{escaping.escape(document.title)}</h2>']
+      self._of, self._title = f'{self._next()} ', document.title
+      self.lines += ['<article>', f'<h2 id="s{self._n}">{escaping.escape(document.title)}</h2>']
       links.append((f's{self._n}', document.title))
     if document.answer or document.headline:
       links.append((self._answer(document, level), 'Answer'))
@@ -193,7 +196,7 @@ class _Body:
     if not section.said:
       parts = [f'<details><summary>{head}</summary>', *parts, '</details>']
       head = ''
-    self.lines += [f'<section aria-labelledby="{at}">', *([head] if head else []), *parts,
+    self.lines += [self._landmark(section.title, at), *([head] if head else []), *parts,
                    '</section>']
     return at
 
@@ -202,11 +205,18 @@ class _Body:
     cells = [f'<div><dt>{escaping.escape(name)}</dt><dd>{escaping.escape(value)}</dd></div>'
              for name, value in document.headline.items()]
     self.lines += [
-        f'<section class="answer" aria-labelledby="{at}">',
+        self._landmark('Answer', at, ' class="answer"'),
         f'<h{level} id="{at}">Answer</h{level}>',
         *(f'<p>{escaping.escape(line)}</p>' for line in document.answer),
         *(['<dl class="head">', *cells, '</dl>'] if cells else []), '</section>']
     return at
+
+  def _landmark(self, title: str, at: str, more: str = '') -> str:
+    """A section with a name that no other has, by which a screen reader finds it; else without."""
+    name = f'{self._title} {title}'
+    own = '' if name in self._known else f' aria-labelledby="{self._of}{at}"'
+    self._known.add(name)
+    return f'<section{more}{own}>'
 
   def _next(self) -> str:
     self._n += 1

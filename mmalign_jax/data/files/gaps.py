@@ -106,4 +106,4 @@ def of_steps(view: np.ndarray, missing: str, where: str = '',
                  'features in training')
     partly[:] = False
   step &= ~partly
-  return np.where(step[:, :, None], view, np.nan), step.any(axis=1), notes
+  return np.where(step[:, :, None], view, np.nan), np.asarray(step.any(axis=1)), notes
