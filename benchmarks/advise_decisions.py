@@ -1,0 +1,159 @@
+"""Decisions of `mmalign advise` where the gain is known: generated pairs, all rows labelled.
+
+  python benchmarks/advise_decisions.py --folder=DIR [--settings=100] [--rows=2000,8000] \
+      [--effort=1] [--json=FILE] [--markdown=FILE]
+
+Settings are those that the predictor is judged by (`predictor_settings`, split test), which decide
+what is shared, how hard and how noisy it is. Of each, `rows` samples are searched and decided on
+exactly as the command does; then what it advises (objective, strength and settings, chosen on all
+rows) is trained on all rows by SEEDS seeds and judged on FRESH others, with and without alignment.
+That difference is the true gain, but for a standard error that is given. A line a setting is
+appended to DIR/decisions.jsonl; the same command goes on. About 8 s a setting and number of rows.
+"""
+
+import argparse
+import functools
+import json
+import pathlib
+import sys
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / 'benchmarks')]
+
+import predictor_settings as drawn  # noqa: E402
+
+from mmalign_jax import Hyper, Spec, rng  # noqa: E402
+from mmalign_jax.data.pairs import Pairs  # noqa: E402
+from mmalign_jax.data.sources import SOURCES  # noqa: E402
+from mmalign_jax.reports.text import write_json  # noqa: E402
+from mmalign_jax.runs import devices  # noqa: E402
+from mmalign_jax.studies.advise import clock, decision, folds, rounds, trial  # noqa: E402
+from mmalign_jax.studies.advise.cells import Job, Trainer  # noqa: E402
+from mmalign_jax.training.sweep import make_tables  # noqa: E402
+
+FRESH = 20_000
+SEEDS = 6
+WORTH, NOTHING, HARM = 1.0, 0.25, -0.5  # points
+KINDS = (decision.ALIGN, decision.LEAVE, decision.UNKNOWN)
+ENCODERS = ('x1', 'x2', 'together')
+
+
+@functools.lru_cache(maxsize=None)
+def trainer(generator: str, rows: int, judged: int) -> Trainer:
+  """One for all settings of a shape: nothing is compiled twice."""
+  return Trainer(Spec(
+      generator='pairs', task='cross_entropy', depth=2, width=64, projection_width=32,
+      batch_size=128, labelled_batch=128, steps=clock.MOST_STEPS, max_train=rows, n_align=8,
+      neighbors=3, fusion='frozen'), devices.cores())
+
+
+def samples(index: int, rows: int) -> tuple[Pairs, str]:
+  """So many samples of a setting, all with a label, and the generator's name."""
+  setting = drawn.drawn('test', index)
+  name = setting['generator']
+  kept = {k: v for k, v in drawn.traced(setting).items() if k not in ('n_train', 'n_labelled')}
+  seed = np.uint32(20_000_000 + index)
+  hyper, tables = Hyper(seed=seed, **kept), make_tables(Spec(generator=name))
+  draws = SOURCES[name].draw(tables, hyper, rng.stream(seed, 'data'), rows)
+  views = tuple(np.asarray(x, np.float64)[:rows]
+                for x in SOURCES[name].inputs(tables, hyper, draws.rows))
+  every = np.ones(rows, bool)
+  y = np.asarray(draws.y)[:rows].astype(np.int32)
+  classes = tuple(map(str, range(drawn.CLASSES[name])))
+  return Pairs(name, ENCODERS[:2], views, (every, every), y, every, classes), name
+
+
+def decided(index: int, rows: int, effort: int) -> dict:
+  """The decision of every encoder of a setting, and its true gain in points."""
+  whole, name = samples(index, rows + FRESH)
+  first = slice(None, rows)
+  pairs = Pairs(name, ENCODERS[:2], tuple(x[first] for x in whole.views), tuple(
+      has[first] for has in whole.present), whole.y[first], whole.labelled[first], whole.classes)
+  plan, shape, unit = clock.of_effort(effort, rows), folds.shape_of(pairs), np.arange(rows)
+  fold = folds.parts(pairs.y, True, unit, plan.n_outer, index)
+  search = trainer(name, rows, shape.judged)
+  played = [rounds.play(pairs, unit, np.flatnonzero(fold == k - 1), plan, shape, search, index)
+            for k in range(plan.n_outer + 1)]
+  found = trial.decisions(ENCODERS[:2], {'rounds': played})['encoders']
+  choices = [rounds.choice(one) for one in played[0]['choices']]
+  of = folds.round_of(whole, np.arange(rows + FRESH), np.arange(rows, rows + FRESH), shape)
+  gains = true(of, choices, trainer(name, rows + FRESH, FRESH))
+  return {'index': index, 'rows': rows, 'effort': effort,
+          'kind': [one['kind'] for one in found.values()],
+          'promised': [[one['gain']['gain'], *(one['gain']['interval'] or (None, None))]
+                       for one in found.values()],
+          'true': (100 * gains.mean(axis=0)).tolist(),
+          'error': (100 * gains.std(axis=0, ddof=1) / np.sqrt(SEEDS)).tolist()}
+
+
+def true(of: folds.Round, choices: list, judge: Trainer) -> np.ndarray:
+  """Gains [SEEDS, E] of what was chosen, on the fresh rows."""
+  shape = folds.Shape(tuple(x.shape[1] for x in of.x), FRESH, 1)
+  tables, *_ = folds.outer(of, shape, 0)
+  arms = sorted({arm for one in choices for arm in (one.without, one.aligned)})
+  found = np.nan_to_num(judge.run([tables], [Job(0, a, 1000 + s) for a in arms
+                                             for s in range(SEEDS)])[:, :, 0])
+  mean = dict(zip(arms, found.reshape(len(arms), SEEDS, -1)))
+  return np.stack([mean[one.aligned][:, e] - mean[one.without][:, e]
+                   for e, one in enumerate(choices)], axis=1)
+
+
+# -- what they are worth ---------------------------------------------------------------------------
+
+
+def table(lines: list[dict]) -> str:
+  """Rates by number of rows and what is truly to gain."""
+  out = ['| rows | encoders | true gain (points) | number | align | do not | cannot tell | '
+         'interval holds it | median half width |', '|---|---|---|---|---|---|---|---|---|']
+  for rows in sorted({line['rows'] for line in lines}):
+    own = [line for line in lines if line['rows'] == rows]
+    for which, at in (('single', (0, 1)), ('together', (2,))):
+      of = lambda name: np.array([line[name][e] for line in own for e in at])
+      kind, gain = of('kind'), of('true')
+      low, high = 100 * of('promised').astype(float).T[1:]
+      groups = {f'above {WORTH:g}': gain > WORTH, f'below {NOTHING:g}': gain < NOTHING,
+                f'below {HARM:g}': gain < HARM, 'all': gain > -np.inf}
+      for words, among in groups.items():
+        if among.any():
+          shares = [f'{100 * np.mean(kind[among] == one):.0f} %' for one in KINDS]
+          holds = np.mean(((low <= gain) & (gain <= high))[among])
+          cells = [f'{rows:,}', which, words, str(among.sum()), *shares, f'{100 * holds:.0f} %',
+                   f'{np.median((high - low)[among]) / 2:.2f}']
+          out.append(f'| {" | ".join(cells)} |')
+  error = np.median([line['error'] for line in lines])
+  return '\n'.join([*out, '', f'Standard error of a true gain: {error:.2f} points (median).'])
+
+
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  add = parser.add_argument
+  add('--folder', type=pathlib.Path, required=True)
+  add('--settings', type=int, default=100)
+  add('--rows', default='2000,8000')
+  add('--effort', type=int, default=1)
+  add('--json', type=pathlib.Path)
+  add('--markdown', type=pathlib.Path)
+  asked = parser.parse_args()
+  asked.folder.mkdir(parents=True, exist_ok=True)
+  path = asked.folder / 'decisions.jsonl'
+  done = {(row['index'], row['rows'], row['effort']) for row in drawn.read(path)}
+  for index in range(asked.settings):
+    for rows in map(int, asked.rows.split(',')):
+      if (index, rows, asked.effort) not in done:
+        with devices.few_threads():
+          found = decided(index, rows, asked.effort)
+        with path.open('a') as out:
+          out.write(json.dumps(found) + '\n')
+        print(found, file=sys.stderr)
+  lines = [row for row in drawn.read(path) if row['effort'] == asked.effort]
+  print(table(lines))
+  if asked.markdown:
+    asked.markdown.write_text(table(lines) + '\n')
+  if asked.json:
+    write_json(asked.json, {'fresh': FRESH, 'seeds': SEEDS, 'decisions': lines})
+
+
+if __name__ == '__main__':
+  main()
