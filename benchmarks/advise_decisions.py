@@ -8,7 +8,7 @@ what is shared, how hard and how noisy it is. Of each, `rows` samples are search
 exactly as the command does; then what it advises (objective, strength and settings, chosen on all
 rows) is trained on all rows by SEEDS seeds and judged on FRESH others, with and without alignment.
 That difference is the true gain, but for a standard error that is given. A line a setting is
-appended to DIR/decisions.jsonl; the same command goes on. About 8 s a setting and number of rows.
+appended to DIR/decisions.jsonl; the same command goes on. Half a minute apiece.
 """
 
 import argparse
