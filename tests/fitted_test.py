@@ -417,6 +417,13 @@ def test_sequences_are_pooled_as_they_were_for_the_encoder(of_sequences, tmp_pat
                      f'--predictions={said}']) == 0, capsys.readouterr().err
     found = np.loadtxt(said, delimiter=',', skiprows=1, usecols=(2, 3, 4))
     np.testing.assert_allclose(found, fitted.stored(tmp_path)[name], atol=1e-6)
+  if data.views[1].ndim == 2:  # pooled by the user, beside lengths of what it was
+    with np.load(of_sequences) as held:
+      np.savez(tmp_path / 'rows.npz', **{**held, 'x2': data.views[1]})
+    assert cli.main(['embed', str(tmp_path), str(tmp_path / 'rows.npz'), '--view=x2',
+                     f'--predictions={said}']) == 0, capsys.readouterr().err
+    found = np.loadtxt(said, delimiter=',', skiprows=1, usecols=(2, 3, 4))
+    np.testing.assert_allclose(found, fitted.stored(tmp_path)['x2'], atol=1e-6)
   capsys.readouterr()
   for arguments, word in (
       (['--view=x2', '--pool=max'], f'fitted on sequences with --pool={pool}'),

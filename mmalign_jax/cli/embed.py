@@ -24,8 +24,9 @@ DIR/encoders. One view is enough, whatever the encoders were aligned with.
 
 FILE holds rows of the view: an .npy array, a key of an .npz, .h5, .mat, .safetensors (FILE:KEY, or
 the key of the view's name), columns of a .csv, .tsv or .parquet, as when the encoders were fitted;
-another number, name or order of columns is refused. No label is needed. Views in files of
-their own: --x1=FILE --x2=FILE, whose predictions are then from all of these.
+another number, name or order of columns is refused. Sequences are pooled as they were then. No
+label is needed. Views in files of their own: --x1=FILE --x2=FILE, whose predictions are then from
+all of these.
 """
 EPILOG = """\
 examples:

@@ -5,7 +5,16 @@ import dataclasses
 
 import numpy as np
 
-from mmalign_jax.data.files import checked, columns, features, gaps, steps, stores, table_views
+from mmalign_jax.data.files import (
+  checked,
+  columns,
+  features,
+  gaps,
+  pooling,
+  steps,
+  stores,
+  table_views,
+)
 from mmalign_jax.data.files.opened import Opened
 from mmalign_jax.data.files.reading import Reading
 
@@ -107,7 +116,8 @@ def _of_key(spec: str, argument: str, opened: Opened, pooled: str) -> LoneView:
 
 def _settled(name: str, found: steps.Found, reading: Reading, pooled: str) -> steps.Found:
   """One array; sequences pooled as they were for the encoder."""
-  deep = bool(found.steps) or any(array.ndim > 2 for array in found.arrays.values())
+  deep = any(array.ndim > 2 or pooling.is_ragged(array, found.steps.get(key))
+             for key, array in found.arrays.items())
   return steps.one_each({name: found}, reading.layers,
                         reading.pool or (pooled if deep else ''))[name]
 
