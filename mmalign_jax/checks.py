@@ -7,7 +7,7 @@ import numpy as np
 from mmalign_jax import losses, named, settings, similarity
 from mmalign_jax.data import sources
 from mmalign_jax.encoders import sides
-from mmalign_jax.settings import Rule, choice, of_range, whole
+from mmalign_jax.settings import Rule, check_field, choice, of_range, whole
 from mmalign_jax.types import COMPUTE_DTYPES, FUSIONS, NAMES, Hyper, Range, Spec, lookup
 
 RANGES = {  # of the traced settings, where a generator does not say more in its own row
@@ -135,13 +135,3 @@ def check_pairs(n_align: int, neighbors: int, measures: Iterable[str] = MEASURED
 def least_pairs(neighbors: int) -> int:
   """Fewest pairs for the measures of a study of strength."""
   return max(neighbors + 1, *(similarity.MEASURES[name].least for name in MEASURED))
-
-
-def check_field(name: str, values: np.ndarray, low: float, high: float, whole: bool) -> None:
-  """Raises ValueError naming the first of `values` outside low..high, or not whole where asked."""
-  if not whole:  # hypers are float32: 1e-6 is a little less there
-    single = np.array([low, high], np.float32).astype(float)
-    low, high = min(low, single[0]), max(high, single[1])
-  rule = of_range(Range(low, high, whole))
-  for value in np.unique(values):
-    rule.of(name, float(value))

@@ -5,7 +5,11 @@ holds these beside the registries.
 """
 
 from collections.abc import Collection
+import math
 import sys
+from typing import NamedTuple
+
+from mmalign_jax.ranges import Range
 
 METRICS = ('cosine', 'inner_product', 'euclidean')  # of neighbours
 _KNOWN = {
@@ -21,6 +25,38 @@ _KNOWN = {
         'data', 'alike', 'atoms', 'linear', 'regime', 'predicted', 'trial', 'decision',
         'encoders'),
 }
+
+
+class Setting(NamedTuple):
+  """Of a generator: what it may be, what it is, in which units."""
+  range: Range
+  words: str
+  units: str
+
+
+class Described(NamedTuple):
+  """A generator: all settings that it reads, what is asked of each, and where they start."""
+  reads: tuple[str, ...]
+  settings: dict[str, Setting]
+  start: dict[str, float]
+
+
+_SHARE = Range(0, 1)
+_ATOM = Range(0, math.log(2) + 1e-6)
+_NOISE = {'mismatched': Setting(_SHARE, 'share of pairs whose x2 is unrelated', ''),
+          'flipped': Setting(_SHARE, 'probability that a shared bit of x2 is flipped', '')}
+_READ = ('redundancy', 'transform_depth', 'mismatched', 'flipped', 'n_train')
+GENERATORS = {
+    'bits': Described(
+        (*_READ, 'level'),
+        {'redundancy': Setting(Range(0, 8, True), 'shared task bits', 'bits'),
+         'level': Setting(Range(0, 9, True), 'difficulty', ''), **_NOISE}, {'redundancy': 4}),
+    'atoms': Described(
+        (*_READ, 'unique_1', 'unique_2', 'synergy'),
+        {'redundancy': Setting(_ATOM, 'redundancy', 'nats'),
+         'unique_1': Setting(_ATOM, 'unique information of side 1', 'nats'),
+         'unique_2': Setting(_ATOM, 'unique information of side 2', 'nats'),
+         'synergy': Setting(_ATOM, 'synergy', 'nats'), **_NOISE}, {'redundancy': 0.3})}
 EFFORTS = 10  # of `mmalign advise`: rows of LADDER
 
 

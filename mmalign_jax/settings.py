@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mmalign_jax.types import Range, lookup
+from mmalign_jax.ranges import Range, lookup
 
 MOST_VALUES = 1_000_000  # of one axis, and cells of a grid
 MOST_SEED = 2**32 - 1
@@ -182,6 +182,16 @@ def like(default: Any) -> Rule:
 def of_range(bounds: Range, **rest) -> Rule:
   """The rule of a registry row's range."""
   return Rule('whole' if bounds.whole else 'number', bounds.low, bounds.high, **rest)
+
+
+def check_field(name: str, values: np.ndarray, low: float, high: float, whole: bool) -> None:
+  """Raises ValueError naming the first of `values` outside low..high, or not whole where asked."""
+  if not whole:  # hypers are float32: 1e-6 is a little less there
+    single = np.array([low, high], np.float32).astype(float)
+    low, high = min(low, single[0]), max(high, single[1])
+  rule = of_range(Range(low, high, whole))
+  for value in np.unique(values):
+    rule.of(name, float(value))
 
 
 def checked(given: Mapping[str, Any], defaults: Mapping[str, Any],

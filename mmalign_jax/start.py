@@ -1,4 +1,8 @@
-"""Where a command begins: an interruption while all else is still being loaded is one line, too."""
+"""Where a command begins: an interruption while all else is still being loaded is one line, too.
+
+And libraries of linear algebra read how many threads they may have: those of several that wait for
+each other, busily, make small decompositions many times slower on a loaded machine.
+"""
 
 import importlib
 import os
@@ -23,5 +27,6 @@ def stop(*_: object) -> None:
 def entry() -> None:
   """The process `mmalign`."""
   begin()
+  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # before NumPy is loaded
   cli = importlib.import_module('mmalign_jax.cli')
   cli.leave(cli.main())

@@ -6,14 +6,14 @@ folds of a test set. A traced setting lives in `Hyper` and may differ from cell 
 compiled sweep; a static one in `Spec`, one compile each.
 """
 
-from collections.abc import Mapping
 import dataclasses
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 from flax import struct
 import jax
 import numpy as np
+
+from mmalign_jax.ranges import Range as Range, lookup as lookup  # of all who speak of settings
 
 Array = jax.Array | np.ndarray
 Numeric = Array | np.number | float | int
@@ -26,13 +26,6 @@ LAM_MODES = ('weight', 'share', 'auto')        # Hyper.lam_mode is the index
 NAMES = {'schedule': SCHEDULES, 'align_on': ALIGN_ON, 'guard': GUARDS, 'lam_mode': LAM_MODES}
 COMPUTE_DTYPES = ('bfloat16', 'float32')
 FUSIONS = ('none', 'frozen', 'trained')
-
-
-class Range(NamedTuple):
-  """What a traced setting may be: low..high, `whole` numbers only."""
-  low: float = 0.0
-  high: float = math.inf
-  whole: bool = False
 
 
 @struct.dataclass
@@ -247,13 +240,6 @@ class TrainState:
   params: PyTree
   opt_state: PyTree
   of_task: PyTree = None
-
-
-def lookup(registry: Mapping[str, Any], name: str, kind: str):
-  """registry[name], or a ValueError that lists the known names."""
-  if name not in registry:
-    raise ValueError(f'{kind} {name!r:.80} is unknown; known: {", ".join(sorted(registry))}')
-  return registry[name]
 
 
 Shape = int | tuple[int, ...]  # of one sample; an int is a width

@@ -15,6 +15,7 @@ from emitters import OLDER
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 
 from mmalign_jax import cli, rng
 from mmalign_jax.data import pair_source, pairs as pairs_of
@@ -367,10 +368,26 @@ def test_a_gain_by_hand():
   without = [np.zeros(20), np.zeros(20)]
   aligned = [np.tile([0.0, 1.0], 10), np.tile([0.0, 1.0], 10)]
   found = gains.gain(without, aligned, [np.ones(20)] * 2)
-  error = np.sqrt(0.25 / 39 * 2)  # of 40 values of variance 1/4 (39 of 40), 2 / (2 - 1) for folds
+  error = np.sqrt(0.25 / 38 * 2)  # of 20 values of variance 1/4 (19 of 20), 2 / (2 - 1) for folds
   assert found.gain == 0.5 and found.error == pytest.approx(error)
-  assert found.interval == pytest.approx((0.5 - 2.0227 * error, 0.5 + 2.0227 * error), abs=1e-4)
+  assert found.freedom == pytest.approx(38)
+  assert found.interval == pytest.approx((0.5 - 2.0244 * error, 0.5 + 2.0244 * error), abs=1e-4)
   assert gains.gain([np.zeros(5)], [np.ones(5)], [np.ones(5)]).interval is None
+
+
+def test_what_was_chosen_is_uncertain_however_many_rows_are_tested():
+  zeros, weight = [np.zeros(900)] * 3, [np.ones(900)] * 3
+  apart = gains.gain(zeros, [np.full(900, mean) for mean in (0.0, 0.1, 0.2)], weight)
+  error = np.sqrt(0.01 * (1 + 1 / 3) * 3 / 2)  # of the choices, and of one more; 3 / (3 - 1)
+  assert apart.error == pytest.approx(error) and apart.freedom == pytest.approx(2)
+  assert apart.interval == pytest.approx((0.1 - 4.3027 * error, 0.1 + 4.3027 * error), abs=1e-4)
+  assert gains.at_most(apart) == pytest.approx(0.1 + 1.8856 * error, abs=1e-4)
+  # folds that differ as their rows explain add nothing, and a shift of all changes nothing else
+  rows = [np.random.default_rng(k).normal(size=900) for k in range(3)]
+  near, moved = (gains.gain(zeros, [x - x.mean() + up for x in rows], weight) for up in (0.0, 0.5))
+  within = np.sqrt(sum(x.var(ddof=1) / 900 for x in rows) / 9 * 3 / 2)
+  assert near.error == pytest.approx(within) and moved.error == pytest.approx(within)
+  assert near.freedom == pytest.approx(2697, rel=0.01)
 
 
 def test_the_gain_with_twice_the_labels_by_hand():
@@ -395,13 +412,15 @@ def test_the_gain_with_twice_the_labels_by_hand():
 
 
 def of_interval(low, high):
-  mid = (low + high) / 2
-  return gains.Gain(0.5, 0.5 + mid, mid, (low, high), 0.9, 0.01, 25, 5, 100)
+  mid, error = (low + high) / 2, (high - low) / 2 / stats.t.ppf(0.975, 499)
+  return gains.Gain(0.5, 0.5 + mid, mid, (low, high), 0.9, error, 500, 5, 500)
 
 
 @pytest.mark.parametrize('low, high, kind', [
     (0.001, 0.05, decision.ALIGN), (0.0, 0.05, decision.UNKNOWN), (-0.05, 0.009, decision.LEAVE),
-    (-0.05, 0.01, decision.UNKNOWN), (-0.09, -0.01, decision.LEAVE)])
+    (-0.05, 0.03, decision.UNKNOWN), (-0.09, -0.01, decision.LEAVE),
+    # 90 % to one side: -0.0019 + 1.2832 * 0.00921 = 0.0099, -0.00175 + 1.2832 * 0.00929 = 0.0102
+    (-0.02, 0.0162, decision.LEAVE), (-0.02, 0.0165, decision.UNKNOWN)])
 def test_alignment_is_advised_only_above_nothing(low, high, kind):
   assert decision.kind_of(of_interval(low, high)) == kind
 
@@ -412,7 +431,7 @@ def test_sentences_say_what_would_change_it():
   open_ = decision.decide('text', of_interval(-0.01, 0.03), 'vicreg', 1.0,
                           {0.25: 0.03, 0.5: 0.02, 1.0: 0.01}, of_interval(-0.03, 0.03))
   assert open_.sentence.startswith('Cannot tell for text') and 'do not align' in open_.sentence
-  assert 'about 400 labelled rows' in open_.change
+  assert 'about 2,000 labelled rows' in open_.change
   assert 'What twice as many labels would give cannot be told' in open_.change
   more = decision.decide('text', of_interval(0.01, 0.03), 'vicreg', 1.0, {0.5: 0.01, 1.0: 0.02},
                          of_interval(0.01, 0.05))

@@ -10,7 +10,8 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'mmalign_jax'
 LAYERS = [  # a module may import only from layers above its own, or from its own
-    {'types', 'grouped', 'precision', 'start', 'cache', 'names'}, {'named', 'settings'},
+    {'types', 'ranges', 'grouped', 'precision', 'start', 'cache', 'names'},
+    {'named', 'settings'},
     {'rng', 'losses', 'encoders', 'similarity', 'information', 'diagnosis',
      'generators.synthetic'},
     {'zoo'},
@@ -28,9 +29,9 @@ LAYERS = [  # a module may import only from layers above its own, or from its ow
     {'studies.strength', 'studies.emergence', 'studies.train', 'studies.zoo'},
     {'studies.objectives'},  # many studies of strength
     {'fitted'}, {'studies.advise'}, {'studies.registry'}, {'cli', '__main__'}]
-PURE = ['types', 'named', 'grouped', 'rng', 'encoders', 'losses', 'objective', 'similarity',
-        'information', 'information.neural', 'diagnosis', 'zoo', 'generators', 'data.sources',
-        'data.pair_source', 'training', 'advice']
+PURE = ['types', 'ranges', 'named', 'grouped', 'rng', 'encoders', 'losses', 'objective',
+        'similarity', 'information', 'information.neural', 'diagnosis', 'zoo', 'generators',
+        'data.sources', 'data.pair_source', 'training', 'advice']
 ROOMS = ('strength', 'emergence', 'train', 'zoo')  # of the studies: none knows another
 FORBIDDEN = ('absl', 'ml_collections', 'logging', 'pathlib', 'os', 'xarray', 'matplotlib')
 

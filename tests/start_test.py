@@ -48,6 +48,8 @@ def ran(code: str, *arguments: str, **environment: str):
     ('measure x.npy y.npy --nul=2', 2), ('measure x.npy y.npy --measures=none', 2),
     ('measure missing.npy y.npy', 2), ('decompose --help', 0), ('decompose --units=feet', 2),
     ('decompose --x1=missing.npy --x2=x.npy --y=y.npy', 2), ('zoo --help', 0),
+    ('generator --help', 0), ('generator --redundancy=99', 2), ('generator --name=bit', 2),
+    ('generator --name=atoms --level=1', 2),
     ('diagnose --help', 0), ('embed --help', 0), ('report --help', 0), ('merge missing', 2),
     ('advise data.npz --workdir=w --skip=lunch', 2), ('sweep --help', 1), ('train --help', 1),
     ('sweep --config=missing --workdir=w', 2)])
@@ -71,6 +73,7 @@ def test_python_runs_the_package():
 
 def test_names_are_those_of_the_registries():
   from mmalign_jax import similarity
+  from mmalign_jax.cli.generator.known import described
   from mmalign_jax.information import lattice
   from mmalign_jax.studies.advise import clock, steps
   known = names._KNOWN
@@ -78,6 +81,9 @@ def test_names_are_those_of_the_registries():
   assert known['information.lattice.METHODS'] == tuple(lattice.METHODS)
   assert known['studies.advise.steps.STEPS'] == tuple(steps.STEPS)
   assert names.EFFORTS == len(clock.LADDER)
+  assert list(described().items()) == list(names.GENERATORS.items())
+  assert [list(row.settings) for row in described().values()] == [
+      list(row.settings) for row in names.GENERATORS.values()]
 
 
 def test_a_row_of_ones_own_is_a_name(monkeypatch):

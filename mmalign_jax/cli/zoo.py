@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import pathlib
 import sys
 
@@ -37,7 +36,6 @@ _PLAIN = ('left', 'right', 'levels', 'y', 'k', 'metric', 'sigma', 'clip', 'stand
 
 def run(argv: list[str]) -> None:
   """Compares what the folder does not hold yet, and prints the answer."""
-  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # as in measure
   asked = _parser().parse_args(argv)
   if not asked.left or not asked.workdir:
     raise ValueError(f'--{"left" if not asked.left else "workdir"} is missing; for example '

@@ -1,6 +1,6 @@
 """What a classifier finds: a lower bound of mutual information from samples, in nats."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 import warnings
 
 from flax import struct
@@ -111,8 +111,9 @@ def _best(x: np.ndarray, codes: np.ndarray, n_classes: int, rng: np.random.Gener
   best = (np.inf, 'linear', PENALTIES[0], 0.0)
   for name in FAMILIES:
     features = FAMILIES[name](x[~inner], rng)
-    for c in PENALTIES:
-      q = _logistic(features(x[~inner]), codes[~inner], n_classes, c)(features(x[inner]))
+    seen, unseen = features(x[~inner]), features(x[inner])
+    for c, model in _path(seen, codes[~inner], n_classes):
+      q = model(unseen)
       for trust in TRUST:
         own = (trust * q + (1 - trust) * prior)[np.arange(inner.sum()), codes[inner]]
         best = min(best, (-np.mean(np.log(own)), name, c, trust))
@@ -120,7 +121,7 @@ def _best(x: np.ndarray, codes: np.ndarray, n_classes: int, rng: np.random.Gener
   if trust == 0:
     return 'frequencies', lambda z: np.broadcast_to(prior, (len(z), n_classes))
   features = FAMILIES[name](x, rng)
-  model = _logistic(features(x), codes, n_classes, c)
+  (_, model), = _path(features(x), codes, n_classes, [c])
   return name, lambda z: trust * model(features(z)) + (1 - trust) * prior
 
 
@@ -130,20 +131,26 @@ def _prior(codes: np.ndarray, n_classes: int) -> np.ndarray:
   return count / count.sum()
 
 
-def _logistic(x: np.ndarray, codes: np.ndarray, n_classes: int, c: float) -> Callable:
-  """Probabilities [M, C] for [M, D] by multinomial logistic regression."""
+def _path(x: np.ndarray, codes: np.ndarray, n_classes: int,
+          penalties: Sequence[float] = PENALTIES) -> Iterator[tuple[float, Callable]]:
+  """(penalty, probabilities [M, C] for [M, D]) by multinomial logistic regressions, each from where
+  the one before it ended; a model is to be asked before the next is made."""
   from sklearn.linear_model import LogisticRegression  # here, since importing stays fast
   seen = np.unique(codes)
   if len(seen) < 2:
-    return lambda z: np.broadcast_to(np.eye(n_classes)[seen], (len(z), n_classes))
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore')  # of steps that ran out: the bound is one nevertheless
-    model = LogisticRegression(C=c, tol=1e-3, max_iter=_STEPS).fit(x, codes)
+    yield from ((c, lambda z: np.broadcast_to(np.eye(n_classes)[seen], (len(z), n_classes)))
+                for c in penalties)
+    return
+  model = LogisticRegression(tol=1e-3, max_iter=_STEPS, warm_start=True)
   def predict(z):
     q = np.zeros((len(z), n_classes))
-    q[:, model.classes_] = model.predict_proba(z)
+    q[:, seen] = model.predict_proba(z)
     return q
-  return predict
+  for c in penalties:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')  # of steps that ran out: the bound is one nevertheless
+      model.set_params(C=c).fit(x, codes)
+    yield c, predict
 
 
 # -- features --------------------------------------------------------------------------------------

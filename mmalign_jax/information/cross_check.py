@@ -34,6 +34,15 @@ class Check:
   left_out: str | None = None
 
 
+@dataclasses.dataclass(frozen=True)
+class Other:
+  """One information by the other estimators, as in `Check`."""
+  nearest: float | None
+  classifier: float | None
+  classifier_error: float | None
+  left_out: str | None
+
+
 def cross_check(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, cells: Mapping[str, float], *,
                 continuous: np.ndarray | None = None, categories: bool = False,
                 seed: int = 0, groups: np.ndarray | None = None) -> dict[str, Check]:
@@ -47,8 +56,22 @@ def cross_check(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, cells: Mapping[st
     categories: whether features are codes without order.
     seed: of the classifier's folds.
     groups: [N] codes of what belongs together: whole in the classifier's folds and its error.
-
   """
+  return beside(cells, others(x1, x2, y, continuous=continuous, categories=categories, seed=seed,
+                              groups=groups))
+
+
+def beside(cells: Mapping[str, float], found: Mapping[str, Other]) -> dict[str, Check]:
+  """What the cells gave, beside what the other estimators found."""
+  return {name: Check(float(cells[name]), one.nearest, one.classifier, one.classifier_error, _flag(
+      cells[name], one.nearest, one.classifier, one.classifier_error), one.left_out)
+          for name, one in found.items()}
+
+
+def others(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, *, continuous: np.ndarray | None = None,
+           categories: bool = False, seed: int = 0,
+           groups: np.ndarray | None = None) -> dict[str, Other]:
+  """What does not depend on the cells; arguments as `cross_check`."""
   sides = [_one_hot(x) if categories else doubles(x) for x in (x1, x2)]
   found = {}
   for name, x in zip(NAMES, (*sides, np.concatenate(sides, axis=1))):
@@ -58,8 +81,7 @@ def cross_check(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, cells: Mapping[st
     near = None if categories else _if_possible(
         lacking, 'nearest neighbours', lambda name=name: _nearest(sides, name, y, continuous))
     bound = (None, None) if bound is None else (float(bound.value), float(bound.error))
-    found[name] = Check(float(cells[name]), near, *bound, _flag(cells[name], near, *bound),
-                        '; '.join(lacking) or None)
+    found[name] = Other(near, *bound, '; '.join(lacking) or None)
   return found
 
 

@@ -1,5 +1,6 @@
 """Atoms of real samples: features to cells, cells to atoms, and other estimators beside."""
 
+import concurrent.futures
 import dataclasses
 from typing import Any
 import warnings
@@ -67,8 +68,15 @@ def answer(question: Question, plan: Plan) -> dict[str, Any]:
     made = [quantise.quantise(x, k, how=plan.how, seed=plan.seed)
             for x, k in zip(sides.values(), asked)]
   codes, hows = zip(*made)
-  found = estimate(codes[0], codes[1], y, null=plan.null, bootstrap=plan.bootstrap, seed=plan.seed,
-                   workers=plan.workers, groups=question.groups)
+  pool = concurrent.futures.ThreadPoolExecutor(1)
+  try:  # the other estimators know nothing of the atoms, and need not wait for them
+    others = pool.submit(_others, question, codes, hows, plan) if plan.check else None
+    found = estimate(codes[0], codes[1], y, null=plan.null, bootstrap=plan.bootstrap,
+                     seed=plan.seed, workers=plan.workers, groups=question.groups)
+    beside = checks.beside({name: getattr(found, name) for name in checks.NAMES},
+                           others.result()) if others else {}
+  finally:
+    pool.shutdown(wait=False, cancel_futures=True)
   entry: dict[str, Any] = {name: dataclasses.asdict(found.atoms[name]) for name in ATOMS}
   entry |= {name: getattr(found, name) for name in checks.NAMES}
   entry |= {'gap': found.gap, 'units': found.units, 'method': found.method, 'n': found.n,
@@ -76,8 +84,9 @@ def answer(question: Question, plan: Plan) -> dict[str, Any]:
             'permutations': plan.null, 'resamples': plan.bootstrap, 'groups': found.groups}
   if found.arrangements is not None:
     entry |= {'permuted': found.permuted, 'least_p': 1 / min(found.arrangements, 1 + plan.null)}
-  entry['cross_check'] = _checked(question, codes, hows, found, plan) if plan.check else None
-  entry['notes'] = _notes(found, plan, entry['cross_check'] or {})
+  checked = {name: dataclasses.asdict(check) for name, check in beside.items()}
+  entry['cross_check'] = checked or None
+  entry['notes'] = _notes(found, plan, checked)
   return entry
 
 
@@ -88,14 +97,14 @@ def _asked(plan: Plan, sides: dict[str, np.ndarray], n: int, classes: int) -> li
   return [quantise.cells_for(n, classes)] * 2
 
 
-def _checked(question: Question, codes, hows, found: Estimate, plan: Plan) -> dict[str, dict]:
+def _others(question: Question, codes, hows, plan: Plan) -> dict[str, checks.Other]:
+  from threadpoolctl import threadpool_limits  # looks at every loaded library
   categories = all(how == 'categories' for how in hows)
   sides = [code[:, None] for code in codes] if categories else [question.x1, question.x2]
-  made = checks.cross_check(sides[0], sides[1], question.label.codes,
-                            {name: getattr(found, name) for name in checks.NAMES},
-                            continuous=question.label.numbers, categories=categories,
-                            seed=plan.seed, groups=question.groups)
-  return {name: dataclasses.asdict(check) for name, check in made.items()}
+  with threadpool_limits(1):  # those of libraries spin beside those that solve
+    return checks.others(sides[0], sides[1], question.label.codes,
+                         continuous=question.label.numbers, categories=categories, seed=plan.seed,
+                         groups=question.groups)
 
 
 def _notes(found: Estimate, plan: Plan, checked: dict[str, dict]) -> list[str]:

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import named, rng
-from mmalign_jax.checks import check, check_field
+from mmalign_jax.checks import check
 from mmalign_jax.data.sources import SOURCES
-from mmalign_jax.settings import check_cells
+from mmalign_jax.settings import check_cells, check_field
 from mmalign_jax.training import compiling
 from mmalign_jax.training.batches import batches_of
 from mmalign_jax.training.evaluate import Cell, evaluate

@@ -1,7 +1,6 @@
 """mmalign advise: should these pairs be aligned, with what, how strongly?"""
 
 import json
-import os
 import sys
 from typing import Any
 
@@ -26,7 +25,6 @@ def run(asked: Request) -> None:
   Raises:
     KeyboardInterrupt: the report is of what is known so far.
   """
-  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # many small matrices
   clock = Clock(asked.seconds, asked.effort)
   read = _read(asked)
   found, _ = works.usable(read)

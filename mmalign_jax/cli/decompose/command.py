@@ -4,7 +4,6 @@ import functools
 import inspect
 import itertools
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:  # JAX is slow to import, and what is refused comes first
 
 def run(argv: list[str]) -> None:
   """Prints the atoms of a table or of samples as text or as JSON, and draws them if asked to."""
-  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # many small matrices, a thread for each core
   asked = request.parse(argv)
   notes: list[str] = []
   answers = _of_table(asked, notes) if asked.table else _of_samples(asked, notes)

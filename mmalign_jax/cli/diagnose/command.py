@@ -1,7 +1,6 @@
 """mmalign diagnose: align, predict, both or neither, before any training."""
 
 import json
-import os
 import sys
 from typing import Any
 
@@ -17,7 +16,6 @@ from mmalign_jax.precision import doubles
 
 def run(argv: list[str]) -> None:
   """Prints the regime of two views as text or as JSON."""
-  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # many small matrices
   asked = request.parse(argv)
   read = samples.read({'--x1': asked.x1, '--x2': asked.x2}, asked.reading, group=asked.group,
                       y=('--y', asked.y) if asked.y else None, id=asked.id, lone=True)

@@ -1,7 +1,6 @@
 """mmalign measure: how similar two sets of features of the same samples are, and by chance."""
 
 import json
-import os
 import sys
 
 import numpy as np
@@ -13,9 +12,6 @@ from mmalign_jax.data.files import features, samples
 
 def run(argv: list[str]) -> None:
   """Prints the measures of two files as a table or as JSON, and draws them if asked to."""
-  # Busy-waiting BLAS threads make small decompositions 200 times slower on a loaded machine. JAX
-  # loads that library when it first needs it, so this is in time.
-  os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
   asked = request.parse(argv)
   read = samples.read({'X': asked.x, 'Y': asked.y}, asked.reading, group=asked.group,
                       item=asked.item, id=asked.id)

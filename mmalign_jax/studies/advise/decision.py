@@ -1,15 +1,16 @@
 """Decisions for an encoder: align, do not, or it cannot be told; each with its sentence.
 
 Harmful advice is worse than none: to align is advised only where the whole interval of the gain is
-above 0, on rows that chose nothing. Where the interval ends below WORTH, alignment is not worth it.
-All else is not known, and then nothing is aligned until there is more to go by.
+above 0, on rows that chose nothing. Where the gain is below WORTH with 90 % certainty (`at_most`),
+alignment is not worth it: a tenth of the encoders that would gain just that much are missed at
+most. All else is not known, and then nothing is aligned until there is more to go by.
 """
 
 import dataclasses
 import math
 
 from mmalign_jax.reports.text import bracket, points
-from mmalign_jax.studies.advise.gains import Gain
+from mmalign_jax.studies.advise.gains import Gain, at_most
 
 WORTH = 0.01  # a gain of one point
 ALIGN, LEAVE, UNKNOWN = 'align', 'do not align', 'cannot tell'
@@ -27,8 +28,9 @@ def kind_of(gain: Gain) -> str:
   """The decision that an interval allows."""
   if gain.interval is None:
     return UNKNOWN
-  low, high = gain.interval
-  return ALIGN if low > 0 else LEAVE if high < WORTH else UNKNOWN
+  most = at_most(gain)
+  return (ALIGN if gain.interval[0] > 0 else
+          LEAVE if most is not None and most < WORTH else UNKNOWN)
 
 
 def decide(name: str, gain: Gain, objective: str, lam: float,
@@ -50,8 +52,8 @@ def decide(name: str, gain: Gain, objective: str, lam: float,
   elif kind == LEAVE and gain.interval and gain.interval[1] < 0:
     said = f'Do not align {name}: it would lose, {found}.'
   elif kind == LEAVE:
-    said = (f'Do not align {name}: it would gain {found}, at most '
-            f'{points(gain.interval[1]) if gain.interval else "-"} points.')
+    said = (f'Do not align {name}: it would gain {found}, with 90 % certainty at most '
+            f'{points(at_most(gain))} points.')
   elif gain.interval is None:
     said = (f'Cannot tell for {name}: {gain.rows} labelled rows in {gain.units} units are too few '
             f'for an interval (measured: {points(gain.gain)} points); do not align it on this '

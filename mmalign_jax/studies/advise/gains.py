@@ -2,10 +2,12 @@
 
 The gain of a test unit (a row, or the rows of a group) is the difference of its accuracies with and
 without alignment, each the mean over seeds. The interval is for the gain of encoders that are
-trained on all rows, on new ones: Student's t over the units of all outer folds, of the variance
-among units or among folds, whichever is larger, widened by sqrt(K / (K - 1)) for K folds, which are
-trained on so much less. benchmarks/advise_intervals.py measures that it covers what it should; the
-correction of Nadeau and Bengio (2003) for a mean over other data, too, is wider than is needed.
+chosen and trained once more on all rows, on new ones. Two things make it uncertain: which rows were
+tested, known from the units within each fold; and what was chosen and learnt, known from how much
+more folds differ than their rows explain. The second is there once more in what is chosen on all
+rows, however many folds tell of it. Both are widened by K / (K - 1) for K folds, which are trained
+on so much less, and Student's t is that of their degrees of freedom (Satterthwaite 1946).
+benchmarks/advise_intervals.py and benchmarks/advise_decisions.py measure what it covers.
 """
 
 from collections.abc import Mapping
@@ -17,6 +19,7 @@ import numpy as np
 from scipy import special, stats
 
 LEVEL = 0.95
+MOST = 0.9        # certainty of what the gain is below
 LEAST_UNITS = 20  # below, no interval is given
 
 
@@ -24,7 +27,8 @@ LEAST_UNITS = 20  # below, no interval is given
 class Gain:
   """Accuracy without and with alignment, their difference, its 95 % interval (None below
   LEAST_UNITS units), the probability that it is above 0 (None, too, where hardly a unit differs),
-  its standard error; units judged (groups, rows, or several rows of a large fold), and rows."""
+  its standard error; units judged (groups, rows, or several rows of a large fold), and rows;
+  freedom: degrees of it, of the error."""
   without: float
   aligned: float
   gain: float
@@ -34,6 +38,7 @@ class Gain:
   units: int
   folds: int
   rows: int
+  freedom: float | None = None
 
 
 def gain(without: list[np.ndarray], aligned: list[np.ndarray],
@@ -51,16 +56,31 @@ def gain(without: list[np.ndarray], aligned: list[np.ndarray],
   units, n_folds = len(w), len(weight)
   result: dict[str, Any] = dict(interval=None, certainty=None, error=None)
   if units >= LEAST_UNITS:
-    error = _error([y - x for x, y in zip(without, aligned)], weight, mean)
-    half = float(special.stdtrit(units - 1, (1 + LEVEL) / 2)) * error
-    certainty = float(stats.t.cdf(mean / error, units - 1)) if half >= unseen(units) else None
+    error, freedom = _error([y - x for x, y in zip(without, aligned)], weight)
+    half = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * error
+    certainty = float(stats.t.cdf(mean / error, freedom)) if half >= unseen(units) else None
     half = max(half, unseen(units))
-    result = dict(interval=(mean - half, mean + half), certainty=certainty, error=error)
+    result = dict(interval=(mean - half, mean + half), certainty=certainty, error=error,
+                  freedom=freedom)
   return Gain(float(np.average(a, weights=w)), float(np.average(b, weights=w)), mean,
               **result, units=units, folds=n_folds, rows=int(w.sum()))
 
 
-def unseen(units: int) -> float:
+def at_most(found: Gain) -> float | None:
+  """What the gain is below with 90 % certainty (MOST), to that side alone; None below LEAST_UNITS
+  units.
+
+  Examples:
+    >>> round(at_most(Gain(0.5, 0.5, 0.0, (-0.011, 0.011), 0.5, 0.0055, 2000, 3, 2000)), 4)
+    0.0071
+  """
+  if found.error is None:
+    return None
+  half = float(special.stdtrit(found.freedom or found.units - 1, MOST)) * found.error
+  return found.gain + max(half, unseen(found.units, 1 - MOST))
+
+
+def unseen(units: int, tail: float = (1 - LEVEL) / 2) -> float:
   """The share of units that can be otherwise though none of so many was seen to be: what is left
   open at least, where hardly a prediction differs (Hanley and Lippman-Hand, JAMA 1983).
 
@@ -68,7 +88,7 @@ def unseen(units: int) -> float:
     >>> round(unseen(20), 3), round(unseen(400), 4)
     (0.168, 0.0092)
   """
-  return 1 - ((1 - LEVEL) / 2) ** (1 / units)
+  return 1 - tail ** (1 / units)
 
 
 def twice(by_share: Mapping[float, tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]]
@@ -95,15 +115,25 @@ def twice(by_share: Mapping[float, tuple[list[np.ndarray], list[np.ndarray], lis
   return gain(read(0), read(1), by_share[shares[-1]][2])
 
 
-def _error(difference: list[np.ndarray], weight: list[np.ndarray], mean: float) -> float:
-  """Standard error of the mean."""
-  w = np.concatenate(weight).astype(float)
-  share = w / w.sum()
-  d = np.concatenate(difference)
-  of_units = float(np.sum(np.square(share * (d - mean)))) * len(d) / (len(d) - 1)
-  k = len(difference)
-  if k < 2:
-    return math.sqrt(of_units)
-  of_fold = np.array([np.average(one, weights=v) for one, v in zip(difference, weight)])
-  of_folds = float(of_fold.var(ddof=1)) / k
-  return math.sqrt(max(of_units, of_folds) * k / (k - 1))
+def _error(difference: list[np.ndarray], weight: list[np.ndarray]) -> tuple[float, float]:
+  """Standard error of the mean, and its degrees of freedom."""
+  k, total = len(difference), sum(float(w.sum()) for w in weight)
+  means = np.array([np.average(d, weights=w) for d, w in zip(difference, weight)])
+  of_rows = np.array([of_mean(d, w, m) for d, w, m in zip(difference, weight, means)])
+  units = np.array([len(d) for d in difference])
+  if k < 2 or units.min() < 2:
+    d, w = np.concatenate(difference), np.concatenate(weight)
+    return math.sqrt(of_mean(d, w, float(np.average(d, weights=w)))), len(d) - 1.0
+  share = np.array([float(w.sum()) for w in weight]) / total
+  tested = np.square(share) * of_rows
+  chosen = max(0.0, float(means.var(ddof=1) - of_rows.mean())) * (1 + 1 / k)
+  variance = float(tested.sum()) + chosen
+  spread = float(np.sum(np.square(tested) / (units - 1))) + chosen**2 / (k - 1)
+  freedom = variance**2 / spread if spread > 0 else float(units.sum() - k)
+  return math.sqrt(variance * k / (k - 1)), freedom
+
+
+def of_mean(difference: np.ndarray, weight: np.ndarray, mean: float) -> float:
+  """Variance of the mean of units; 0 of a single one."""
+  n, share = len(difference), weight / weight.sum()
+  return float(np.sum(np.square(share * (difference - mean)))) * n / max(n - 1, 1)

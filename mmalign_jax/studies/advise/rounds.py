@@ -35,10 +35,11 @@ def play(pairs: Pairs, unit: np.ndarray, test: np.ndarray, plan: Plan, shape: Sh
   choices = search.choose(inner, plan, trainer, max(shape.components), seed)
   found: dict[str, Any] = {'choices': [dataclasses.asdict(choice) for choice in choices]}
   if len(test):
-    judge = lambda of: judged(of, choices, plan.seeds, shape, trainer, seed)
-    found['test'] = judge(of)
-    found['curve'] = {str(share): judge(folds.thinned(of, share, of_classes, seed))
-                      for share in plan.shares}
+    judge = lambda of, seeds: judged(of, choices, seeds, shape, trainer, seed)
+    found['test'] = judge(of, plan.seeds)
+    found['curve'] = {
+        str(share): judge(folds.thinned(of, share, of_classes, seed), plan.seeds_of_share)
+        for share in plan.shares}
   return found
 
 

@@ -32,7 +32,7 @@ KEPT = 3                          # a third of the candidates of a rung are kept
 class Plan:
   """n_outer, n_inner: folds. objectives; of_each: settings for every objective and strength; rungs:
   inner trainings of a candidate up to each rung; seeds: of the outer trainings; steps: candidates
-  for how long; shares: of the labels, for a curve."""
+  for how long; shares: of the labels, for a curve, each judged by half of the seeds."""
   n_outer: int
   n_inner: int
   objectives: tuple[str, ...]
@@ -41,6 +41,10 @@ class Plan:
   seeds: int
   steps: tuple[int, ...]
   shares: tuple[float, ...] = ()
+
+  @property
+  def seeds_of_share(self) -> int:
+    return (self.seeds + 1) // 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +126,8 @@ def cost(plan: Plan, width: int) -> int:
     for rung in plan.rungs:
       total += count * (rung - before) * mean
       before, count = rung, min(count, math.ceil(count / KEPT * 1.5))
-  return int(total + 6 * plan.seeds * (1 + len(plan.shares)) * mean)
+  judged = plan.seeds + plan.seeds_of_share * len(plan.shares)
+  return int(total + 6 * judged * mean)
 
 
 def _kept(mean: dict[Arm, np.ndarray]) -> list[Arm]:
