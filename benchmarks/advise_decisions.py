@@ -142,6 +142,11 @@ def table(lines: list[dict]) -> str:
   return '\n'.join([*out, '', f'Standard error of a true gain: {error:.2f} points (median).'])
 
 
+def kept(path: pathlib.Path) -> list[dict]:
+  """Finished lines, but for those of an earlier search, which knew no folds."""
+  return [row for row in drawn.read(path) if 'folds' in row]
+
+
 def main() -> None:
   parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
   add = parser.add_argument
@@ -154,7 +159,7 @@ def main() -> None:
   asked = parser.parse_args()
   asked.folder.mkdir(parents=True, exist_ok=True)
   path = asked.folder / 'decisions.jsonl'
-  done = {(row['index'], row['rows'], row['labels'], row['effort']) for row in drawn.read(path)}
+  done = {(row['index'], row['rows'], row['labels'], row['effort']) for row in kept(path)}
   for index in range(asked.settings):
     for one in asked.rows.split(','):
       rows, labels = (int(n) for n in (one.split('/') * 2)[:2])
@@ -164,7 +169,7 @@ def main() -> None:
         with path.open('a') as out:
           out.write(json.dumps(found) + '\n')
         print(found, file=sys.stderr)
-  lines = [row for row in drawn.read(path) if row['effort'] == asked.effort]
+  lines = [row for row in kept(path) if row['effort'] == asked.effort]
   print(table(lines))
   if asked.markdown:
     asked.markdown.write_text(table(lines) + '\n')

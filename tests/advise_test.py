@@ -382,12 +382,26 @@ def test_what_was_chosen_is_uncertain_however_many_rows_are_tested():
   assert apart.error == pytest.approx(error) and apart.freedom == pytest.approx(2)
   assert apart.interval == pytest.approx((0.1 - 4.3027 * error, 0.1 + 4.3027 * error), abs=1e-4)
   assert gains.at_most(apart) == pytest.approx(0.1 + 1.8856 * error, abs=1e-4)
-  # folds that differ as their rows explain add nothing, and a shift of all changes nothing else
+  assert apart.chosen == pytest.approx(error**2)
+  assert 'however many rows' in decision.decide('text', apart, 'vicreg', 1.0).change
+  # folds that do not differ add nothing, and a shift of all changes nothing else
   rows = [np.random.default_rng(k).normal(size=900) for k in range(3)]
   near, moved = (gains.gain(zeros, [x - x.mean() + up for x in rows], weight) for up in (0.0, 0.5))
   within = np.sqrt(sum(x.var(ddof=1) / 900 for x in rows) / 9 * 3 / 2)
   assert near.error == pytest.approx(within) and moved.error == pytest.approx(within)
-  assert near.freedom == pytest.approx(2697, rel=0.01)
+  assert near.freedom == pytest.approx(2697, rel=0.01) and near.chosen == pytest.approx(0)
+  # where they differ by less than rows explain, a tenth of that is taken for choice
+  less = gains.gain(zeros, [x - x.mean() + k * 0.02 for k, x in enumerate(rows)], weight)
+  assert less.error == pytest.approx(np.sqrt(within**2 + 0.1 * 0.02**2 * (4 / 3) * 1.5))
+
+
+def test_a_fold_of_one_large_group_hides_no_choice():
+  weight = [np.array([1000.0]), np.full(100, 10.0), np.full(100, 10.0)]
+  aligned = [np.full(len(w), mean) for w, mean in zip(weight, (0.03, 0.1, 0.2))]
+  found = gains.gain([np.zeros(len(w)) for w in weight], aligned, weight)
+  differ = np.var([0.03, 0.1, 0.2], ddof=1)
+  assert found.error == pytest.approx(np.sqrt(differ * (1 + 1 / 3) * 1.5))
+  assert found.freedom == pytest.approx(2) and decision.kind_of(found) == decision.UNKNOWN
 
 
 def test_the_gain_with_twice_the_labels_by_hand():

@@ -75,8 +75,13 @@ def answer(question: Question, plan: Plan) -> dict[str, Any]:
                      seed=plan.seed, workers=plan.workers, groups=question.groups)
     beside = checks.beside({name: getattr(found, name) for name in checks.NAMES},
                            others.result()) if others else {}
-  finally:
-    pool.shutdown(wait=False, cancel_futures=True)
+  except KeyboardInterrupt:
+    pool.shutdown(wait=False)
+    raise
+  except Exception:
+    pool.shutdown()  # what it has set for the process is put back before anyone goes on
+    raise
+  pool.shutdown()
   entry: dict[str, Any] = {name: dataclasses.asdict(found.atoms[name]) for name in ATOMS}
   entry |= {name: getattr(found, name) for name in checks.NAMES}
   entry |= {'gap': found.gap, 'units': found.units, 'method': found.method, 'n': found.n,

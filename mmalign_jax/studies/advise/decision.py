@@ -70,15 +70,28 @@ def _percent(share: float) -> str:
 def _changes(kind: str, gain: Gain, curve: dict[float, float] | None, twice: Gain | None):
   """What would change a decision."""
   if kind == UNKNOWN and gain.interval is not None and abs(gain.gain) >= 0.002:
-    half = (gain.interval[1] - gain.interval[0]) / 2
-    power = 1 if gain.certainty is None else 2  # of intervals that are of rows that do not differ
-    needed = math.ceil(round(gain.rows * (half / abs(gain.gain)) ** power / 10, 6)) * 10
-    yield f'A gain of this size would be certain with about {needed:,} labelled rows to test on.'
+    yield _with_rows(gain)
   shares = sorted(curve or {})
   if curve and len(shares) >= 2 and shares[-1] == 1:
     said = ', '.join(f'{points(curve[s])} with {_of_labels(s)}' for s in shares)
     yield f'By labels it gains {said}.'
     yield _with_twice(twice)
+
+
+def _with_rows(gain: Gain) -> str:
+  """How many rows would make a gain of this size certain; none do, where choices differ by more."""
+  assert gain.interval is not None
+  half, most = (gain.interval[1] - gain.interval[0]) / 2, abs(gain.gain)
+  if gain.certainty is None or gain.error is None:  # of rows that do not differ
+    needed = gain.rows * half / most
+  else:  # the rows' part of the error shrinks with them, that of what was chosen does not
+    allowed = (most * gain.error / half)**2 - gain.chosen
+    if allowed <= 0:
+      return ('What is chosen differs too much from fold to fold for a gain of this size to be '
+              'certain, however many rows it is tested on; a longer search may choose better.')
+    needed = gain.rows * (gain.error**2 - gain.chosen) / allowed
+  rows = math.ceil(round(needed / 10, 6)) * 10
+  return f'A gain of this size would be certain with about {rows:,} labelled rows to test on.'
 
 
 def _with_twice(gain: Gain | None) -> str:

@@ -4,10 +4,11 @@ The gain of a test unit (a row, or the rows of a group) is the difference of its
 without alignment, each the mean over seeds. The interval is for the gain of encoders that are
 chosen and trained once more on all rows, on new ones. Two things make it uncertain: which rows were
 tested, known from the units within each fold; and what was chosen and learnt, known from how much
-more folds differ than their rows explain. The second is there once more in what is chosen on all
-rows, however many folds tell of it. Both are widened by K / (K - 1) for K folds, which are trained
-on so much less, and Student's t is that of their degrees of freedom (Satterthwaite 1946).
-benchmarks/advise_intervals.py and benchmarks/advise_decisions.py measure what it covers.
+more folds differ than their rows explain, and never taken for less than a tenth (CHOSEN) of how
+they differ. The second is there once more in what is chosen on all rows, however many folds tell of
+it. Both are widened by K / (K - 1) for K folds, which are trained on so much less, and Student's t
+is that of their degrees of freedom (Satterthwaite 1946). benchmarks/advise_intervals.py and
+benchmarks/advise_decisions.py measure what it covers.
 """
 
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from scipy import special, stats
 
 LEVEL = 0.95
 MOST = 0.9        # certainty of what the gain is below
+CHOSEN = 0.1      # least share of what folds differ by that is taken for choice, not for rows
 LEAST_UNITS = 20  # below, no interval is given
 
 
@@ -28,7 +30,8 @@ class Gain:
   """Accuracy without and with alignment, their difference, its 95 % interval (None below
   LEAST_UNITS units), the probability that it is above 0 (None, too, where hardly a unit differs),
   its standard error; units judged (groups, rows, or several rows of a large fold), and rows;
-  freedom: degrees of it, of the error."""
+  freedom: degrees of it, of the error; chosen: part of the error's square that is of what was
+  chosen and learnt, and that more test rows would leave."""
   without: float
   aligned: float
   gain: float
@@ -39,6 +42,7 @@ class Gain:
   folds: int
   rows: int
   freedom: float | None = None
+  chosen: float = 0.0
 
 
 def gain(without: list[np.ndarray], aligned: list[np.ndarray],
@@ -56,12 +60,12 @@ def gain(without: list[np.ndarray], aligned: list[np.ndarray],
   units, n_folds = len(w), len(weight)
   result: dict[str, Any] = dict(interval=None, certainty=None, error=None)
   if units >= LEAST_UNITS:
-    error, freedom = _error([y - x for x, y in zip(without, aligned)], weight)
+    error, freedom, chosen = _error([y - x for x, y in zip(without, aligned)], weight)
     half = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * error
     certainty = float(stats.t.cdf(mean / error, freedom)) if half >= unseen(units) else None
     half = max(half, unseen(units))
     result = dict(interval=(mean - half, mean + half), certainty=certainty, error=error,
-                  freedom=freedom)
+                  freedom=freedom, chosen=chosen)
   return Gain(float(np.average(a, weights=w)), float(np.average(b, weights=w)), mean,
               **result, units=units, folds=n_folds, rows=int(w.sum()))
 
@@ -115,22 +119,26 @@ def twice(by_share: Mapping[float, tuple[list[np.ndarray], list[np.ndarray], lis
   return gain(read(0), read(1), by_share[shares[-1]][2])
 
 
-def _error(difference: list[np.ndarray], weight: list[np.ndarray]) -> tuple[float, float]:
-  """Standard error of the mean, and its degrees of freedom."""
-  k, total = len(difference), sum(float(w.sum()) for w in weight)
+def _error(difference: list[np.ndarray], weight: list[np.ndarray]) -> tuple[float, float, float]:
+  """Standard error of the mean, its degrees of freedom, and the part of its square that is of what
+  was chosen; rows of a fold of a single unit tell nothing of their variance, and all is choice."""
+  k, units = len(difference), np.array([len(d) for d in difference])
+  if k < 2:
+    d, w = difference[0], weight[0]
+    return math.sqrt(of_mean(d, w, float(np.average(d, weights=w)))), len(d) - 1.0, 0.0
+  share = np.array([w.sum() for w in weight]) / sum(w.sum() for w in weight)
   means = np.array([np.average(d, weights=w) for d, w in zip(difference, weight)])
   of_rows = np.array([of_mean(d, w, m) for d, w, m in zip(difference, weight, means)])
-  units = np.array([len(d) for d in difference])
-  if k < 2 or units.min() < 2:
-    d, w = np.concatenate(difference), np.concatenate(weight)
-    return math.sqrt(of_mean(d, w, float(np.average(d, weights=w)))), len(d) - 1.0
-  share = np.array([float(w.sum()) for w in weight]) / total
+  if units.min() < 2:
+    of_rows = np.zeros(k)
+  differ, once_more = float(means.var(ddof=1)), 1 + float(np.sum(np.square(share)))
+  chosen = max(CHOSEN * differ, differ - float(of_rows.mean())) * once_more
   tested = np.square(share) * of_rows
-  chosen = max(0.0, float(means.var(ddof=1) - of_rows.mean())) * (1 + 1 / k)
   variance = float(tested.sum()) + chosen
-  spread = float(np.sum(np.square(tested) / (units - 1))) + chosen**2 / (k - 1)
+  spread = float(np.sum(np.square(tested) / np.maximum(units - 1, 1))) + chosen**2 / (k - 1)
   freedom = variance**2 / spread if spread > 0 else float(units.sum() - k)
-  return math.sqrt(variance * k / (k - 1)), freedom
+  wider = k / (k - 1)
+  return math.sqrt(variance * wider), freedom, chosen * wider
 
 
 def of_mean(difference: np.ndarray, weight: np.ndarray, mean: float) -> float:

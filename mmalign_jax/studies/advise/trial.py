@@ -79,7 +79,8 @@ def spent(work: Work) -> float:
 
 def _key(work: Work, plan: Plan) -> dict[str, Any]:
   """All that decides the result of a round."""
-  return folder.plain({'data': work.fingerprint, 'seed': work.seed, 'plan': vars(plan)})
+  return folder.plain({'data': work.fingerprint, 'seed': work.seed, 'plan': vars(plan),
+                       'version': clock.VERSION})
 
 
 def finished_rounds(place: pathlib.Path) -> list[dict[str, Any]]:
@@ -124,7 +125,7 @@ def _kept_plan(work: Work) -> Plan | None:
 
 
 def _timed(work: Work) -> list[Any]:
-  return [work.fingerprint, work.seed, work.clock.seconds]
+  return [work.fingerprint, work.seed, work.clock.seconds, clock.VERSION]
 
 
 def _most_folds(work: Work) -> int:
