@@ -28,7 +28,6 @@ import predictor_settings as drawn  # noqa: E402
 from mmalign_jax import Hyper, Spec, rng  # noqa: E402
 from mmalign_jax.data.pairs import Pairs  # noqa: E402
 from mmalign_jax.data.sources import SOURCES  # noqa: E402
-from mmalign_jax.reports.text import write_json  # noqa: E402
 from mmalign_jax.runs import devices  # noqa: E402
 from mmalign_jax.studies.advise import clock, decision, folds, gains, rounds, trial  # noqa: E402
 from mmalign_jax.studies.advise.cells import Job, Trainer  # noqa: E402
@@ -174,7 +173,8 @@ def main() -> None:
   if asked.markdown:
     asked.markdown.write_text(table(lines) + '\n')
   if asked.json:
-    write_json(asked.json, {'fresh': FRESH, 'seeds': SEEDS, 'decisions': lines})
+    rows = ',\n'.join(json.dumps(line) for line in lines)
+    asked.json.write_text(f'{{"fresh": {FRESH}, "seeds": {SEEDS}, "decisions": [\n{rows}]}}\n')
 
 
 if __name__ == '__main__':
