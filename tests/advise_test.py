@@ -105,20 +105,22 @@ def test_a_run_ends_in_a_decision_for_every_encoder(done):
   assert all(one['sentence'] in page for one in encoders.values()) and '<script' not in page
 
 
-def test_an_effort_outweighs_a_plan_by_minutes(tmp_path, monkeypatch):
+def test_an_effort_outweighs_a_plan_by_minutes(tmp_path):
   other = dataclasses.replace(TINY, n_outer=3)
-  monkeypatch.setattr(trial, 'shape_of', lambda work: None)
   (tmp_path / 'rounds').mkdir()
-  (tmp_path / 'rounds' / 'plan.json').write_text(json.dumps(
-      {'inputs': ['data', 0, 300.0], 'plan': dataclasses.asdict(other)}))
+  def keep(version):
+    (tmp_path / 'rounds' / 'plan.json').write_text(json.dumps(
+        {'inputs': ['data', 0, 300.0, version], 'plan': dataclasses.asdict(other)}))
   def planned(effort):
     work: Any = types.SimpleNamespace(
         folder=tmp_path, fingerprint='data', seed=0, unit=np.arange(50),
         clock=types.SimpleNamespace(seconds=300.0, effort=effort),
         pairs=types.SimpleNamespace(labelled=np.ones(50, bool)))
-    trainer: Any = None
-    return trial._planned(work, trainer)[0]
+    return trial._kept_plan(work)
+  keep(clock.VERSION)
   assert planned(None) == other != planned(0) == clock.of_effort(0, 50)
+  keep(clock.VERSION - 1)  # of a search that knew less
+  assert planned(None) is None
 
 
 def test_the_time_spent_is_that_of_what_is_not_done_again(done):
