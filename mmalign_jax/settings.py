@@ -185,7 +185,11 @@ def of_range(bounds: Range, **rest) -> Rule:
 
 
 def check_field(name: str, values: np.ndarray, low: float, high: float, whole: bool) -> None:
-  """Raises ValueError naming the first of `values` outside low..high, or not whole where asked."""
+  """Whether all values [...] are in low..high, and whole where asked.
+
+  Raises:
+    ValueError: names the field, the first value that is not, and what is allowed.
+  """
   if not whole:  # hypers are float32: 1e-6 is a little less there
     single = np.array([low, high], np.float32).astype(float)
     low, high = min(low, single[0]), max(high, single[1])

@@ -1,5 +1,6 @@
 """The commands as a user types them: answers, and one line for everything that is wrong."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from mmalign_jax import cli, start
+from mmalign_jax.generators.synthetic import GENERATORS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -35,6 +37,17 @@ def test_generator_prints_the_exact_numbers(capsys, redundancy, mi_1, mi_2, accu
                   mi_joint=1.15884, mi_1_2=5.54518, bayes_accuracy=.9063, shared=redundancy)
   for name, value in expected.items():
     assert found[name] == pytest.approx(value, abs=1e-4)
+
+
+def test_a_generator_of_ones_own_starts_where_it_says(capsys, monkeypatch):
+  """At settings, too, that are asked of no one."""
+  like = GENERATORS['bits']
+  monkeypatch.setitem(GENERATORS, 'mine', dataclasses.replace(
+      like, settings=('redundancy', 'n_train'), start={'redundancy': 2, 'n_train': 1000}))
+  assert cli.main(['generator', '--name=mine']) == 0
+  assert 'mine: redundancy 2, n_train 1000' in capsys.readouterr().out
+  assert cli.main(['generator', '--name=mine', '--redundancy=9']) == 2
+  assert 'redundancy=9 is outside 0..8' in capsys.readouterr().err
 
 
 def test_generator_table_names_units(capsys):
