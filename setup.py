@@ -24,6 +24,7 @@ setup(
         'absl-py>=2.1', 'numpy>=2.0', 'scipy>=1.13', 'scikit-learn>=1.6', 'h5py>=3.11',
         'safetensors>=0.4', 'ml_dtypes>=0.5', 'pandas>=2.2', 'pyarrow>=17', 'xarray>=2025.1',
         'zarr>=3.0', 'matplotlib>=3.9', 'tqdm>=4.66',
+        'flatbuffers>=24.3',  # jax.export keeps programs by it
         'orbax-checkpoint>=0.11.20', 'grain>=0.2.13', 'tensorboardX>=2.6',
         # importlib_resources: tensorflow-datasets needs it and does not say so
         'tensorflow-datasets>=4.9.10', 'array_record', 'importlib_resources', 'threadpoolctl>=3.1',

@@ -6,11 +6,10 @@ import functools
 import itertools
 import math
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax import losses
+from mmalign_jax import losses, struct
 from mmalign_jax.encoders import fusion, sides
 from mmalign_jax.losses import augment
 from mmalign_jax.types import Array, Batch, Hyper, Key, Numeric, Outputs, PyTree, Shape, Spec

@@ -4,6 +4,7 @@ And libraries of linear algebra read how many threads they may have: those of se
 each other, busily, make small decompositions many times slower on a loaded machine.
 """
 
+import gc
 import importlib
 import os
 import signal
@@ -28,5 +29,6 @@ def entry() -> None:
   """The process `mmalign`."""
   begin()
   os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # before NumPy is loaded
+  gc.set_threshold(50_000, 20, 50)  # what is imported and traced stays: passes over it free nothing
   cli = importlib.import_module('mmalign_jax.cli')
   cli.leave(cli.main())

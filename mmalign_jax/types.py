@@ -9,10 +9,10 @@ compiled sweep; a static one in `Spec`, one compile each.
 import dataclasses
 from typing import Any
 
-from flax import struct
 import jax
 import numpy as np
 
+from mmalign_jax import struct
 from mmalign_jax.ranges import Range as Range, lookup as lookup  # of all who speak of settings
 
 Array = jax.Array | np.ndarray

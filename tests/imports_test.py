@@ -10,7 +10,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'mmalign_jax'
 LAYERS = [  # a module may import only from layers above its own, or from its own
-    {'types', 'ranges', 'grouped', 'precision', 'start', 'cache', 'names'},
+    {'struct', 'types', 'ranges', 'grouped', 'precision', 'start', 'cache', 'names'},
     {'named', 'settings'},
     {'rng', 'losses', 'encoders', 'similarity', 'information', 'diagnosis',
      'generators.synthetic'},

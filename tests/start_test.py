@@ -278,3 +278,66 @@ def test_a_state_of_ones_own_is_not_that_of_what_it_wraps():
   alone = calibrate(own, x, y, key=jax.random.key(1), permutations=5)
   np.testing.assert_allclose(together['own'].score, alone.score, rtol=1e-5)
   assert abs(float(together['own'].score - together['base'].score)) > 1e-3
+
+
+KEEPS = """
+import pathlib, sys
+from mmalign_jax import cache
+cache.taken([])
+import jax, numpy as np
+from mmalign_jax.runs import programs
+traced = []
+
+x, key = np.arange(3, dtype=np.float32), jax.random.key(0)
+kept = lambda: sorted(pathlib.Path(jax.config.jax_compilation_cache_dir).glob('*-mmalign-cache'))
+
+def run(told='', x=x, **more):
+  def double(x, key):  # another each time: JAX keeps what a process has traced of one
+    traced.append(x.dtype)
+    return {'a': [2 * x, jax.random.uniform(key)]}
+  made = programs.lowered(double, (x, key), told, **more).compile()(x, key)['a']
+  assert np.array_equal(made[0], 2 * x) and made[1] == jax.random.uniform(key), made
+  return len(traced), len(kept())
+
+print('not worth it', run(worth=lambda: False))
+print('first', run(), 'again', run(), 'other words', run('b'), 'again', run('b'))
+print('wider', run(x=np.arange(4, dtype=np.float32)))
+with jax.enable_x64(True):
+  print('finer', run(x=np.arange(3.0)), run(x=x))
+for path in kept():
+  path.write_bytes(path.read_bytes()[:99])
+counts = [run(word, x=z) for word, z in (('', x), ('b', x), ('', np.arange(4, dtype='f')))]
+print('cut short', counts[-1], run())
+programs.source = lambda: 'other'
+print('other source', run())
+jax.config.update('jax_enable_compilation_cache', False)
+print('no cache', run())
+"""
+
+
+def test_a_program_is_traced_once_for_all_that_it_depends_on(tmp_path):
+  found = ran(KEEPS, **{cache.VARIABLE: str(tmp_path / 'made')})
+  assert found.stdout.splitlines() == [
+      'not worth it (1, 0)', 'first (2, 1) again (2, 1) other words (3, 2) again (3, 2)',
+      'wider (4, 3)', 'finer (5, 4) (6, 5)', 'cut short (9, 5) (9, 5)', 'other source (10, 6)',
+      'no cache (11, 6)'], found
+
+
+def test_a_second_measure_says_the_same_and_is_kept_where_all_is_ours(tmp_path):
+  g = np.random.default_rng(0)
+  for name in 'xy':
+    np.save(tmp_path / f'{name}.npy', g.normal(size=(30, 3)).astype(np.float32))
+  (tmp_path / 'own_half.py').write_text(
+      'import dataclasses\nfrom mmalign_jax.similarity import MEASURES\n'
+      'cka = MEASURES["linear_cka"]\n'
+      'MEASURES["half"] = dataclasses.replace(cka, compare=lambda x, y: cka.compare(x, y) / 2)\n')
+  code = 'import sys; from mmalign_jax import cli; cli.main(sys.argv[1:])'
+  call = lambda of, *more: ran(
+      code, *more, 'measure', str(tmp_path / 'x.npy'), str(tmp_path / 'y.npy'), '--json',
+      '--null=9', f'--measures={of}', '--bootstrap=5', **{cache.VARIABLE: str(tmp_path / 'made')})
+  kept = lambda: len(list((tmp_path / 'made').glob('*/*-mmalign-cache')))
+  once = call('linear_cka,mutual_knn')
+  assert kept() == 1 and once.stdout, once
+  assert call('linear_cka,mutual_knn').stdout == once.stdout and kept() == 1
+  own = call('half', f'--register={tmp_path / "own_half.py"}')
+  assert own.stdout and kept() == 1, own

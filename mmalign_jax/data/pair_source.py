@@ -4,11 +4,10 @@ A budget of labels is drawn by the seed, alike for all strengths: in a random or
 the first `n_labelled`, so that a smaller budget is part of a larger one.
 """
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax import rng
+from mmalign_jax import rng, struct
 from mmalign_jax.types import ALIGN_ON, Array, Draws, Frames, Hyper, Joint, Key, PyTree, Range, Test
 
 SETTINGS = ('n_labelled', 'n_pairs', 'align_on', 'components', 'train_steps')

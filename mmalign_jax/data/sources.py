@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 import dataclasses
 import functools
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 
-from mmalign_jax import rng
+from mmalign_jax import rng, struct
 from mmalign_jax.data import pair_source
 from mmalign_jax.generators import exact, factors, synthetic
 from mmalign_jax.generators.synthetic import GENERATORS, Generator

@@ -7,11 +7,11 @@ symmetric channel: flip probability 0 where the side sees it, 1/2 where it does 
 
 import math
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlogy
 
+from mmalign_jax import struct
 from mmalign_jax.generators import synthetic
 from mmalign_jax.generators.synthetic import PRIVATE, SHARED, Generator, Tables
 from mmalign_jax.types import Array, Hyper, Joint, Key, Test

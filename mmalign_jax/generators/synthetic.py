@@ -14,12 +14,12 @@ import dataclasses
 import functools
 import math
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import xlog1py
 import numpy as np
 
+from mmalign_jax import struct
 from mmalign_jax.types import Array, Draws, Hyper, Key, Range, Spec
 
 SHARED, PRIVATE = 8, 4

@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator, Sequence
 import warnings
 
-from flax import struct
 import numpy as np
 
-from mmalign_jax import grouped
+from mmalign_jax import grouped, struct
 from mmalign_jax.information.nearest import checked_labels, checked_samples
 from mmalign_jax.types import Array, Numeric
 

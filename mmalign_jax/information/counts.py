@@ -8,13 +8,13 @@ where there is none. NumPy counts give NumPy float64; JAX arrays keep their prec
 
 from typing import Any
 
-from flax import struct
 import jax
 from jax.core import Tracer
 import jax.numpy as jnp
 from jax.scipy import special as jax_special
 import numpy as np
 
+from mmalign_jax import struct
 from mmalign_jax.information import dirichlet
 from mmalign_jax.information.discrete import Axes
 from mmalign_jax.types import Array, Key, Numeric

@@ -13,12 +13,12 @@ of the sources, C of the target. A table is p(x1, x2, y) [n1, n2, C], the target
 import dataclasses
 import warnings
 
-from flax import struct
 import jax
 from jax.core import Tracer
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax import struct
 from mmalign_jax.types import Array
 
 ATOMS = ('redundancy', 'unique_1', 'unique_2', 'synergy')

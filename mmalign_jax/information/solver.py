@@ -16,11 +16,11 @@ Float64 is needed.
 from typing import NamedTuple
 
 import chex
-from flax import struct
 import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve
 
+from mmalign_jax import struct
 from mmalign_jax.information.discrete import xlogx
 from mmalign_jax.types import Array, Numeric
 

@@ -8,11 +8,11 @@ exact: nothing is sampled or approximated. Derivatives are reverse mode only, an
 
 import functools
 
-from flax import struct
 import jax
 from jax import lax
 import jax.numpy as jnp
 
+from mmalign_jax import struct
 from mmalign_jax.losses import contrastive, log_sums
 from mmalign_jax.losses.batch import ABSENT, dot, gather, kept, own_columns, where_valid
 from mmalign_jax.losses.stripes import cut, gradients, joined, varying

@@ -3,10 +3,10 @@
 import dataclasses
 import functools
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax import struct
 from mmalign_jax.similarity.preprocess import scaled, without_constants
 from mmalign_jax.types import Array
 

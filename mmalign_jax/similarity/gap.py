@@ -7,10 +7,10 @@ layers the closest pair is the score, and p asks whether even that is farther ap
 
 from typing import Any
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax import struct
 from mmalign_jax.similarity.basis import nuclear
 from mmalign_jax.similarity.blocks import row_blocks
 from mmalign_jax.similarity.measure import Measure, Rows, paired

@@ -6,9 +6,9 @@ of two matrices; they differ in what the matrix holds and how it is centred.
 
 import dataclasses
 
-from flax import struct
 import jax.numpy as jnp
 
+from mmalign_jax import struct
 from mmalign_jax.types import Array, Numeric
 
 

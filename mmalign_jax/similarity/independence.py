@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 
-from flax import struct
-
+from mmalign_jax import struct
 from mmalign_jax.similarity import linear, rbf
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.wide import wide

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import grouped
+from mmalign_jax import grouped, struct
 from mmalign_jax.similarity.layers import Layers, as_layers, layer_pairs
 from mmalign_jax.similarity.measure import Measure
 from mmalign_jax.similarity.own import as_measure

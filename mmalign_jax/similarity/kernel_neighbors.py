@@ -7,10 +7,10 @@ lists do: nothing of size N x N is made beyond the search.
 
 import dataclasses
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax import struct
 from mmalign_jax.similarity.gram import ratio
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.neighbors import Neighbors, search

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax import struct
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.own import as_measure
 from mmalign_jax.similarity.prepared import Prepared

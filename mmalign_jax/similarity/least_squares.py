@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from flax import struct
 import jax.numpy as jnp
 
+from mmalign_jax import struct
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.preprocess import scaled, without_constants
 from mmalign_jax.similarity.wide import wide

@@ -8,9 +8,9 @@ K loses its diagonal and is U-centred, so that <K, L> / (n (n - 3)) is the unbia
 import dataclasses
 import functools
 
-from flax import struct
 import jax.numpy as jnp
 
+from mmalign_jax import struct
 from mmalign_jax.similarity.gram import Gram, gram, ratio, u_centered
 from mmalign_jax.similarity.measure import Measure, paired
 from mmalign_jax.similarity.preprocess import scaled, without_constants

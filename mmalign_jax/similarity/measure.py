@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any
 
-from flax import struct
 import jax
 from jax.core import Tracer
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax import struct
 from mmalign_jax.precision import beyond_float64, needs_float64, shifted
 from mmalign_jax.similarity.wide import is_long, wide
 from mmalign_jax.types import Array, PyTree

@@ -10,10 +10,10 @@ debiased CKA of all samples as batches are added, and equals it for one batch.
 import dataclasses
 import functools
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax import struct
 from mmalign_jax.similarity import linear
 from mmalign_jax.similarity.gram import ratio
 from mmalign_jax.similarity.measure import Measure, paired

@@ -11,12 +11,12 @@ MiB.
 
 import functools
 
-from flax import struct
 import jax
 from jax.core import Tracer
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax import struct
 from mmalign_jax.similarity import exact, item_neighbors
 from mmalign_jax.similarity.blocks import settled
 from mmalign_jax.similarity.exact import METRICS

@@ -11,11 +11,11 @@ import dataclasses
 from types import MappingProxyType
 from typing import Any
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax import struct
 from mmalign_jax.similarity import arrangements
 from mmalign_jax.similarity.layers import Layers, Pairs, as_layers, best_of, compared
 from mmalign_jax.similarity.measure import Measure

@@ -6,10 +6,10 @@ and Friedman 2009, section 4.3). It is judged on a distribution, not on samples:
 x.
 """
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax import struct
 from mmalign_jax.types import Array
 
 RIDGE = 1e-3

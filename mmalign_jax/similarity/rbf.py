@@ -8,11 +8,11 @@ side holds its centred matrix; beyond, its features, and blocks of rows are made
 import dataclasses
 import functools
 
-from flax import struct
 from jax.core import Tracer
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax import struct
 from mmalign_jax.similarity.blocks import row_blocks
 from mmalign_jax.similarity.exact import all_squared_distances
 from mmalign_jax.similarity.gram import Gram, centered, gram, ratio, u_centered

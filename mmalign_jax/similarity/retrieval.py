@@ -11,10 +11,10 @@ of summation, the query is compared with all candidates in float64.
 
 import functools
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax import struct
 from mmalign_jax.similarity import exact
 from mmalign_jax.similarity.blocks import row_blocks, settled
 from mmalign_jax.similarity.exact import squares

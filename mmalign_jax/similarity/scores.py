@@ -23,6 +23,8 @@ from mmalign_jax.similarity import (
 from mmalign_jax.similarity.null import calibrations
 from mmalign_jax.similarity.rbf import DENSE
 
+Lower = Callable[[Callable, tuple, str, Callable[[], bool]], Any]  # of `runs.programs.lowered`
+
 JOINT_ENTRIES = 1 << 24  # of the Gram matrices of all layers, up to which all is one program
 _SMALL = 1 << 26         # permuted pairs of samples, below which compiling costs more than running
 
@@ -117,7 +119,7 @@ def fewest_items(items: np.ndarray, n: int) -> int:
 def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[np.ndarray],
           plan: Plan, progress: Callable[[str], None] = lambda line: None,
           groups: np.ndarray | None = None, items: np.ndarray | None = None,
-          ) -> tuple[dict[str, Score], dict[str, str]]:
+          lower: Lower | None = None) -> tuple[dict[str, Score], dict[str, str]]:
   """Every measure on all pairs of layers.
 
   Args:
@@ -127,6 +129,8 @@ def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[
     progress: is told what comes next.
     groups, items: codes [N] of samples that belong together, and that are partners, or None; see
       `similarity.calibrate`.
+    lower: makes a program of a function, its arguments, words for all else that it holds, and
+      whether it can be kept; None traces each.
 
   Returns:
     Scores by name, all finite, and why the other measures have none.
@@ -141,7 +145,8 @@ def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[
   scores, refused = {}, {}
   for i, group in enumerate(programs):
     progress(f'{i + 1}/{len(programs)}: {", ".join(group)}')
-    found, said = _together(group, list(x), list(y), plan, dict(groups=groups, items=items))
+    found, said = _together(group, list(x), list(y), plan, dict(groups=groups, items=items),
+                              lower or _traced)
     scores |= found
     refused |= said
   whole = units is None or units.kept is None
@@ -149,7 +154,7 @@ def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[
           else s for name, s in scores.items()}, refused
 
 
-def _together(measures, x, y, plan, codes) -> tuple[dict[str, Score], dict[str, str]]:
+def _together(measures, x, y, plan, codes, lower: Lower) -> tuple[dict[str, Score], dict[str, str]]:
   """One compiled program."""
   refused: dict[str, str] = {}
   settings = {name: plan.of(measure) for name, measure in measures.items()}
@@ -163,14 +168,15 @@ def _together(measures, x, y, plan, codes) -> tuple[dict[str, Score], dict[str, 
     drawn = _each(lambda name, measure: bootstrap(
         measure, x, y, key=other, resamples=plan.resamples, **codes, **settings[name]),
         {name: measures[name] for name in found}, refused) if plan.resamples else {}
-    return {name: (one, drawn.get(name)) for name, one in found.items() if name not in refused}
+    return {name: _numbers(one, drawn.get(name)) for name, one in found.items()
+            if name not in refused}
   keys = jax.random.key(plan.seed), rng.stream(plan.seed, 'bootstrap')
   try:
-    program = jax.jit(every).lower(x, y, *keys).compile(_options(x, y, plan))
-    made = jax.device_get(program(x, y, *keys))
+    program = lower(every, (x, y, *keys), _told(measures, plan, codes), lambda: not refused)
+    made = jax.device_get(program.compile(_options(x, y, plan))(x, y, *keys))
   except jax.errors.JaxRuntimeError as error:
     raise ValueError(f'{", ".join(measures)}: {str(error).splitlines()[0]}') from error
-  scores = {name: _score(*made[name]) for name in measures if name in made}
+  scores = {name: _score(made[name]) for name in measures if name in made}
   for name, found in list(scores.items()):
     if not found.finite():
       largest = max(float(np.abs(z).max()) for z in (*x, *y))
@@ -203,14 +209,35 @@ def _options(x, y, plan: Plan) -> dict[str, Any] | None:
           **({'xla_cpu_use_fusion_emitters': False} if older else {})}
 
 
-def _score(found, drawn) -> Score:
-  ends = None if drawn is None else (float(drawn.low), float(drawn.high))
+def _traced(function: Callable, arguments: tuple, told: str, worth: Callable[[], bool]) -> Any:
+  return jax.jit(function).lower(*arguments)
+
+
+def _told(measures: Mapping[str, Measure], plan: Plan, codes: Mapping[str, Any]) -> str:
+  """All that a program of these measures holds but its source and the shapes of its layers."""
+  return repr((list(measures), plan.permutations, plan.resamples, sorted(plan.settings.items()),
+               *(None if code is None else np.asarray(code).tolist() for code in codes.values())))
+
+
+def _numbers(found, drawn) -> dict[str, Any]:
+  """The arrays of a score, in a program."""
   pairs = getattr(found, 'pairs', found)
-  place: dict[str, Any] = dict(value=float(pairs.best), matrix=pairs.matrix, interval=ends,
-                               layers=tuple(int(i) for i in pairs.index))
-  if pairs is found:
+  made = {'value': pairs.best, 'matrix': pairs.matrix, 'layers': pairs.index}
+  if drawn is not None:
+    made['interval'] = (drawn.low, drawn.high)
+  return made if pairs is found else made | {
+      name: getattr(found, name) for name in (
+          'null', 'null_mean', 'null_quantiles', 'calibrated', 'p_value', 'tested')}
+
+
+def _score(made: Mapping[str, Any]) -> Score:
+  ends = tuple(float(end) for end in made['interval']) if 'interval' in made else None
+  place: dict[str, Any] = dict(value=float(made['value']), matrix=made['matrix'], interval=ends,
+                               layers=tuple(int(i) for i in made['layers']))
+  if 'null' not in made:
     return Score(**place)
-  low, _, high = (float(q) for q in found.null_quantiles)
-  return Score(**place, null=found.null, null_mean=float(found.null_mean), null_q05=low,
-               null_q95=high, calibrated=float(found.calibrated), p_value=float(found.p_value),
-               least_p=1 / (1 + len(found.null)), tested=float(found.tested))
+  low, _, high = (float(q) for q in made['null_quantiles'])
+  return Score(**place, null=made['null'], null_mean=float(made['null_mean']), null_q05=low,
+               null_q95=high, calibrated=float(made['calibrated']),
+               p_value=float(made['p_value']), least_p=1 / (1 + len(made['null'])),
+               tested=float(made['tested']))

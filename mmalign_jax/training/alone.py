@@ -10,13 +10,12 @@ import dataclasses
 import functools
 from typing import Any
 
-from flax import struct
 import jax
 from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import losses, named, rng
+from mmalign_jax import losses, named, rng, struct
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.encoders import sides
 from mmalign_jax.objective import outputs

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Sequence
 import itertools
 
-from flax import struct
 import jax
 from jax.flatten_util import ravel_pytree
 import jax.numpy as jnp
 
-from mmalign_jax import losses, objective, rng
+from mmalign_jax import losses, objective, rng, struct
 from mmalign_jax.data.sources import Bounds, Source
 from mmalign_jax.generators.exact import entropy
 from mmalign_jax.similarity import debiased_linear_cka, mutual_knn

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax import struct
 from mmalign_jax.data.sources import Source
 from mmalign_jax.similarity import probe
 from mmalign_jax.types import Array, Factor, Hyper, Outputs, PyTree

@@ -12,6 +12,7 @@ from mmalign_jax.cli.measure.request import Request
 from mmalign_jax.data.files import features
 from mmalign_jax.data.files.samples import Samples
 from mmalign_jax.precision import beyond_float64, shifted
+from mmalign_jax.runs import programs
 from mmalign_jax.similarity import Measure
 from mmalign_jax.similarity.rbf import DENSE
 from mmalign_jax.similarity.scores import Score, obstacle, score
@@ -25,7 +26,8 @@ def answered(asked: Request, read: Samples, notes: list[str]):
   with jax.enable_x64(wide):
     x, y = (_prepared(side, name, asked.steps, wide) for name, side in sides.items())
     measures = _possible(asked, x, y, read, notes, any(map(beyond_float64, layers)))
-    scores, refused = score(measures, x, y, asked.plan, _progress, read.groups, read.items)
+    scores, refused = score(measures, x, y, asked.plan, _progress, read.groups, read.items,
+                            programs.lowered if all(map(_ours, measures.values())) else None)
   _refuse(refused, asked, scores, notes)
   a, b = (Side(s.where, s.names, tuple(z.shape[1] for z in s.layers)) for s in sides.values())
   return scores, measures, Question(a, b, len(x[0]), 'float64' if wide else 'float32',
@@ -35,6 +37,11 @@ def answered(asked: Request, read: Samples, notes: list[str]):
 def _progress(line: str) -> None:
   if sys.stderr.isatty():
     print(line, file=sys.stderr)
+
+
+def _ours(measure: Measure) -> bool:
+  """Whether the source of this package says all that a measure does."""
+  return any(measure is one for one in similarity.OURS)
 
 
 # -- samples and measures --------------------------------------------------------------------------

@@ -17,11 +17,11 @@ deviation), and by 0.007 as it is here.
 
 import functools
 
-from flax import struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from mmalign_jax import struct
 from mmalign_jax.information import discrete
 from mmalign_jax.information.decomposition import ATOMS
 from mmalign_jax.information.neural import coupling

@@ -9,10 +9,10 @@ import math
 from typing import NamedTuple
 
 import chex
-from flax import struct
 import jax
 import jax.numpy as jnp
 
+from mmalign_jax import struct
 from mmalign_jax.information.neural import coupling as batch_coupling, nets as batch_nets
 from mmalign_jax.types import Array, Key
 
