@@ -150,10 +150,10 @@ def calibrated(table: Table, data: Curves, train: Curves, shape: tuple) -> Table
   told = told_by(table, curve, spread)[1]
   of_gain = conformal(np.abs(gain[each, told] - curve[each, told]) / spread)
   several = train.seeds() > 1
-  held = train.of(several)
-  parts = [_judged(table, data, curve, spread),
-           _judged(table, held, unseen(train, *shape)[several], spread_of_others(
-               table, train)[several])]
+  parts = [_judged(table, data, curve, spread)]
+  if several.any():
+    parts.append(_judged(table, train.of(several), unseen(train, *shape)[several],
+                         spread_of_others(table, train)[several]))
   sure, up, lost, _ = parts[0]
   every, missed = (np.concatenate([part[i] for part in parts]) for i in (0, 3))
   return dataclasses.replace(

@@ -193,7 +193,7 @@ def test_bad_input_is_refused_in_one_line(views, y, rest, words):
 
 def test_the_table_of_the_package_is_small_and_keeps_what_it_holds():
   path = pathlib.Path(predictor.__file__).with_name('table.json')
-  assert path.stat().st_size < 300_000
+  assert path.stat().st_size < 400_000
   table = predictor.shipped()
   assert table.names == predictor.INPUTS and table.lam[0] == 0
   assert len(table.points) == len(table.dual) == len(table.spread)
