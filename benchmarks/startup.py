@@ -62,18 +62,23 @@ def seconds(checkout: pathlib.Path, line: str, folder: pathlib.Path,
                                        - before.ru_utime - before.ru_stime)
 
 
-def measured(checkout: pathlib.Path, line: str, repeat: int, first: bool,
-             folder: pathlib.Path) -> dict[str, float]:
-  """Medians; first: each with a cache of its own, else all with one that is filled."""
-  found = []
+def measured(sides: dict[str, pathlib.Path], line: str, repeat: int, first: bool,
+             folder: pathlib.Path) -> dict[str, dict[str, float]]:
+  """Medians, checkouts in turn: what else the machine does is then the same for all.
+
+  first: each run with a cache of its own, else all of a checkout with one that is filled.
+  """
+  found = {side: [] for side in sides}
   with tempfile.TemporaryDirectory() as place:
-    cache = lambda k: pathlib.Path(place) / (f'cache_{k}' if first else 'cache')
-    if not first:
-      seconds(checkout, line, folder, cache(0))
-    for k in range(repeat):
-      found.append(seconds(checkout, line, folder, cache(k)))
-  wall, processor = zip(*found)
-  return {'wall': statistics.median(wall), 'processor': statistics.median(processor)}
+    cache = lambda side, k: pathlib.Path(place) / f'{side}_{k if first else 0}'
+    for k in range(repeat + (not first)):
+      for side, checkout in sides.items():
+        found[side].append(seconds(checkout, line, folder, cache(side, k)))
+  made = {}
+  for side, both in found.items():
+    wall, processor = zip(*both[-repeat:])
+    made[side] = {'wall': statistics.median(wall), 'processor': statistics.median(processor)}
+  return made
 
 
 def main() -> None:
@@ -95,8 +100,7 @@ def main() -> None:
     for line, when in asked:
       if not line.startswith(args.only):
         continue
-      found = {side: measured(path, line, args.repeat, when == 'first', folder)
-               for side, path in sides.items()}
+      found = measured(sides, line, args.repeat, when == 'first', folder)
       rows.append({'command': line, 'when': when, **found})
       print(f'| `mmalign {line}` {when} | ' + ' | '.join(
           f'{one["wall"]:.2f} ({one["processor"]:.2f})' for one in found.values()) + ' |',
