@@ -29,6 +29,6 @@ def entry() -> None:
   """The process `mmalign`."""
   begin()
   os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # before NumPy is loaded
-  gc.set_threshold(50_000, 20, 50)  # what is imported and traced stays: passes over it free nothing
+  gc.set_threshold(50_000)  # what is imported and traced stays: most passes over it free nothing
   cli = importlib.import_module('mmalign_jax.cli')
   cli.leave(cli.main())

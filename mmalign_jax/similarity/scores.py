@@ -146,7 +146,7 @@ def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[
   for i, group in enumerate(programs):
     progress(f'{i + 1}/{len(programs)}: {", ".join(group)}')
     found, said = _together(group, list(x), list(y), plan, dict(groups=groups, items=items),
-                              lower or _traced)
+                            lower or _traced)
     scores |= found
     refused |= said
   whole = units is None or units.kept is None
