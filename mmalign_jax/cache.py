@@ -15,6 +15,7 @@ import platform
 import stat
 import sys
 import tempfile
+import time
 import warnings
 
 FLAG = '--no-cache'
@@ -25,7 +26,9 @@ MOST_FILES = 4096
 _KEPT = 0.75  # of the bounds, once they are passed
 _LEAST_SECONDS = 0.0  # of compiling: a command makes many small programs
 _VERSION = 'jaxlib-'
-_OF_PROGRAMS = ('-cache', '-atime')  # ends of the names that JAX gives
+# ends of the names that JAX gives, and `runs.programs`
+_OF_PROGRAMS = ('-cache', '-atime', '.mmalign-traced')
+BEGUN = time.time()  # the first modules are being imported
 
 
 def taken(argv: list[str]) -> list[str]:
@@ -159,7 +162,7 @@ def _versions(base: pathlib.Path) -> list[str]:
 
 
 def _programs(folder: str) -> Iterator[tuple[float, int, str]]:
-  """(last use, bytes, path) of what JAX keeps in a folder."""
+  """(last use, bytes, path) of the programs in a folder."""
   with contextlib.suppress(OSError), os.scandir(folder) as entries:
     for entry in entries:
       with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ def field(pytree_node: bool = True, **settings) -> Any:
 
 @typing.dataclass_transform(field_specifiers=(field, dataclasses.field), frozen_default=True)
 def dataclass(cls: _Class) -> _Class:
-  """The class as a frozen dataclass and a pytree of its fields.
+  """The class as a frozen dataclass and a pytree of its fields, with `replace(**changes)`.
 
   Examples:
     >>> @dataclass
@@ -34,4 +34,10 @@ def dataclass(cls: _Class) -> _Class:
   static = {f.name for f in dataclasses.fields(made) if not f.metadata.get('pytree_node', True)}
   jax.tree_util.register_dataclass(
       made, [f.name for f in dataclasses.fields(made) if f.name not in static], sorted(static))
+  made.replace = _replace
   return made  # pyright: ignore[reportReturnType]
+
+
+def _replace(self, **changes):
+  """The same with other values of some fields."""
+  return dataclasses.replace(self, **changes)

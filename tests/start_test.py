@@ -289,7 +289,7 @@ from mmalign_jax.runs import programs
 traced = []
 
 x, key = np.arange(3, dtype=np.float32), jax.random.key(0)
-kept = lambda: sorted(pathlib.Path(jax.config.jax_compilation_cache_dir).glob('*-mmalign-cache'))
+kept = lambda: sorted(pathlib.Path(jax.config.jax_compilation_cache_dir).glob('*.mmalign-traced'))
 
 def run(told='', x=x, **more):
   def double(x, key):  # another each time: JAX keeps what a process has traced of one
@@ -308,8 +308,20 @@ for path in kept():
   path.write_bytes(path.read_bytes()[:99])
 counts = [run(word, x=z) for word, z in (('', x), ('b', x), ('', np.arange(4, dtype='f')))]
 print('cut short', counts[-1], run())
+first = programs.source
 programs.source = lambda: 'other'
 print('other source', run())
+cache.BEGUN, programs.source = 0, first
+first.cache_clear()
+print('changed since', run())
+cache.BEGUN = float('inf')
+first.cache_clear()
+jax.config.update('jax_default_device', jax.devices()[0])
+print('another device', run())
+jax.config.update('jax_default_device', None)
+def missing(self): raise ImportError
+programs.export.Exported.serialize = missing
+print('no flatbuffers', run('c'))
 jax.config.update('jax_enable_compilation_cache', False)
 print('no cache', run())
 """
@@ -320,7 +332,8 @@ def test_a_program_is_traced_once_for_all_that_it_depends_on(tmp_path):
   assert found.stdout.splitlines() == [
       'not worth it (1, 0)', 'first (2, 1) again (2, 1) other words (3, 2) again (3, 2)',
       'wider (4, 3)', 'finer (5, 4) (6, 5)', 'cut short (9, 5) (9, 5)', 'other source (10, 6)',
-      'no cache (11, 6)'], found
+      'changed since (11, 6)', 'another device (12, 6)', 'no flatbuffers (13, 6)',
+      'no cache (14, 6)'], found
 
 
 def test_a_second_measure_says_the_same_and_is_kept_where_all_is_ours(tmp_path):
@@ -335,7 +348,7 @@ def test_a_second_measure_says_the_same_and_is_kept_where_all_is_ours(tmp_path):
   call = lambda of, *more: ran(
       code, *more, 'measure', str(tmp_path / 'x.npy'), str(tmp_path / 'y.npy'), '--json',
       '--null=9', f'--measures={of}', '--bootstrap=5', **{cache.VARIABLE: str(tmp_path / 'made')})
-  kept = lambda: len(list((tmp_path / 'made').glob('*/*-mmalign-cache')))
+  kept = lambda: len(list((tmp_path / 'made').glob('*/*.mmalign-traced')))
   once = call('linear_cka,mutual_knn')
   assert kept() == 1 and once.stdout, once
   assert call('linear_cka,mutual_knn').stdout == once.stdout and kept() == 1

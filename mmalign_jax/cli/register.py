@@ -6,6 +6,7 @@ import sys
 from mmalign_jax.data.files.formats import guard
 
 FLAG = '--register'
+loaded: list[str] = []  # files that have changed the registries, and whatever else they wished
 
 
 def taken(argv: list[str]) -> list[str]:
@@ -36,6 +37,7 @@ def load(path: str) -> None:
     if getattr(known, '__file__', None) == str(file):
       return
     raise ValueError(f'{FLAG}={path}: a module {file.stem!r} is loaded already; rename the file')
+  loaded.append(str(file))
   module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
   try:
     spec.loader.exec_module(module)

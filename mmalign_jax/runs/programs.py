@@ -7,6 +7,7 @@ what the caller tells. Kept where and as long as compiled programs are (`cache`)
 """
 
 from collections.abc import Callable
+import contextlib
 import functools
 import hashlib
 import os
@@ -19,9 +20,7 @@ from jax import export
 
 from mmalign_jax import cache
 
-_FOR_A_WHILE = ('jax_enable_x64', 'jax_default_matmul_precision', 'jax_numpy_dtype_promotion',
-                'jax_threefry_partitionable', 'jax_default_prng_impl')
-_END = '-mmalign-cache'  # of the names, among those that `cache.trim` counts
+_END = '.mmalign-traced'  # of the names; `cache.trim` counts it
 
 
 def lowered(function: Callable, arguments: tuple, told: str,
@@ -38,28 +37,27 @@ def lowered(function: Callable, arguments: tuple, told: str,
   if place is None:
     return jax.jit(function).lower(*arguments)
   made = _read(place)
-  if made is None:
-    try:
+  try:
+    if made is None:
       made = export.export(jax.jit(function))(*arguments)
-    except (ValueError, NotImplementedError):  # what cannot be exported, or the function's own
-      return jax.jit(function).lower(*arguments)
-    if worth():
-      _write(place, made)
-  return jax.jit(made.call).lower(*arguments)
+      if worth():
+        _write(place, made)
+    return jax.jit(made.call).lower(*arguments)
+  except (ValueError, NotImplementedError):  # what cannot be exported, or the function's own
+    return jax.jit(function).lower(*arguments)
 
 
 def _place(arguments: tuple, told: str) -> pathlib.Path | None:
   """The file of a program; None where none are kept, or in a folder that is not this package's."""
   named, base = _setting('jax_compilation_cache_dir'), cache.folder()
   if (not named or not _setting('jax_enable_compilation_cache') or base is None
-      or pathlib.Path(named) != base / cache.version()):
+      or pathlib.Path(named) != base / cache.version()
+      or _setting('jax_default_device') is not None or not source()):
     return None
   leaves, tree = jax.tree.flatten(arguments)
   words = [jax.__version__, jax.default_backend(), source(), told, str(tree),
            *(f'{leaf.shape} {leaf.dtype}' for leaf in leaves),
-           *sorted(f'{name}={value}' for name, value in jax.config.values.items()),
-           # what is set for a while only is not among the values
-           *(str(_setting(name)) for name in _FOR_A_WHILE)]
+           *sorted(f'{name}={value}' for name, value in jax.config.values.items())]
   return pathlib.Path(named) / f'{hashlib.sha256(chr(0).join(words).encode()).hexdigest()}{_END}'
 
 
@@ -70,11 +68,16 @@ def _setting(name: str) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def source() -> str:
-  """Of all modules of this package: a program of other source is another."""
+  """Of all modules of this package: a program of other source is another. '' where it is not known
+  that they are what this process has loaded: changed since it began, or not there as source."""
   root, made = pathlib.Path(__file__).resolve().parents[1], hashlib.sha256()
-  for path in sorted(root.rglob('*.py')):
+  paths = sorted(root.rglob('*.py'))
+  for path in paths:
     made.update(str(path.relative_to(root)).encode() + b'\0' + path.read_bytes() + b'\0')
-  return made.hexdigest()
+    changed = path.stat()
+    if max(changed.st_mtime, changed.st_ctime) >= cache.BEGUN:
+      return ''
+  return made.hexdigest() if paths else ''
 
 
 def _read(place: pathlib.Path) -> Any:
@@ -87,13 +90,13 @@ def _read(place: pathlib.Path) -> Any:
 
 def _write(place: pathlib.Path, made: Any) -> None:
   """As a whole or not at all; a full disk costs the next command its time."""
-  part = None
-  try:
+  with contextlib.suppress(Exception):  # no flatbuffers, no space, ...
     content = made.serialize()
-    with tempfile.NamedTemporaryFile(dir=place.parent, suffix='.part', delete=False) as file:
-      part = file.name
-      file.write(content)
-    os.replace(part, place)
-  except (OSError, ValueError):
-    if part is not None:
-      pathlib.Path(part).unlink(missing_ok=True)
+    with tempfile.NamedTemporaryFile(dir=place.parent, suffix=_END, delete=False) as file:
+      try:
+        file.write(content)
+        file.flush()
+        os.replace(file.name, place)
+      finally:
+        with contextlib.suppress(OSError):
+          os.unlink(file.name)

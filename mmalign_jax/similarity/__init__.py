@@ -56,7 +56,6 @@ MEASURES = merged(
     linear.MEASURES, rbf.MEASURES, independence.MEASURES, minibatch.MEASURES,
     kernel_neighbors.MEASURES, knn.MEASURES, correlation.MEASURES, least_squares.MEASURES,
     shape.MEASURES, dissimilarity.MEASURES, gap.MEASURES, retrieval.MEASURES)
-OURS = tuple(MEASURES.values())  # as against rows of a user's own
 
 __all__ = [
     'Calibration', 'Interval', 'MEASURES', 'Measure', 'Pairs', 'alignment', 'angular',

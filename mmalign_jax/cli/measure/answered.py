@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from mmalign_jax import similarity
+from mmalign_jax.cli import register
 from mmalign_jax.cli.measure.question import Question, Side
 from mmalign_jax.cli.measure.request import Request
 from mmalign_jax.data.files import features
@@ -27,7 +28,7 @@ def answered(asked: Request, read: Samples, notes: list[str]):
     x, y = (_prepared(side, name, asked.steps, wide) for name, side in sides.items())
     measures = _possible(asked, x, y, read, notes, any(map(beyond_float64, layers)))
     scores, refused = score(measures, x, y, asked.plan, _progress, read.groups, read.items,
-                            programs.lowered if all(map(_ours, measures.values())) else None)
+                            None if register.loaded else programs.lowered)
   _refuse(refused, asked, scores, notes)
   a, b = (Side(s.where, s.names, tuple(z.shape[1] for z in s.layers)) for s in sides.values())
   return scores, measures, Question(a, b, len(x[0]), 'float64' if wide else 'float32',
@@ -37,11 +38,6 @@ def answered(asked: Request, read: Samples, notes: list[str]):
 def _progress(line: str) -> None:
   if sys.stderr.isatty():
     print(line, file=sys.stderr)
-
-
-def _ours(measure: Measure) -> bool:
-  """Whether the source of this package says all that a measure does."""
-  return any(measure is one for one in similarity.OURS)
 
 
 # -- samples and measures --------------------------------------------------------------------------
