@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 
 import numpy as np
+import scipy.linalg
 
 from mmalign_jax.advice import predictor
 from mmalign_jax.advice.predictor import INPUTS, Table
@@ -19,6 +20,8 @@ NEVER = 1e3                       # a threshold that nothing reaches
 HARMED, MISSED = 0.02, 0.1        # of `predictor.advice`
 CAUTIONS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 FOLDS = 6
+MOST = 1212    # points of the table: more settings are all fitted to, through the first of them
+JITTER = 1e-10  # of the largest diagonal: points may lie on each other
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,33 +66,55 @@ def kernel_ridge(data: Curves, lam: np.ndarray, width: float, ridge: float,
   center, scale = data.x.mean(axis=0), data.x.std(axis=0)
   scale = np.where(scale > 0, scale, 1) / (1 if relevance is None else relevance)
   u = (data.x - center) / scale
-  squared = predictor.apart(u, u)
-  gain = data.gain()[:, 1:]
-  weight = data.seeds() / data.seeds().sum()
-  intercept = weight @ gain
-  dual = np.linalg.solve(np.exp(-squared / (2 * width**2)) + ridge * np.diag(1 / data.seeds()),
-                         gain - intercept)
-  squared[data.setting[:, None] == data.setting] = np.inf
+  gain, seeds = data.gain()[:, 1:], data.seeds()
+  intercept = seeds @ gain / seeds.sum()
+  kernel = kernels(u, width)
+  dual = solved(kernel[:len(kernel.T)], *products(kernel, gain - intercept, seeds), ridge)
+  squared = predictor.apart(u, u[:MOST])
+  squared[data.setting[:, None] == data.setting[:MOST]] = np.inf
   near = float(np.quantile(np.sqrt(squared.min(axis=1)), 0.99))
   return Table(INPUTS, center, scale, data.x.min(axis=0), data.x.max(axis=0), near,
-               np.asarray(lam, float), u, dual, intercept, np.ones(len(u)), width, 0.0, 0.0, 0.0,
-               NEVER, -NEVER)
+               np.asarray(lam, float), u[:MOST], dual, intercept, np.ones(len(u[:MOST])), width,
+               0.0, 0.0, 0.0, NEVER, -NEVER)
+
+
+def kernels(u: np.ndarray, width: float) -> np.ndarray:
+  """[N, M] of all u [N, D] to the first M, which the table keeps."""
+  return np.exp(-predictor.apart(u, u[:MOST]) / (2 * width**2))
+
+
+def products(kernel: np.ndarray, gain: np.ndarray, seeds: np.ndarray
+             ) -> tuple[np.ndarray, np.ndarray]:
+  """K' S K [M, M] and K' S g [M, L], S the number of seeds."""
+  weighted = kernel.T * seeds
+  return weighted @ kernel, weighted @ gain
+
+
+def solved(among: np.ndarray, left: np.ndarray, right: np.ndarray, ridge: float) -> np.ndarray:
+  """Coefficients [M, L] of the points: kernel ridge regression where these are all settings, its
+  projection on them where they are not (subset of regressors; Rasmussen and Williams 2006, 8.3)."""
+  matrix = left + ridge * among
+  matrix[np.diag_indices(len(matrix))] += JITTER * matrix.diagonal().max()
+  return scipy.linalg.solve(matrix, right, assume_a='pos')
 
 
 def unseen(data: Curves, width: float, ridge: float,
            relevance: np.ndarray | None = None) -> np.ndarray:
   """Predicted gains [N, L] of every setting by tables that were fitted without its gains."""
   u = (data.x - data.x.mean(axis=0)) / np.maximum(data.x.std(axis=0), 1e-12)
-  u = u * (1 if relevance is None else relevance)
-  kernel = np.exp(-predictor.apart(u, u) / (2 * width**2))
+  kernel = kernels(u * (1 if relevance is None else relevance), width)
   gain, seeds = data.gain(), data.seeds()
+  one = np.hstack([gain, np.ones((len(gain), 1))])  # the last column: of the mean
+  tests = [data.setting % FOLDS == f for f in range(FOLDS)]
+  parts = [products(kernel[test], one[test], seeds[test]) for test in tests]
+  left, right = (sum(part[i] for part in parts) for i in (0, 1))
   found = np.empty(gain.shape)
-  for test in (data.setting % FOLDS == f for f in range(FOLDS)):
-    rest = np.flatnonzero(~test)
-    intercept = seeds[rest] @ gain[rest] / seeds[rest].sum()
-    dual = np.linalg.solve(kernel[np.ix_(rest, rest)] + ridge * np.diag(1 / seeds[rest]),
-                           gain[rest] - intercept)
-    found[test] = kernel[np.ix_(np.flatnonzero(test), rest)] @ dual + intercept
+  for test, (own_left, own_right) in zip(tests, parts):
+    mean = seeds[~test] @ gain[~test] / seeds[~test].sum()
+    others = right - own_right
+    dual = solved(kernel[:len(kernel.T)], left - own_left,
+                  others[:, :-1] - others[:, -1:] * mean, ridge)
+    found[test] = kernel[test] @ dual + mean
   return found
 
 
@@ -121,8 +146,10 @@ def fitted(data: Curves, lam: np.ndarray) -> tuple[Table, tuple, dict]:
   shape, chosen = shaped(data)
   made, gain = unseen(data, *shape), data.gain()
   off = np.abs(made - data.gain(1))[:, 1:].mean(axis=1)  # of as many seeds for all
-  table = dataclasses.replace(kernel_ridge(data, lam, *shape), spread=off)
-  spread = predictor.curves(table, table.points)[1]
+  table = kernel_ridge(data, lam, *shape)
+  u = (data.x - table.center) / table.scale
+  table = dataclasses.replace(table, spread=around(table, u, off))
+  spread = predictor.curves(table, u)[1]
   weight, of_caution = data.seeds() / data.seeds().sum(), {}
   for caution in CAUTIONS:
     careful = dataclasses.replace(table, caution=caution)
@@ -131,6 +158,13 @@ def fitted(data: Curves, lam: np.ndarray) -> tuple[Table, tuple, dict]:
   caution = max(of_caution, key=lambda c: of_caution[c])
   return (dataclasses.replace(table, caution=caution), shape,
           chosen | {'gain by caution': of_caution})
+
+
+def around(table: Table, u: np.ndarray, off: np.ndarray) -> np.ndarray:
+  """Mean [M] of off [N] over the u [N, D] that no other point of the table is nearer to."""
+  nearest = predictor.apart(u, table.points).argmin(axis=1)
+  nearest[:len(table.points)] = np.arange(len(table.points))  # they are these
+  return np.bincount(nearest, off) / np.bincount(nearest)
 
 
 def calibrated(table: Table, data: Curves, train: Curves, shape: tuple) -> Table:
@@ -180,9 +214,9 @@ def _judged(table: Table, data: Curves, curve: np.ndarray, spread: np.ndarray):
 
 
 def spread_of_others(table: Table, data: Curves) -> np.ndarray:
-  """How far off the curves of settings near each point are, without its own setting; [N]."""
-  squared = predictor.apart(table.points, table.points)
-  squared[data.setting[:, None] == data.setting] = np.inf
+  """How far off the curves of settings near each are, without its own; [N]."""
+  squared = predictor.apart((data.x - table.center) / table.scale, table.points)
+  squared[data.setting[:, None] == data.setting[:len(table.points)]] = np.inf
   near = squared - squared.min(axis=1, keepdims=True)
   weight = np.exp(-near / (2 * table.width**2 / 16))
   return weight @ table.spread / weight.sum(axis=1)

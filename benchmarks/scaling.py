@@ -125,8 +125,9 @@ AXES = {
                   lambda n: measure('rbf_cka', n)),
     'permutations': Axis('mutual kNN with its null: permutations (N 1,000)',
                          (250, 500, 1000, 2000, 4000), 1, null),
-    'classes': Axis('BROJA: classes (20 x 20)', (5, 10, 20, 40), 1, decomposition),
-    'states': Axis('BROJA: states of each side (10 classes)', (5, 10, 20, 40), 2,
+    # A step forms and factorises a matrix of (states of a side x classes) rows.
+    'classes': Axis('BROJA: classes (20 x 20)', (5, 10, 20, 40), 3, decomposition),
+    'states': Axis('BROJA: states of each side (10 classes)', (5, 10, 20, 40), 3,
                    lambda n: decomposition(states=n)),
 }
 

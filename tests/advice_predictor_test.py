@@ -252,6 +252,37 @@ def test_curves_are_those_of_scikit_learn():
   assert not curve[:, 0].any()
 
 
+def test_more_settings_than_points_are_fitted_to_as_scikit_learn_does(monkeypatch):
+  from sklearn.kernel_approximation import Nystroem
+  from sklearn.linear_model import Ridge
+  fit = of_benchmark('predictor_fit')
+  monkeypatch.setattr(fit, 'MOST', 12)
+  g = np.random.default_rng(0)
+  x = g.normal(size=(40, len(predictor.INPUTS)))
+  accuracy = 0.5 + 0.1 * g.normal(size=(40, 3, 3))
+  accuracy[20:, :, 1:] = np.nan  # of these one seed
+  data = fit.Curves(x, accuracy, np.arange(40) // 2)
+  table = fit.kernel_ridge(data, np.array([0, 1, 2]), width=0.8, ridge=0.3)
+  assert len(table.points) == 12
+  gain, seeds = data.gain()[:, 1:], data.seeds()
+  mean = np.average(gain, axis=0, weights=seeds)
+  u = (x - x.mean(axis=0)) / x.std(axis=0)
+  features = Nystroem(gamma=1 / (2 * 0.8**2 * x.shape[1]), n_components=12).fit(u[:12]).transform
+  model = Ridge(0.3, fit_intercept=False).fit(features(u), gain - mean, sample_weight=seeds)
+  curve, _ = predictor.curves(table, u)
+  np.testing.assert_allclose(curve[:, 1:], model.predict(features(u)) + mean, atol=1e-8)
+  # What is predicted of a setting is by the gains of others alone.
+  made = fit.unseen(data, 0.8, 0.3)
+  changed = data.accuracy.copy()
+  changed[data.setting % fit.FOLDS == 0, 1:] += 1
+  again = fit.unseen(fit.Curves(x, changed, data.setting), 0.8, 0.3)
+  same = np.abs(again - made).max(axis=1) < 1e-9
+  np.testing.assert_array_equal(same, data.setting % fit.FOLDS == 0)
+  off = np.arange(40.0)
+  np.testing.assert_allclose(fit.around(table, u[:12], off[:12]), off[:12])
+  assert fit.around(table, u, off).mean() > off[:12].mean()
+
+
 def test_conformal_margins_cover_and_thresholds_keep_the_risk():
   fit = of_benchmark('predictor_fit')
   g = np.random.default_rng(0)

@@ -209,3 +209,32 @@ def test_calibrations_of_single_pairs_join_to_that_of_all():
     for field in ('score', 'calibrated', 'p_value', 'null_mean'):
       np.testing.assert_allclose(getattr(joined, field), getattr(whole, field), atol=1e-6)
     np.testing.assert_array_equal(joined.pairs.index, whole.pairs.index)
+
+
+@pytest.mark.parametrize('name', ['mutual_knn', 'lcs_knn', 'cknna', 'rbf_cka', 'minibatch_cka', 'rsa',
+                                  'median_rank_xy', 'distribution_gap'])
+def test_what_was_called_once_is_not_compiled_again(name):
+  """Of itself, too, outside jit; groups of equal sizes are alike."""
+  (x,), (y,) = layers(0, 1, n=210)
+  groups = np.repeat(np.arange(70), 3)
+
+  def all_of_it(key):
+    for more in ({}, {'groups': groups}):
+      calibrate(MEASURES[name], x, y, key=key, permutations=5, **more)
+      bootstrap(MEASURES[name], x, y, key=key, resamples=2, **more)
+    layer_pairs(MEASURES[name], [x, y], [y])
+    return MEASURES[name](x, y)
+
+  all_of_it(KEY)
+  compiled = []
+  def heard(event, seconds, **_):
+    if 'backend_compile' in event:
+      compiled.append(seconds)
+  jax.monitoring.register_event_duration_secs_listener(heard)
+  try:
+    all_of_it(jax.random.key(1))
+    assert not compiled
+    jax.jit(lambda a: a + len(name))(x)  # it does hear
+    assert compiled
+  finally:
+    jax.monitoring.unregister_event_duration_listener(heard)

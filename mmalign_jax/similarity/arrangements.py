@@ -11,6 +11,7 @@ import itertools
 
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 import numpy as np
 
 from mmalign_jax import grouped
@@ -33,13 +34,6 @@ class Units:
   within: np.ndarray
   kind: np.ndarray
   count: int
-
-  def order(self, moved: Array) -> Array:
-    """Positions [M]: the sample there takes its side from this one; moved [B]: whose place a block
-    takes."""
-    place, first = jnp.asarray(self.place, jnp.int32), jnp.asarray(self.first, jnp.int32)
-    source = place[first[moved][self.slot] + jnp.asarray(self.within, jnp.int32)]
-    return jnp.zeros_like(place).at[place].set(source)
 
 
 def units(n: int, groups: np.ndarray | None = None,
@@ -110,16 +104,34 @@ def _even_items(groups: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, int]
 # -- what a null goes through ----------------------------------------------------------------------
 
 
-def pairings(key: Key, draws: int, n: int, of: Units | None):
-  """Orders of the samples of one side: (arguments [P, ...], argument -> positions [M])."""
+def pairings(key: Key, draws: int, n: int, of: Units | None) -> tuple[Array, Partial]:
+  """Orders of the samples of one side: (arguments [P, ...], argument -> positions [M]).
+
+  The function is a pytree, so that a program that is given it serves others of its kind.
+  """
   if of is None:
-    return jax.random.split(key, draws), lambda key: jax.random.permutation(key, n)
+    return jax.random.split(key, draws), Partial(_shuffled, jnp.arange(n))
+  held = of.place, of.first, of.slot, of.within
+  order = Partial(_order, *(jnp.asarray(index, jnp.int32) for index in held))
   if of.count - 1 <= draws:
-    return jnp.asarray(_every(of.kind)), of.order
-  def drawn(key):  # blocks of a kind stand together: by chance within each
-    chance = jax.random.uniform(key, of.kind.shape, jnp.float32)
-    return of.order(jnp.lexsort((chance, jnp.asarray(of.kind))))
-  return jax.random.split(key, draws), drawn
+    return jnp.asarray(_every(of.kind)), order
+  return jax.random.split(key, draws), Partial(_drawn, order, jnp.asarray(of.kind))
+
+
+def _shuffled(every: Array, key: Key) -> Array:
+  return jax.random.permutation(key, every)
+
+
+def _order(place: Array, first: Array, slot: Array, within: Array, moved: Array) -> Array:
+  """Positions [M]: the sample there takes its side from this one; moved [B]: whose place a block
+  takes."""
+  return jnp.zeros_like(place).at[place].set(place[first[moved][slot] + within])
+
+
+def _drawn(order: Partial, kind: Array, key: Key) -> Array:
+  """Blocks of a kind stand together: by chance within each."""
+  chance = jax.random.uniform(key, kind.shape, jnp.float32)
+  return order(jnp.lexsort((chance, kind)))
 
 
 def _every(kind: np.ndarray) -> np.ndarray:
@@ -129,26 +141,33 @@ def _every(kind: np.ndarray) -> np.ndarray:
   return np.array([np.concatenate(row) for row in found], np.int32)[1:].reshape(-1, len(kind))
 
 
-def exchanges(key: Key, draws: int, n: int, codes: np.ndarray | None):
-  """Which samples change sides: (arguments [P, ...], argument -> [N] bool).
+def exchanges(key: Key, draws: int, n: int, codes: np.ndarray | None) -> tuple[Array, Partial]:
+  """Which samples change sides: (arguments [P, ...], argument -> [N] bool); as `pairings`.
 
   An exchange and that of all others give the same two clouds: of few groups, codes [N], the first
   therefore stays.
   """
   if codes is None:
-    return jax.random.split(key, draws), lambda key: _coins(key, n)
-  count = int(codes.max()) + 1
+    return jax.random.split(key, draws), Partial(_coins, jnp.zeros(n, bool))
+  count, codes = int(codes.max()) + 1, jnp.asarray(codes)
   if sides_count(count) - 1 <= draws:
     bits = np.arange(1, sides_count(count))[:, None] >> np.arange(count - 1) & 1
     every = np.concatenate([np.zeros((len(bits), 1), bool), bits.astype(bool)], axis=1)
-    return jnp.asarray(every), lambda swap: swap[jnp.asarray(codes)]
-  return (jax.random.split(key, draws),
-          lambda key: _coins(key, count)[jnp.asarray(codes)])
+    return jnp.asarray(every), Partial(_at, codes)
+  return jax.random.split(key, draws), Partial(_coins_of, jnp.zeros(count, bool), codes)
 
 
-def _coins(key: Key, n: int) -> Array:
-  """[n] bool, the same ones in float32 and float64."""
-  return jax.random.bernoulli(key, jnp.float32(0.5), (n,))
+def _at(codes: Array, swap: Array) -> Array:
+  return swap[codes]
+
+
+def _coins_of(like: Array, codes: Array, key: Key) -> Array:
+  return _coins(like, key)[codes]
+
+
+def _coins(like: Array, key: Key) -> Array:
+  """Booleans, the same ones in float32 and float64."""
+  return jax.random.bernoulli(key, jnp.float32(0.5), like.shape)
 
 
 def sides_count(groups: int) -> int:

@@ -1,4 +1,9 @@
-"""A function of all pairs of samples, a block of rows at a time."""
+"""A function of all pairs of samples, a block of rows at a time.
+
+Loops of closures are compiled anew whenever they are called outside jit. What has any is therefore
+jitted where it stands, so that a measure called twice by itself is compiled once; and within
+`jax.enable_x64(True)` where it is in float64, since `vmap` of a program works outside of it.
+"""
 
 from collections.abc import Callable
 

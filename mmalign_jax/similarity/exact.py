@@ -4,6 +4,8 @@ Everything here is called within `jax.enable_x64(True)`. Distances come from dif
 from products where those keep their digits; two that agree but for rounding are equal (`TIE`).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -110,6 +112,7 @@ def nearness_to_all(rows: Array, p: Array, metric: str, own: Array | None = None
   return _cosine(square, some(rows)[:, None], some(p)[None]), error / 2
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def all_nearness(p: Array, metric: str) -> tuple[Array, Array]:
   """`nearness` [N, N] of all pairs of `points` [N, D], and its largest error []."""
   near, error = row_blocks(lambda rows, index: _spread(*nearness_to_all(rows, p, metric, index)), p,

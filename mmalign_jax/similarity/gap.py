@@ -16,7 +16,7 @@ from mmalign_jax.similarity.blocks import row_blocks
 from mmalign_jax.similarity.measure import Measure, Rows, paired
 from mmalign_jax.similarity.preprocess import center, normalize, root, scaled
 from mmalign_jax.similarity.wide import wide
-from mmalign_jax.types import Array
+from mmalign_jax.types import Array, Numeric
 
 
 @struct.dataclass
@@ -195,7 +195,12 @@ def uniformity(z: Array, *, t: float = 2.0) -> Array:
     -4.0
   """
   z, _ = paired(z, z)
-  z, n = normalize(z), z.shape[0]
+  return _uniformity(normalize(z), t)
+
+
+@jax.jit
+def _uniformity(z: Array, t: Numeric) -> Array:
+  n = z.shape[0]
   def block(rows, index):
     square = jnp.maximum(2 - 2 * jnp.dot(rows, z.T, precision='highest'), 0)
     other = index[:, None] != jnp.arange(n)[None]

@@ -1,6 +1,7 @@
 """How sure is a score? An interval from random halves of the samples."""
 
 from collections.abc import Callable
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from mmalign_jax import grouped, struct
 from mmalign_jax.similarity.layers import Layers, as_layers, layer_pairs
 from mmalign_jax.similarity.measure import Measure
 from mmalign_jax.similarity.own import as_measure
+from mmalign_jax.similarity.prepared import parted
 from mmalign_jax.types import Array, Key
 
 RESAMPLES = 'random halves of the samples, pairs kept together, without replacement'
@@ -75,12 +77,10 @@ def bootstrap(measure: Measure | Callable, x: Layers, y: Layers, *, key: Key, re
   x, y = as_layers(measure, x, y)
   n, codes = len(x[0]), groups if groups is not None else items
   codes = None if codes is None else grouped.checked(codes, n)
-  def half(key):
-    kept = half_of(key, n, codes)
-    own = None if items is None else jnp.asarray(items)[kept]
-    return layer_pairs(measure, [z[kept] for z in x], [z[kept] for z in y], items=own,
-                       **settings).best
-  values = jax.lax.map(half, jax.random.split(key, resamples))
+  fixed, traced = parted(settings)
+  given = tuple(None if of is None else jnp.asarray(of) for of in (items, codes))
+  values = _of_halves(jax.random.split(key, resamples), x, y, *given, traced, measure, fixed,
+                      *_sizes(n, codes))
   score = layer_pairs(measure, x, y, items=items, **settings).best
   low, high = score + jnp.stack(ends(deviations(values, n, codes), codes, level))
   if codes is None:
@@ -89,13 +89,31 @@ def bootstrap(measure: Measure | Callable, x: Layers, y: Layers, *, key: Key, re
                   OF_GROUPS.format('items' if groups is None else 'groups'))
 
 
+@functools.partial(jax.jit, static_argnums=(6, 7, 8, 9))  # else compiled at every call: `blocks`
+def _of_halves(keys: Key, x: list, y: list, items: Array | None, codes: Array | None, traced: dict,
+               measure: Measure, fixed: tuple, m: int, count: int) -> Array:
+  """The best over layers [B], of halves; settings as `parted` has them."""
+  def half(key):
+    kept = _half(key, codes, m, count)
+    own = None if items is None else items[kept]
+    return layer_pairs(measure, [z[kept] for z in x], [z[kept] for z in y], items=own,
+                       **dict(fixed), **traced).best
+  return jax.lax.map(half, keys)
+
+
 def half_of(key: Key, n: int, codes: np.ndarray | None) -> Array:
   """[m] of N samples, drawn without replacement, whole groups [N] but the last."""
-  m = held(n, codes)
-  if codes is None:
-    return jax.random.permutation(key, n)[:m]
-  place = jax.random.permutation(key, int(codes.max()) + 1)
-  return jnp.argsort(place[codes], stable=True)[:m]
+  return _half(key, None if codes is None else jnp.asarray(codes), *_sizes(n, codes))
+
+
+def _sizes(n: int, codes: np.ndarray | None) -> tuple[int, int]:
+  """How many samples a half holds, and of how many things it is drawn."""
+  return held(n, codes), n if codes is None else int(codes.max()) + 1
+
+
+def _half(key: Key, codes: Array | None, m: int, count: int) -> Array:
+  place = jax.random.permutation(key, count)
+  return place[:m] if codes is None else jnp.argsort(place[codes], stable=True)[:m]
 
 
 def deviations(halves: Array, n: int, codes: np.ndarray | None) -> Array:

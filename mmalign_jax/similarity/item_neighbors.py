@@ -6,6 +6,8 @@ Distances are those of float64; what differs by no more than their rounding ties
 lower index.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -21,24 +23,29 @@ def search(z: Array, items: Array, k: int, metric: str) -> tuple[Array, Array]:
     lists [k, N] i32 and how near they are, [k, N] of the type of z, as `neighbors.search`.
   """
   with jax.enable_x64(True):
-    p, scale = exact.points(z, metric)
-    squares = jnp.sum(p * p, axis=1)
-    size = jnp.sqrt(squares * squares.max())  # [N], of products
-    def block(rows, index):
-      near, error = exact.nearness_to_all(rows, p, metric, index)  # [B, N]
-      def step(near, _):
-        best = near.max(axis=1, keepdims=True)
-        slack = exact.slack(best, metric, size[index][:, None], p.shape[1]) + error
-        tied = near >= best - slack
-        place = jax.lax.argmax(tied, 1, jnp.int32)  # the first of them
-        taken = items[place][:, None] == items[None]
-        return jnp.where(taken, -jnp.inf, near), (place, best[:, 0])
-      near = jnp.where(items[index][:, None] == items[None], -jnp.inf, near)
-      lists, values = jax.lax.scan(step, near, length=k)[1]
-      return lists.T, values.T
-    lists, near = row_blocks(block, p, entries=1 << 20)
-    near = near + 1 if metric == 'cosine' else near * scale**2
-    return lists.T, near.T.astype(z.dtype)
+    return _search(z, items, k, metric)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))  # see `blocks`
+def _search(z: Array, items: Array, k: int, metric: str) -> tuple[Array, Array]:
+  p, scale = exact.points(z, metric)
+  squares = jnp.sum(p * p, axis=1)
+  size = jnp.sqrt(squares * squares.max())  # [N], of products
+  def block(rows, index):
+    near, error = exact.nearness_to_all(rows, p, metric, index)  # [B, N]
+    def step(near, _):
+      best = near.max(axis=1, keepdims=True)
+      slack = exact.slack(best, metric, size[index][:, None], p.shape[1]) + error
+      tied = near >= best - slack
+      place = jax.lax.argmax(tied, 1, jnp.int32)  # the first of them
+      taken = items[place][:, None] == items[None]
+      return jnp.where(taken, -jnp.inf, near), (place, best[:, 0])
+    near = jnp.where(items[index][:, None] == items[None], -jnp.inf, near)
+    lists, values = jax.lax.scan(step, near, length=k)[1]
+    return lists.T, values.T
+  lists, near = row_blocks(block, p, entries=1 << 20)
+  near = near + 1 if metric == 'cosine' else near * scale**2
+  return lists.T, near.T.astype(z.dtype)
 
 
 def firsts(items: Array) -> Array:

@@ -40,12 +40,18 @@ def prepare(z: Array, *, k: int = 10, metric: str = 'cosine', debiased: bool = T
     raise ValueError(f'metric={metric!r} is no kernel of CKNNA; known: {", ".join(METRICS)}')
   near = search(scaled(z)[0], k=k, metric=metric, with_self=not debiased)
   near = dataclasses.replace(near, values=scaled(near.values)[0])
-  own = jnp.arange(z.shape[0], dtype=near.lists.dtype)
-  back = jax.lax.map(lambda row: jnp.any(near.lists[:, row] == own[None], axis=0), near.lists)
-  side = Side(near, back, jnp.zeros((), z.dtype), debiased)
+  side = Side(near, _returned(near.lists), jnp.zeros((), z.dtype), debiased)
   return dataclasses.replace(side, norm=inner(side, side))
 
 
+@jax.jit
+def _returned(lists: Array) -> Array:
+  """[k, N] bool: the neighbour has the sample in its own list."""
+  own = jnp.arange(lists.shape[1], dtype=lists.dtype)
+  return jax.lax.map(lambda row: jnp.any(lists[:, row] == own[None], axis=0), lists)
+
+
+@jax.jit
 def inner(x: Side, y: Side) -> Array:
   """HSIC of the two Gram matrices under their common mask M (not symmetric), times n (n - 3) if
   debiased: tr(K L) + 1'K1 1'L1 / ((n - 1)(n - 2)) - 2 / (n - 2) 1'K L1 with zero diagonals."""

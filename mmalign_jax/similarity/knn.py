@@ -15,6 +15,7 @@ from mmalign_jax.types import Array
 LONG, FEW = 32, 4096  # neighbours from which, samples up to which a table is faster (measured)
 
 
+@jax.jit
 def matches(x: Neighbors, y: Neighbors) -> Array:
   """[k, N] bool: the neighbour in x's list is anywhere in y's list of the same sample."""
   k, n = x.lists.shape
@@ -37,6 +38,7 @@ def jaccard(x: Neighbors, y: Neighbors) -> Array:
   return jnp.mean(shared / (2 * x.lists.shape[0] - shared), dtype=x.values.dtype)
 
 
+@jax.jit
 def cycle(x: Neighbors, y: Neighbors) -> Array:
   """Share of samples that one of y's neighbours leads back to, in x's lists."""
   own, names = x.own, x.names
@@ -44,6 +46,7 @@ def cycle(x: Neighbors, y: Neighbors) -> Array:
   return jnp.any(back, axis=0).mean(dtype=x.values.dtype)
 
 
+@jax.jit
 def longest_common(x: Neighbors, y: Neighbors) -> Array:
   """Mean length of the longest common subsequence of the two ordered lists."""
   def row(last, one):  # last [k + 1, N]: lengths for the first rows of x and any part of y
@@ -54,6 +57,7 @@ def longest_common(x: Neighbors, y: Neighbors) -> Array:
   return length[-1].mean(dtype=x.values.dtype)
 
 
+@jax.jit
 def edit_similarity(x: Neighbors, y: Neighbors) -> Array:
   """1 - mean Levenshtein distance of the two ordered lists / k."""
   (k, n), names = x.lists.shape, y.names

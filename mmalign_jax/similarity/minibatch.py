@@ -134,6 +134,7 @@ def prepare(z: Array, *, batch_size: int = 256) -> Side:
   return Side(scaled(without_constants(z))[0], min(batch_size, z.shape[0]))
 
 
+@jax.jit
 def compare(x: Side, y: Side) -> Array:
   """Ratio of the sums over batches; samples beyond the last full batch are left out."""
   size, count = x.batch_size, x.z.shape[0] // x.batch_size

@@ -86,12 +86,17 @@ def search(z: Array, *, k: int = 10, metric: str = 'cosine',
 def _search(z: Array, k: int, metric: str, with_self: bool) -> Found:
   """lists [k, N] i32 and values [k, N] of the type of z."""
   with jax.enable_x64(True):
-    p, scale = jax.lax.optimization_barrier(exact.points(z, metric))
-    near, lists = _nearest(p, k, metric, with_self)
-    if z.dtype == jnp.float64:  # those that were clear from products in float32 have its digits
-      near = jax.lax.map(lambda one: exact.nearness(p, p[one], metric), lists.T).T
-    values = near + 1 if metric == 'cosine' else near * scale**2
-    return lists.T, values.T.astype(z.dtype)
+    return _in_double(z, k, metric, with_self)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _in_double(z: Array, k: int, metric: str, with_self: bool) -> Found:
+  p, scale = jax.lax.optimization_barrier(exact.points(z, metric))
+  near, lists = _nearest(p, k, metric, with_self)
+  if z.dtype == jnp.float64:  # those that were clear from products in float32 have its digits
+    near = jax.lax.map(lambda one: exact.nearness(p, p[one], metric), lists.T).T
+  values = near + 1 if metric == 'cosine' else near * scale**2
+  return lists.T, values.T.astype(z.dtype)
 
 
 @_search.defjvp

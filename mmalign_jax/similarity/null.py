@@ -8,6 +8,7 @@ are, and how groups of samples move, is in `arrangements`.
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import functools
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +21,7 @@ from mmalign_jax.similarity import arrangements
 from mmalign_jax.similarity.layers import Layers, Pairs, as_layers, best_of, compared
 from mmalign_jax.similarity.measure import Measure
 from mmalign_jax.similarity.own import as_measure
-from mmalign_jax.similarity.prepared import Prepared, prepared
+from mmalign_jax.similarity.prepared import Prepared, parted, prepared
 from mmalign_jax.types import Array, Key
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -157,24 +158,41 @@ class _Held:
 
 def _null_of_pairs(held: Mapping[str, _Held], key, permutations, units) -> dict[str, Array]:
   draws, order = arrangements.pairings(key, permutations, _samples(held), units)
+  states = {id(state): state for one in held.values() for side in one.states for state in side}
+  place = {which: at for at, which in enumerate(states)}
+  told = tuple((one.measure, *(tuple(place[id(state)] for state in side) for side in one.states))
+               for one in held.values())
+  return dict(zip(held, _paired_by_chance(draws, order, list(states.values()), told)))
+
+
+@functools.partial(jax.jit, static_argnums=3)  # else compiled at every call: `blocks`
+def _paired_by_chance(draws: Array, order: Callable, states: list, told: tuple) -> list[Array]:
+  """Nulls [P] of measures; told: of each (measure, its states of x, its states of y)."""
   def chance(draw):
-    moved, taken = order(draw), {}
-    def take(state):
-      if id(state) not in taken:
-        taken[id(state)] = state.take(moved)
-      return taken[id(state)]
-    return {name: compared(one.measure, one.states[0], [take(s) for s in one.states[1]]).best
-            for name, one in held.items()}
+    moved = order(draw)
+    taken = {at: states[at].take(moved) for at in sorted({at for *_, y in told for at in y})}
+    return [compared(measure, [states[at] for at in x], [taken[at] for at in y]).best
+            for measure, x, y in told]
   return jax.lax.map(chance, draws)
 
 
 def _null_of_sides(held: Mapping[str, _Held], key, permutations, units) -> dict[str, Array]:
   draws, swapped = arrangements.exchanges(key, permutations, _samples(held),
                                           units and units.codes)
+  layers = next(iter(held.values())).layers  # the same for all
+  parts = [parted(one.settings) for one in held.values()]
+  told = tuple((one.measure, fixed) for one, (fixed, _) in zip(held.values(), parts))
+  return dict(zip(held, _exchanged_by_chance(draws, swapped, layers, [t for _, t in parts], told)))
+
+
+@functools.partial(jax.jit, static_argnums=4)
+def _exchanged_by_chance(draws: Array, swapped: Callable, layers: tuple[list, list], traced: list,
+                         told: tuple) -> list[Array]:
+  """Nulls [P] of measures; told: of each (measure, settings), and traced, as `parted`."""
   def chance(draw):
     swap = swapped(draw)
-    return {name: _exchanged(one.measure, *one.layers, swap, one.settings)
-            for name, one in held.items()}
+    return [_exchanged(measure, *layers, swap, dict(fixed) | more)
+            for (measure, fixed), more in zip(told, traced)]
   return jax.lax.map(chance, draws)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Hashable
 import functools
 from typing import Any
 
+import jax
 import numpy as np
 
 from mmalign_jax.similarity.measure import Measure
@@ -15,6 +16,14 @@ def prepared(measure: Measure, z: Array, settings: dict,
              items: Array | np.ndarray | None = None) -> PyTree:
   """The state of a layer z [N, D]."""
   return measure.prepare(z, **_arguments(measure, settings, items))
+
+
+def parted(settings: dict) -> tuple[tuple, dict]:
+  """Settings as what a program is made for, (name, value) each, and what it is given: arrays."""
+  arrays = {name: value for name, value in settings.items() if isinstance(value, jax.Array)}
+  plain = lambda value: value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+  return tuple((name, plain(value)) for name, value in sorted(settings.items())
+               if name not in arrays), arrays
 
 
 class Prepared:

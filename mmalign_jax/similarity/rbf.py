@@ -8,6 +8,7 @@ side holds its centred matrix; beyond, its features, and blocks of rows are made
 import dataclasses
 import functools
 
+import jax
 from jax.core import Tracer
 import jax.numpy as jnp
 import numpy as np
@@ -88,6 +89,7 @@ def median_distance(z: Array, squares: Array | None = None) -> Array:
   return root(jnp.median(squares[i, j]))
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def _streamed(z: Array, debiased: bool) -> Streamed:
   sums = row_blocks(lambda rows, index: _rows(z, rows, index).sum(axis=1), z)
   norm, scale = jnp.array([0, 1], z.dtype)
@@ -104,6 +106,7 @@ def _rows(z: Array, rows: Array, index: Array) -> Array:
   return jnp.where(own, 0, jnp.expm1(-jnp.maximum(distances, 0)))
 
 
+@jax.jit
 def _streamed_inner(x: Streamed, y: Streamed) -> Array:
   """<K, L> of the centred kernels from blocks of rows: the diagonal of kernel - 1 is 0."""
   n = float(x.z.shape[0])

@@ -74,8 +74,13 @@ def ranks(x: Side, y: Side) -> Array:
   With items, that of the best of its partners, the samples of y in places of the item of x_i.
   """
   with jax.enable_x64(True):
-    low, high = _bounds(x, y)
-    return 1 + _settled(x, y, low, low < high)
+    return _ranks(x, y)
+
+
+@jax.jit  # see `blocks`; within float64, which vmap of a program would not know of
+def _ranks(x: Side, y: Side) -> Array:
+  low, high = _bounds(x, y)
+  return 1 + _settled(x, y, low, low < high)
 
 
 def _bounds(x: Side, y: Side) -> tuple[Array, Array]:
@@ -140,9 +145,15 @@ def _settled(x: Side, y: Side, before: Array, needed: Array) -> Array:
 def found_xy(x: Side, y: Side) -> Array:
   """Share of the queries x whose own y is among the first."""
   with jax.enable_x64(True):
-    low, high = _bounds(x, y)
-    before = _settled(x, y, low, (low < x.at) & (high >= x.at))
+    before = _first(x, y)
   return jnp.mean(before < x.at, dtype=_float())
+
+
+@jax.jit
+def _first(x: Side, y: Side) -> Array:
+  """How many candidates are before y_i, where that decides whether it is among the first."""
+  low, high = _bounds(x, y)
+  return _settled(x, y, low, (low < x.at) & (high >= x.at))
 
 
 def found_yx(x: Side, y: Side) -> Array:
@@ -153,11 +164,17 @@ def found_yx(x: Side, y: Side) -> Array:
 def middle_xy(x: Side, y: Side) -> Array:
   """Median place of a query's own y."""
   with jax.enable_x64(True):
-    low, high = _bounds(x, y)
-    n = low.shape[0]
-    least, most = jnp.sort(low)[(n - 1) // 2], jnp.sort(high)[n // 2]  # the middle ones are between
-    before = _settled(x, y, low, (low < high) & (low <= most) & (high >= least))
+    before = _middle(x, y)
   return 1 + jnp.median(before.astype(_float()))
+
+
+@jax.jit
+def _middle(x: Side, y: Side) -> Array:
+  """How many candidates are before y_i, where that decides the median."""
+  low, high = _bounds(x, y)
+  n = low.shape[0]
+  least, most = jnp.sort(low)[(n - 1) // 2], jnp.sort(high)[n // 2]  # the middle ones are between
+  return _settled(x, y, low, (low < high) & (low <= most) & (high >= least))
 
 
 def middle_yx(x: Side, y: Side) -> Array:
