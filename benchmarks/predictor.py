@@ -1,15 +1,15 @@
 """The predictor of the best strength: drawn, trained, fitted, calibrated and judged.
 
-  python benchmarks/predictor.py train --folder=DIR [--settings=606,102,204]
+  python benchmarks/predictor.py train --folder=DIR [--settings=2400,204,408]
   python benchmarks/predictor.py features --folder=DIR
   python benchmarks/predictor.py judge --folder=DIR [--table=mmalign_jax/advice/table.json] \
-      [--json=FILE] [--markdown=FILE] [--figure=FILE]
+      [--json=FILE] [--markdown=FILE] [--figure=FILE] [--first=0]
 
 `train` trains every setting at 9 strengths and appends to DIR/curves.jsonl, `features` measures
 what an owner of a sample of each would (DIR/features.jsonl); both go on where a kill left them, and
 may be ended at any time. `judge` fits the table to the training settings, its margins to those of
-calibration, and says what it is worth on the test settings. A training takes about 0.1 s on two
-cores.
+calibration, and says what it is worth on the test settings, from number `first` on. A training
+takes about 0.1 s on two cores.
 """
 
 import argparse
@@ -33,6 +33,7 @@ LAM = np.array(settings.LAM)
 
 def judge(args) -> None:
   rows = settings.known(args.folder)
+  rows['test'] = [row for row in rows['test'] if row['index'] >= args.first]
   data = {split: fit.curves(part) for split, part in rows.items()}
   table, shape, chosen = fit.fitted(data['train'], LAM)
   table = fit.calibrated(table, data['calibration'], data['train'], shape)
@@ -123,7 +124,9 @@ if __name__ == '__main__':
   parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
   parser.add_argument('stage', choices=('train', 'features', 'judge'))
   parser.add_argument('--folder', type=pathlib.Path, required=True)
-  parser.add_argument('--settings', default='606,102,204', help='of training, calibration and test')
+  parser.add_argument('--settings', default='2400,204,408',
+                      help='of training, calibration and test')
+  parser.add_argument('--first', type=int, default=0, help='number of the first test setting')
   parser.add_argument('--table', type=pathlib.Path)
   parser.add_argument('--json', type=pathlib.Path)
   parser.add_argument('--markdown', type=pathlib.Path)

@@ -13,11 +13,14 @@ into DIR/rows; the same command goes on. Some 8 s apiece on two cores.
 """
 
 import argparse
+from concurrent.futures import ThreadPoolExecutor
 import functools
 import json
 import pathlib
 import sys
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -27,19 +30,19 @@ from predictor_fit import by_others  # noqa: E402
 from predictor_judge import HARM, NOTHING, WORTH, nearest  # noqa: E402
 import predictor_settings as drawn  # noqa: E402
 
-from mmalign_jax import Hyper, Spec, rng  # noqa: E402
+from mmalign_jax import Hyper, Spec, named, objective, rng  # noqa: E402
 from mmalign_jax.advice import features, predictor  # noqa: E402
-from mmalign_jax.data.pairs import Pairs  # noqa: E402
+from mmalign_jax.data.pair_source import PairTables  # noqa: E402
 from mmalign_jax.data.sources import SOURCES  # noqa: E402
 from mmalign_jax.runs import devices  # noqa: E402
-from mmalign_jax.studies.advise import decision, folds, gains  # noqa: E402
-from mmalign_jax.studies.advise.cells import Arm, Job, Trainer  # noqa: E402
-from mmalign_jax.training.sweep import make_tables  # noqa: E402
+from mmalign_jax.studies.advise import decision, gains  # noqa: E402
+from mmalign_jax.training.sweep import make_tables, stack, train_cell  # noqa: E402
 
 TRUTH, TESTED = 20_000, 20_000  # rows that say what is true, and rows that decide at most
-BLOCK = 25                      # rows whose accuracy is one number
 SEEDS = 4
-SIZES = (500, 2_000, 5_000, 20_000)
+CHUNK = 6                       # encoders of one program
+FIRST_SEED = 30_000_000         # of an owner's pairs
+SIZES = (500, 2_000, 5_000, 10_000, 20_000)
 LAM = np.array(drawn.LAM)
 KINDS = (decision.ALIGN, decision.LEAVE, decision.UNKNOWN)
 POLICIES = ('predicted', 'chosen by half')
@@ -48,51 +51,62 @@ POLICIES = ('predicted', 'chosen by half')
 # -- training --------------------------------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=None)
-def trainer(depth: int) -> Trainer:
-  """One for all settings of a depth."""
-  total = drawn.MOST + TRUTH + TESTED
-  return Trainer(Spec(generator='pairs', task='cross_entropy', depth=depth, batch_size=128,
-                      steps=400, max_train=total, n_align=8, neighbors=3, fusion='frozen'),
-                 devices.cores())
+Judged = tuple[tuple[jax.Array, ...], jax.Array]  # views [T, 12], classes [T]
 
 
-def owned(index: int) -> Pairs:
-  """Pairs of a setting, room up to MOST, then the rows that test."""
+def owned(index: int) -> tuple[PairTables, Judged]:
+  """The pairs of a setting, and rows to judge by."""
   setting = drawn.drawn('test', index)
   source = SOURCES[drawn.spec_of(setting).generator]
   tables = make_tables(Spec(generator=f'few_pairs_of_{setting["generator"]}'))
-  seed = 30_000_000 + index
-  of = lambda key, n, **more: source.draw(
-      tables, Hyper(seed=seed, **drawn.traced(setting) | more), rng.stream(np.uint32(seed), key), n)
-  own, fresh = of('data', drawn.MOST), of('test', TRUTH + TESTED, n_train=0, n_labelled=0)
-  hyper = Hyper(seed=seed, **drawn.traced(setting))
-  views = tuple(np.concatenate(both) for both in zip(*(
-      [np.asarray(x, np.float64) for x in source.inputs(tables, hyper, one.rows)]
-      for one in (own, fresh))))
-  y = np.concatenate([np.asarray(one.y) for one in (own, fresh)]).astype(np.int32)
-  row = np.arange(len(y))
-  has = (row < setting['n_train']) | (row >= drawn.MOST)
-  labelled = (row < int(np.asarray(own.n_labelled))) | (row >= drawn.MOST)
-  classes = tuple(map(str, range(drawn.CLASSES[setting['generator']])))
-  return Pairs('', ('x1', 'x2'), views, (has, has), y, labelled, classes)
+  hyper = Hyper(seed=FIRST_SEED + index, **drawn.traced(setting))
+  key = lambda name: rng.stream(np.uint32(FIRST_SEED + index), name)
+  own = source.draw(tables, hyper, key('data'), drawn.MOST)
+  fresh = source.draw(tables, hyper, key('test'), TRUTH + TESTED)
+  x, judged = (source.inputs(tables, hyper, of.rows) for of in (own, fresh))
+  row = jnp.arange(drawn.MOST)
+  few = tuple((z[:1], own.y[:1], row[:1]) for z in x)  # judged here, not by the sweep
+  pairs = PairTables(
+      tuple(x), (row < hyper.n_train,) * len(x), own.y, row < own.n_labelled,
+      tuple(jnp.ones(z.shape[1]) for z in x), few, few, tuple(z[:1] for z in x), own.y[:1],
+      row[:1], 1, 1, drawn.CLASSES[setting['generator']])
+  return pairs, (tuple(judged), fresh.y)
+
+
+@functools.lru_cache(maxsize=None)
+def program(depth: int, classes: int):
+  """(hypers [R], pairs, judged) -> [R, 2, T] bool: which rows each encoder tells right."""
+  spec = Spec(generator='pairs', task='cross_entropy', depth=depth, batch_size=128, steps=400,
+              max_train=drawn.MOST, n_align=16)
+  modules = objective.modules(spec, classes, 2)
+
+  def right(hyper, pairs, judged):
+    params, (views, y) = train_cell(hyper, pairs, spec=spec), judged
+    guesses = [objective.outputs(module, params[f'side_{i}'], x).prediction.argmax(axis=1)
+               for i, (module, x) in enumerate(zip(modules, views), start=1)]
+    return jnp.stack(guesses) == y
+
+  return jax.jit(jax.vmap(right, in_axes=(0, None, None)))
 
 
 def trained(index: int) -> dict[str, np.ndarray]:
-  """true [L, S, 2]: accuracies on the rows that say what is true; tested [L, 2, B]: on blocks of
-  the others, the mean over seeds."""
-  pairs = owned(index)
-  test = np.arange(drawn.MOST, drawn.MOST + TRUTH + TESTED)
-  blocks = len(test) // BLOCK
-  shape = folds.Shape(tuple(x.shape[1] for x in pairs.views), len(test), blocks)
-  of = folds.round_of(pairs, np.arange(len(pairs.y)), test, shape)
-  tables = folds.tables(of, of.train, test, np.arange(len(test)) // BLOCK, shape)
-  jobs = [Job(0, Arm('info_nce', float(lam), 0, 1e-2, 5e-3, 400), seed)
-          for lam in LAM for seed in range(SEEDS)]
-  found = trainer(drawn.drawn('test', index)['depth']).run([tables], jobs)
-  found = np.nan_to_num(found[:, :2, :blocks]).reshape(len(LAM), SEEDS, 2, blocks)
-  at = TRUTH // BLOCK
-  return {'true': found[..., :at].mean(axis=-1), 'tested': found[..., at:].mean(axis=1)}
+  """true [L, S, 2]: accuracies on the rows that say what is true; tested [L, 2, T]: of the other
+  rows, by how many of the seeds each is told right."""
+  setting = drawn.drawn('test', index)
+  pairs, judged = owned(index)
+  run = program(setting['depth'], drawn.CLASSES[setting['generator']])
+  lam, seed = np.repeat(LAM, SEEDS), np.tile(np.arange(SEEDS), len(LAM))
+
+  def work(part: np.ndarray) -> np.ndarray:
+    hypers = named.hyper(lam=lam[part], seed=seed[part], n_labelled=0, n_pairs=0, components=0,
+                         train_steps=400)
+    return np.asarray(run(stack(hypers, len(part)), pairs, judged))
+
+  with ThreadPoolExecutor(devices.cores()) as pool:
+    found = list(pool.map(work, np.split(np.arange(len(lam)), len(lam) // CHUNK)))
+  right = np.concatenate(found).reshape(len(LAM), SEEDS, 2, -1)
+  return {'true': right[..., :TRUTH].mean(axis=-1),
+          'tested': right[..., TRUTH:].sum(axis=1, dtype=np.uint8)}
 
 
 # -- decisions -------------------------------------------------------------------------------------
@@ -110,12 +124,11 @@ def decided(index: int, held: dict[str, np.ndarray], table: predictor.Table) -> 
         table, predictor.inputs(known, e + 1, table.names))[None])
     told = predictor.told_of(curve[0], nearest(table.lam, found.lam))
     for size in SIZES:
-      tested = held['tested'][:, e, :size // BLOCK]
+      tested = held['tested'][:, e, :size] / SEEDS
       half = tested.shape[1] // 2
       best = 1 + int(tested[1:, :half].mean(axis=1).argmax())
       for policy, at, judged in zip(POLICIES, (told, best), (tested, tested[:, half:])):
-        weight = np.full(judged.shape[1], BLOCK)
-        gain = gains.gain([judged[0]], [judged[at]], [weight])
+        gain = gains.gain([judged[0]], [judged[at]], [np.ones(judged.shape[1])])
         low, high = gain.interval or (np.nan, np.nan)
         lines.append({'index': index, 'encoder': e + 1, 'rows': size, 'policy': policy,
                       'kind': decision.kind_of(gain), 'to gain': by_others(true).mean(),
@@ -145,6 +158,12 @@ def markdown(lines: list[dict]) -> str:
       out.append('| ' + ' | '.join([policy, f'{size:,}', *shares, f'{100 * harm:.1f} %',
                                     f'{100 * column(of, "held").mean():.1f} %',
                                     f'{np.median(column(of, "half")):.2f}']) + ' |')
+  told = np.array([row['of advice'] for row in lines if row['rows'] == SIZES[-1]
+                   and row['to gain'] < NOTHING and row['kind'] == decision.ALIGN])
+  if len(told):
+    out += ['', f'With {SIZES[-1]:,} rows {len(told)} times told to align with less than '
+            f'{NOTHING:g} to gain: {(told > 0).sum()} of them truly gain, {np.median(told):+.2f} '
+            'points (median).']
   return '\n'.join(out) + '\n'
 
 

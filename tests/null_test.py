@@ -211,8 +211,8 @@ def test_calibrations_of_single_pairs_join_to_that_of_all():
     np.testing.assert_array_equal(joined.pairs.index, whole.pairs.index)
 
 
-@pytest.mark.parametrize('name', ['mutual_knn', 'lcs_knn', 'cknna', 'rbf_cka', 'minibatch_cka', 'rsa',
-                                  'median_rank_xy', 'distribution_gap'])
+@pytest.mark.parametrize('name', ['mutual_knn', 'lcs_knn', 'cknna', 'rbf_cka', 'minibatch_cka',
+                                  'rsa', 'median_rank_xy', 'distribution_gap'])
 def test_what_was_called_once_is_not_compiled_again(name):
   """Of itself, too, outside jit; groups of equal sizes are alike."""
   (x,), (y,) = layers(0, 1, n=210)
