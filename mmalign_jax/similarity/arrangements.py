@@ -149,12 +149,12 @@ def exchanges(key: Key, draws: int, n: int, codes: np.ndarray | None) -> tuple[A
   """
   if codes is None:
     return jax.random.split(key, draws), Partial(_coins, jnp.zeros(n, bool))
-  count, codes = int(codes.max()) + 1, jnp.asarray(codes)
+  count, group = int(codes.max()) + 1, jnp.asarray(codes)
   if sides_count(count) - 1 <= draws:
     bits = np.arange(1, sides_count(count))[:, None] >> np.arange(count - 1) & 1
     every = np.concatenate([np.zeros((len(bits), 1), bool), bits.astype(bool)], axis=1)
-    return jnp.asarray(every), Partial(_at, codes)
-  return jax.random.split(key, draws), Partial(_coins_of, jnp.zeros(count, bool), codes)
+    return jnp.asarray(every), Partial(_at, group)
+  return jax.random.split(key, draws), Partial(_coins_of, jnp.zeros(count, bool), group)
 
 
 def _at(codes: Array, swap: Array) -> Array:
