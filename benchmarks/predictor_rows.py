@@ -9,7 +9,7 @@ settings of the predictor are. The strength is the predicted one, known before a
 T rows decide by the rule of `mmalign advise`; or half of the rows choose it, and the other half
 decides. The true gain is that of the same encoders on TRUTH other rows: of the best strength to say
 what there is to gain, of the advised one to say what advice is worth. A file a setting is written
-into DIR/rows; the same command goes on. Some 8 s apiece on two cores.
+into DIR/rows; the same command goes on. Some 8 s apiece on two cores, 1 s more to decide.
 """
 
 import argparse
@@ -137,33 +137,34 @@ def decided(index: int, held: dict[str, np.ndarray], table: predictor.Table) -> 
   return lines
 
 
-HEAD = ('| strength | test rows | gain above 1: align | do not | cannot tell | gain below 0.25: '
-        'do not | align | cannot tell | harmful, of all | interval holds | median half width |')
+GROUPS = (('gain above 1', lambda gain: gain > WORTH), ('below 0.25', lambda gain: gain < NOTHING),
+          ('0 or below', lambda gain: gain <= 0))
+OF = {'to gain': 'at the best strength', 'of advice': 'at the advised one'}
 
 
 def markdown(lines: list[dict]) -> str:
-  """Rates by policy and number of rows."""
-  column = lambda rows, name: np.array([row[name] for row in rows])
-  gain = column([row for row in lines if (row['rows'], row['policy']) == (SIZES[0], POLICIES[0])],
-                'to gain')
-  out = [f'{len(gain)} encoders, {(gain > WORTH).sum()} with more than {WORTH:g} point to gain, '
-         f'{(gain < NOTHING).sum()} with less than {NOTHING:g}.', '', HEAD, '|' + 11 * '---|']
+  """Rates by policy and number of rows, and by what is truly to gain, two ways."""
+  out = []
+  for name, words in OF.items():
+    out += [f'| true gain {words} (points) | strength | test rows | encoders | align | do not | '
+            'cannot tell |', '|' + 7 * '---|']
+    for group, inside in GROUPS:
+      for policy in POLICIES:
+        for size in SIZES:
+          kind = np.array([row['kind'] for row in lines if (row['rows'], row['policy']) == (
+              size, policy) and inside(row[name])])
+          shares = [f'{100 * np.mean(kind == one):.1f} %' for one in KINDS]
+          out.append(f'| {" | ".join([group, policy, f"{size:,}", str(len(kind)), *shares])} |')
+    out.append('')
+  out += ['| strength | test rows | harmful, of all | interval holds | median half width |',
+          '|' + 5 * '---|']
   for policy in POLICIES:
     for size in SIZES:
       of = [row for row in lines if (row['rows'], row['policy']) == (size, policy)]
-      kind, gain, worth = (column(of, name) for name in ('kind', 'to gain', 'of advice'))
-      shares = [f'{100 * np.mean(kind[among] == KINDS[i]):.1f} %' for among, order in (
-          (gain > WORTH, (0, 1, 2)), (gain < NOTHING, (1, 0, 2))) for i in order]
-      harm = np.mean((kind == decision.ALIGN) & (worth < -HARM))
-      out.append('| ' + ' | '.join([policy, f'{size:,}', *shares, f'{100 * harm:.1f} %',
-                                    f'{100 * column(of, "held").mean():.1f} %',
-                                    f'{np.median(column(of, "half")):.2f}']) + ' |')
-  told = np.array([row['of advice'] for row in lines if row['rows'] == SIZES[-1]
-                   and row['to gain'] < NOTHING and row['kind'] == decision.ALIGN])
-  if len(told):
-    out += ['', f'With {SIZES[-1]:,} rows {len(told)} times told to align with less than '
-            f'{NOTHING:g} to gain: {(told > 0).sum()} of them truly gain, {np.median(told):+.2f} '
-            'points (median).']
+      harm = np.mean([row['kind'] == decision.ALIGN and row['of advice'] < -HARM for row in of])
+      held = np.mean([row['held'] for row in of])
+      half = np.median([row['half'] for row in of])
+      out.append(f'| {policy} | {size:,} | {100 * harm:.1f} % | {100 * held:.1f} % | {half:.2f} |')
   return '\n'.join(out) + '\n'
 
 
