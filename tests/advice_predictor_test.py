@@ -296,3 +296,24 @@ def test_conformal_margins_cover_and_thresholds_keep_the_risk():
     risk.append(bad[100] and score[100] >= at)
   assert np.mean(risk) < 0.06
   assert fit.threshold(np.arange(4.0), np.zeros(4, bool), 1) == 0
+
+
+def test_rates_by_test_rows_are_of_what_is_truly_to_gain():
+  rows = of_benchmark('predictor_rows')
+  right = np.zeros((len(rows.LAM), 2, 20_000), np.uint8)
+  right[:, :, ::2] = rows.SEEDS        # half of the rows without alignment
+  right[4, 0, 1:8_000:2] = rows.SEEDS  # and one in five more with it, by the first encoder
+  true = np.full((len(rows.LAM), rows.SEEDS, 2), 0.5)
+  true[4, :, 0] = 0.7
+  lines = rows.decided(0, {'true': true, 'tested': right}, predictor.shipped())
+  half = [line for line in lines if line['policy'] == 'chosen by half']
+  assert [line['to gain'] for line in half] == pytest.approx(5 * [20] + 5 * [0])
+  assert {line['kind'] for line in half if line['encoder'] == 1 and line['rows'] < 10_000} == {
+      'align'}
+  none = [line for line in half if line['encoder'] == 2]
+  # No row of 250 differs: with 90 % certainty less than 1 - 0.1 ** (1 / 250) = 0.92 % do.
+  assert {line['kind'] for line in none} == {'do not align'}
+  assert all(line['held'] for line in none)
+  text = rows.markdown(lines)
+  assert '| gain above 1 | chosen by half | 2,000 | 1 | 100.0 % | 0.0 % | 0.0 % |' in text
+  assert '| below 0.25 | chosen by half | 5,000 | 1 | 0.0 % | 100.0 % | 0.0 % |' in text
