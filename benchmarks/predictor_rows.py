@@ -153,7 +153,7 @@ def markdown(lines: list[dict]) -> str:
         for size in SIZES:
           kind = np.array([row['kind'] for row in lines if (row['rows'], row['policy']) == (
               size, policy) and inside(row[name])])
-          shares = [f'{100 * np.mean(kind == one):.1f} %' for one in KINDS]
+          shares = [f'{100 * np.mean(kind == one):.1f} %' if len(kind) else '-' for one in KINDS]
           out.append(f'| {" | ".join([group, policy, f"{size:,}", str(len(kind)), *shares])} |')
     out.append('')
   out += ['| strength | test rows | harmful, of all | interval holds | median half width |',
