@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmalign_jax.similarity import MEASURES, bootstrap, calibrate, calibration, layer_pairs
+from mmalign_jax.similarity import (
+  MEASURES,
+  Measure,
+  bootstrap,
+  calibrate,
+  calibration,
+  layer_pairs,
+  of_function,
+)
+from mmalign_jax.similarity.measure import Rows
 
 KEY = jax.random.key(0)
 
@@ -238,3 +247,50 @@ def test_what_was_called_once_is_not_compiled_again(name):
     assert compiled
   finally:
     jax.monitoring.unregister_event_duration_listener(heard)
+
+
+def test_a_measure_of_ones_own_is_what_it_reads_now():
+  """Its null and its halves too, though it was called before."""
+  (x,), (y,) = layers(0, 1)
+  scale = [1.0]
+  own = of_function(lambda x, y: scale[0] * (x[:, 0] * y[:, 0]).mean())
+  read = lambda: (calibrate(own, x, y, key=KEY, permutations=19).null,
+                  bootstrap(own, x, y, key=KEY, resamples=5).high)
+  before, scale[0] = read(), 100.0
+  for one, hundred in zip(before, read()):
+    np.testing.assert_allclose(hundred, 100 * one, rtol=1e-5)
+
+
+def test_settings_may_be_lists_and_arrays():
+  """As numbers they give the same; what has no hash is traced each time."""
+  (x,), (y,) = layers(0, 1, n=30)
+  for name, one in (('mutual_knn', {'k': 5}), ('cknna', {'debiased': True}),
+                    ('minibatch_cka', {'batch_size': 12}), ('rbf_cka', {'sigma': 2.0})):
+    expected = None
+    for make in (lambda v: v, np.asarray, jnp.asarray):
+      settings = {key: make(value) for key, value in one.items()}
+      measure = MEASURES[name]
+      found = [calibrate(measure, x, y, key=KEY, permutations=5, **settings).null,
+               bootstrap(measure, x, y, key=KEY, resamples=4, **settings).low]
+      expected = expected or found
+      for a, b in zip(expected, found):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+  for null in ('pairs', 'sides'):
+    weighted = Measure(lambda x, y, **_: (x * y).mean(), lambda z, w=(1.0,): Rows(w[0] * z),
+                       lambda x, y: (x.z * y.z).mean(), 'weighted', '', (), {'w': (1.0,)},
+                       best=None, null=null)
+    for w in ([2.0], np.array([2.0])):
+      assert np.isfinite(calibrate(weighted, x, y, key=KEY, permutations=3, w=w).null).all()
+      assert np.isfinite(float(bootstrap(weighted, x, y, key=KEY, resamples=3, w=w).low))
+
+
+@pytest.mark.parametrize('name', ['recall_xy', 'median_rank_xy'])
+def test_ranks_of_items_have_a_null_and_an_interval(name):
+  (x,), (noise,) = layers(0, 1)
+  y, items = x + 0.5 * noise, np.repeat(np.arange(20), 2)
+  alone = MEASURES[name](x, y, items=items)
+  assert float(jax.jit(MEASURES[name])(x, y, items=items)) == float(alone)
+  found = calibrate(MEASURES[name], x, y, key=KEY, permutations=19, items=items)
+  assert float(found.score) == float(alone) and float(found.p_value) == 0.05
+  between = bootstrap(MEASURES[name], x, y, key=KEY, resamples=9, items=items)
+  assert float(between.score) == float(alone) and between.low <= between.high

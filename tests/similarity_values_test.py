@@ -363,6 +363,7 @@ def test_blocks_and_tiles_equal_the_whole(monkeypatch):
   monkeypatch.setattr(ours, 'TILE', 16)
   monkeypatch.setattr(rbf, 'DENSE', 10)
   monkeypatch.setattr(blocks, 'BLOCK_ENTRIES', 70 * 16)
+  jax.clear_caches()  # of programs that were made by what is patched
   for s, lists in zip(searches, whole):
     np.testing.assert_array_equal(ours.search(x, **s).lists, lists)
   streamed = [rbf.compare(*(rbf.prepare(z, debiased=d) for z in (x, y))) for d in (True, False)]

@@ -16,13 +16,14 @@ BLOCK_ENTRIES = 1 << 24  # of a block of rows x N: 64 MiB in float32
 
 
 def row_blocks(function: Callable[..., PyTree], z: Array, *,
-               entries: int = BLOCK_ENTRIES) -> PyTree:
+               entries: int | None = None) -> PyTree:
   """function(rows [B, D], index [B]) -> leaves [B, ...] over all rows of z [N, D], as [N, ...].
 
-  B is such that B x N entries stay within `entries`; the last block repeats earlier rows.
+  B is such that B x N entries stay within `entries`, BLOCK_ENTRIES where that is None; the last
+  block repeats earlier rows.
   """
   n = z.shape[0]
-  size = max(1, min(n, entries // n))
+  size = max(1, min(n, (BLOCK_ENTRIES if entries is None else entries) // n))
   if size == n:
     return function(z, jnp.arange(n))
   count = -(-n // size)

@@ -11,7 +11,7 @@ from mmalign_jax import grouped, struct
 from mmalign_jax.similarity.layers import Layers, as_layers, layer_pairs
 from mmalign_jax.similarity.measure import Measure
 from mmalign_jax.similarity.own import as_measure
-from mmalign_jax.similarity.prepared import parted
+from mmalign_jax.similarity.prepared import parted, serves
 from mmalign_jax.types import Array, Key
 
 RESAMPLES = 'random halves of the samples, pairs kept together, without replacement'
@@ -79,8 +79,9 @@ def bootstrap(measure: Measure | Callable, x: Layers, y: Layers, *, key: Key, re
   codes = None if codes is None else grouped.checked(codes, n)
   fixed, traced = parted(settings)
   given = tuple(None if of is None else jnp.asarray(of) for of in (items, codes))
-  values = _of_halves(jax.random.split(key, resamples), x, y, *given, traced, measure, fixed,
-                      *_sizes(n, codes))
+  halves = serves(_of_halves, fixed, [measure])
+  values = halves(jax.random.split(key, resamples), x, y, *given, traced, measure, fixed,
+                  *_sizes(n, codes))
   score = layer_pairs(measure, x, y, items=items, **settings).best
   low, high = score + jnp.stack(ends(deviations(values, n, codes), codes, level))
   if codes is None:

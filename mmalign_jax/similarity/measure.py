@@ -37,7 +37,8 @@ class Measure:
   (samples of one side permuted) or 'sides' (x_i and y_i exchanged at random). dense: holds N x N
   entries at any N. slow: where N is large, a comparison goes through all pairs of samples.
   subspace: compares spans, so that D >= N features fit anything. items: `prepare` also takes
-  items, codes [N], and counts samples of one item as partners.
+  items, codes [N], and counts samples of one item as partners. pure: reads nothing that may change
+  between two calls, so that a program made for one serves the next.
   """
   function: Callable[..., Array]
   prepare: Callable[..., PyTree]
@@ -57,6 +58,7 @@ class Measure:
   subspace: bool = False
   null: str = 'pairs'
   items: bool = False
+  pure: bool = True
 
   def __post_init__(self):
     object.__setattr__(self, 'prepare', wide(self.prepare, state=True))

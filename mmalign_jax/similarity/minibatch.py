@@ -17,6 +17,7 @@ from mmalign_jax import struct
 from mmalign_jax.similarity import linear
 from mmalign_jax.similarity.gram import ratio
 from mmalign_jax.similarity.measure import Measure, paired
+from mmalign_jax.similarity.prepared import plain
 from mmalign_jax.similarity.preprocess import scaled, without_constants
 from mmalign_jax.similarity.wide import wide
 from mmalign_jax.types import Array
@@ -129,6 +130,7 @@ class Side:
 
 def prepare(z: Array, *, batch_size: int = 256) -> Side:
   """The side z [N, D]."""
+  batch_size = plain(batch_size)
   if batch_size < 4:
     raise ValueError(f'batch_size={batch_size} must be at least 4: debiased HSIC needs 4 samples')
   return Side(scaled(without_constants(z))[0], min(batch_size, z.shape[0]))

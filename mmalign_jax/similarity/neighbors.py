@@ -20,6 +20,7 @@ from mmalign_jax import struct
 from mmalign_jax.similarity import exact, item_neighbors
 from mmalign_jax.similarity.blocks import settled
 from mmalign_jax.similarity.exact import METRICS
+from mmalign_jax.similarity.prepared import plain
 from mmalign_jax.similarity.preprocess import normalize, power
 from mmalign_jax.types import Array
 
@@ -68,7 +69,7 @@ def search(z: Array, *, k: int = 10, metric: str = 'cosine',
     ValueError: k outside 1..N-1 (1..N with_self), or not below the number of items, codes [N];
       an unknown metric.
   """
-  n = z.shape[0]
+  n, k = z.shape[0], plain(k)
   if not 1 <= k < n + with_self:
     raise ValueError(f'k={k} neighbours need 1 <= k < N, and N={n}')
   if metric not in METRICS:

@@ -21,7 +21,7 @@ from mmalign_jax.similarity import arrangements
 from mmalign_jax.similarity.layers import Layers, Pairs, as_layers, best_of, compared
 from mmalign_jax.similarity.measure import Measure
 from mmalign_jax.similarity.own import as_measure
-from mmalign_jax.similarity.prepared import Prepared, parted, prepared
+from mmalign_jax.similarity.prepared import Prepared, parted, prepared, serves
 from mmalign_jax.types import Array, Key
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -162,7 +162,8 @@ def _null_of_pairs(held: Mapping[str, _Held], key, permutations, units) -> dict[
   place = {which: at for at, which in enumerate(states)}
   told = tuple((one.measure, *(tuple(place[id(state)] for state in side) for side in one.states))
                for one in held.values())
-  return dict(zip(held, _paired_by_chance(draws, order, list(states.values()), told)))
+  chance = serves(_paired_by_chance, told, [one.measure for one in held.values()])
+  return dict(zip(held, chance(draws, order, list(states.values()), told)))
 
 
 @functools.partial(jax.jit, static_argnums=3)  # else compiled at every call: `blocks`
@@ -182,7 +183,8 @@ def _null_of_sides(held: Mapping[str, _Held], key, permutations, units) -> dict[
   layers = next(iter(held.values())).layers  # the same for all
   parts = [parted(one.settings) for one in held.values()]
   told = tuple((one.measure, fixed) for one, (fixed, _) in zip(held.values(), parts))
-  return dict(zip(held, _exchanged_by_chance(draws, swapped, layers, [t for _, t in parts], told)))
+  chance = serves(_exchanged_by_chance, told, [one.measure for one in held.values()])
+  return dict(zip(held, chance(draws, swapped, layers, [given for _, given in parts], told)))
 
 
 @functools.partial(jax.jit, static_argnums=4)

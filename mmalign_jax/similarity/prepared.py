@@ -1,10 +1,12 @@
 """States of layers, each made once for all measures that prepare it alike."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 import functools
 from typing import Any
 
 import jax
+from jax.core import Tracer
+import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax.similarity.measure import Measure
@@ -19,11 +21,27 @@ def prepared(measure: Measure, z: Array, settings: dict,
 
 
 def parted(settings: dict) -> tuple[tuple, dict]:
-  """Settings as what a program is made for, (name, value) each, and what it is given: arrays."""
-  arrays = {name: value for name, value in settings.items() if isinstance(value, jax.Array)}
-  plain = lambda value: value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
+  """Settings as what a program is made for, (name, value) each, and what it is given: numbers of
+  JAX that are no whole ones."""
+  given = {name: value for name, value in settings.items() if isinstance(value, jax.Array)
+           and (isinstance(value, Tracer) or jnp.issubdtype(value.dtype, jnp.floating))}
   return tuple((name, plain(value)) for name, value in sorted(settings.items())
-               if name not in arrays), arrays
+               if name not in given), given
+
+
+def plain(value: Any) -> Any:
+  """A number of Python for an array that holds one."""
+  return value.item() if isinstance(value, (np.ndarray, jax.Array)) and not value.ndim else value
+
+
+def serves(program: Any, told: Hashable, measures: Iterable[Measure]) -> Any:
+  """The jitted program, which serves later calls that are told the same; its function where these
+  could not know: measures of one's own may read what changes, and a list has no hash."""
+  try:
+    hash(told)
+  except TypeError:
+    return program.__wrapped__
+  return program if all(measure.pure for measure in measures) else program.__wrapped__
 
 
 class Prepared:

@@ -123,7 +123,7 @@ def _own(near: Array, index: Array, x: Side, y: Side, tolerance: Numeric):
   partner = x.items[index][None] == x.items[:, None]
   theirs = jnp.where(partner, near, -jnp.inf)
   own = theirs.max(axis=0, keepdims=True)
-  place = jnp.argmax(theirs >= own - tolerance, axis=0, keepdims=True).astype(jnp.int32)
+  place = jax.lax.argmax(theirs >= own - tolerance, 0, jnp.int32)[None]  # jnp's has 64 bits here
   return own, place, ~partner & y.counted[:, None]
 
 
