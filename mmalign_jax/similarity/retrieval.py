@@ -19,6 +19,7 @@ from mmalign_jax.similarity import exact
 from mmalign_jax.similarity.blocks import row_blocks, settled
 from mmalign_jax.similarity.exact import squares
 from mmalign_jax.similarity.measure import Measure, paired
+from mmalign_jax.similarity.prepared import plain
 from mmalign_jax.similarity.wide import wide
 from mmalign_jax.types import Array, Numeric
 
@@ -42,6 +43,7 @@ class Side:
 
 def prepare(z: Array, *, at: int = 1, items: Array | None = None) -> Side:
   """The side z [N, D]."""
+  at = plain(at)
   if not 1 <= at <= z.shape[0]:
     raise ValueError(f'at={at} is outside 1..N, and N={z.shape[0]}')
   with jax.enable_x64(True):
