@@ -253,19 +253,23 @@ def test_a_measure_of_ones_own_is_what_it_reads_now():
   """Its null and its halves too, though it was called before."""
   (x,), (y,) = layers(0, 1)
   scale = [1.0]
-  own = of_function(lambda x, y: scale[0] * (x[:, 0] * y[:, 0]).mean())
-  read = lambda: (calibrate(own, x, y, key=KEY, permutations=19).null,
-                  bootstrap(own, x, y, key=KEY, resamples=5).high)
-  before, scale[0] = read(), 100.0
-  for one, hundred in zip(before, read()):
-    np.testing.assert_allclose(hundred, 100 * one, rtol=1e-5)
+  score = lambda x, y: scale[0] * (x[:, 0] * y[:, 0]).mean()
+  built = Measure(score, lambda z: Rows(z), lambda x, y: score(x.z, y.z), 'built by hand', '', ())
+  for own in (of_function(score), built):
+    scale[0] = 1.0
+    read = lambda own=own: (calibrate(own, x, y, key=KEY, permutations=19).null,
+                            bootstrap(own, x, y, key=KEY, resamples=5).high)
+    before, scale[0] = read(), 100.0
+    for one, hundred in zip(before, read()):
+      np.testing.assert_allclose(hundred, 100 * one, rtol=1e-5)
 
 
 def test_settings_may_be_lists_and_arrays():
   """As numbers they give the same; what has no hash is traced each time."""
   (x,), (y,) = layers(0, 1, n=30)
   for name, one in (('mutual_knn', {'k': 5}), ('cknna', {'debiased': True}),
-                    ('minibatch_cka', {'batch_size': 12}), ('rbf_cka', {'sigma': 2.0})):
+                    ('minibatch_cka', {'batch_size': 12}), ('recall_xy', {'at': 3}),
+                    ('rbf_cka', {'sigma': 2.0})):
     expected = None
     for make in (lambda v: v, np.asarray, jnp.asarray):
       settings = {key: make(value) for key, value in one.items()}

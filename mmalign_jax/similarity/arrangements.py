@@ -166,7 +166,7 @@ def _coins_of(like: Array, codes: Array, key: Key) -> Array:
 
 
 def _coins(like: Array, key: Key) -> Array:
-  """Booleans, the same ones in float32 and float64."""
+  """Booleans of the shape of `like`, the same ones in float32 and float64."""
   return jax.random.bernoulli(key, jnp.float32(0.5), like.shape)
 
 

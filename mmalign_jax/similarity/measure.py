@@ -38,7 +38,8 @@ class Measure:
   entries at any N. slow: where N is large, a comparison goes through all pairs of samples.
   subspace: compares spans, so that D >= N features fit anything. items: `prepare` also takes
   items, codes [N], and counts samples of one item as partners. pure: reads nothing that may change
-  between two calls, so that a program made for one serves the next.
+  between two calls, so that a program made for one serves the next; `merged` says so of those of
+  the package.
   """
   function: Callable[..., Array]
   prepare: Callable[..., PyTree]
@@ -58,7 +59,7 @@ class Measure:
   subspace: bool = False
   null: str = 'pairs'
   items: bool = False
-  pure: bool = True
+  pure: bool = False
 
   def __post_init__(self):
     object.__setattr__(self, 'prepare', wide(self.prepare, state=True))
@@ -142,11 +143,13 @@ def _in_double(z: Array, shift: bool) -> Array:
 
 
 def merged(*registries: Mapping[str, Measure]) -> dict[str, Measure]:
-  """One dict of all; a name may occur once."""
+  """One dict of all measures of the package, which are pure; a name may occur once."""
   found: dict[str, Measure] = {}
   for registry in registries:
     twice = found.keys() & registry.keys()
     if twice:
       raise ValueError(f'measure {sorted(twice)[0]!r} is registered twice')
     found |= registry
+  for measure in found.values():
+    object.__setattr__(measure, 'pure', True)
   return found

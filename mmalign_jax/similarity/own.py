@@ -41,8 +41,7 @@ def of_function(function: Callable[[Array, Array], Array], *, best: float | None
   return Measure(
       function, lambda z: Rows(z), lambda x, y: _called(function, x.z, y.z),
       f'{_name(function)}: a measure of your own', '', (),
-      higher=getattr(function, 'higher', higher), best=best, differentiable=False,
-      pure=False)
+      higher=getattr(function, 'higher', higher), best=best, differentiable=False)
 
 
 def as_measure(measure: Measure | Callable) -> Measure:
