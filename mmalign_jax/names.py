@@ -9,7 +9,7 @@ import math
 import sys
 from typing import NamedTuple
 
-from mmalign_jax.ranges import Range
+from mmalign_jax.ranges import Range, listed
 
 METRICS = ('cosine', 'inner_product', 'euclidean')  # of neighbours
 _KNOWN = {
@@ -76,4 +76,4 @@ def check(registry: str, name: str, kind: str) -> None:
   """Raises ValueError, with the names there are, for one that is in no row."""
   known = of(registry)
   if name not in known:
-    raise ValueError(f'{kind} {name!r:.80} is unknown; known: {", ".join(sorted(known))}')
+    raise ValueError(f'{kind} {name!r:.80} is unknown; {listed(name, sorted(known))}')

@@ -40,6 +40,7 @@ from mmalign_jax import cache, start
 from mmalign_jax.cli import register
 from mmalign_jax.cli.sweep import with_known_configs
 from mmalign_jax.data.files.formats.guard import place
+from mmalign_jax.ranges import listed
 from mmalign_jax.runs import damage
 
 __all__ = ['COMMANDS', 'Parser', 'figure_path', 'guard', 'leave', 'main',
@@ -80,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
   name, *rest = argv
   if name not in COMMANDS:
-    return guard(lambda: _fail(f'unknown command {name!r}; known: {", ".join(COMMANDS)}'))
+    return guard(lambda: _fail(f'unknown command {name!r}; {listed(name, COMMANDS)}'))
   rest = cache.taken(rest)
   status = guard(lambda: COMMANDS[name](rest),
                  stopped={**dict.fromkeys(('sweep', 'train', 'submit', 'zoo'), SAFE),

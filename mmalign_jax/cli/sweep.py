@@ -5,6 +5,7 @@ import runpy
 import sys
 
 from mmalign_jax.data.files.formats import guard
+from mmalign_jax.ranges import listed
 from mmalign_jax.runs.damage import note
 
 _PACKAGE = pathlib.Path(__file__).resolve().parents[1]
@@ -72,7 +73,7 @@ def flag_error(error: Exception, argv: list[str]) -> str:
     known = _settings(with_known_configs(argv))
     unknown = [name for name in asked if name not in known]
     if unknown:
-      return f'--config.{unknown[0]}: unknown setting; known: {", ".join(sorted(known))}'
+      return f'--config.{unknown[0]}: unknown setting; {listed(unknown[0], sorted(known))}'
   for said, meant in _MEANT.items():
     flag, found, _ = text.removeprefix('flag ').partition(f': {said}')
     if found:

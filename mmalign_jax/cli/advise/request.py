@@ -10,6 +10,7 @@ from mmalign_jax.data.files import reading
 from mmalign_jax.data.files.formats.guard import place
 from mmalign_jax.data.files.reading import Reading
 from mmalign_jax.data.published import DATASETS
+from mmalign_jax.ranges import listed
 
 _READING = ('group', 'id', 'task', 'classes', 'missing', 'layers', 'pool', *reading.OF_TABLES)
 NEEDED = ('data', 'decision')  # take no time, or are the answer
@@ -73,7 +74,7 @@ def parse(argv: list[str]) -> Request:
   if not (args.file or args.dataset):
     _refuse_too_few(args)
   if args.dataset and args.dataset not in DATASETS:
-    raise ValueError(f'--dataset={args.dataset} is unknown; known: {", ".join(DATASETS)}')
+    raise ValueError(f'--dataset={args.dataset} is unknown; {listed(args.dataset, DATASETS)}')
   if args.data_dir and not args.dataset:
     raise ValueError(f'--data_dir={args.data_dir} has no effect without --dataset')
   if not args.workdir:
