@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'mmalign_jax'
 LAYERS = [  # a module may import only from layers above its own, or from its own
     {'struct', 'types', 'ranges', 'grouped', 'precision', 'start', 'cache', 'names'},
-    {'named', 'settings'},
+    {'named', 'settings', 'early'},
     {'rng', 'losses', 'encoders', 'similarity', 'information', 'diagnosis',
      'generators.synthetic'},
     {'zoo'},

@@ -5,10 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from mmalign_jax import checks, settings
+from mmalign_jax import checks, early, settings
+from mmalign_jax.cli import launching
+from mmalign_jax.studies import registry
 from mmalign_jax.studies.emergence import plan as emergence
 from mmalign_jax.studies.strength import plan as study
 from mmalign_jax.studies.train import plan as train_plan
+from mmalign_jax.studies.zoo import plan as zoo_plan
 
 PLANS = {'strength': study, 'emergence': emergence, 'train': train_plan}
 FIELDS = [(kind, name) for kind, plan in PLANS.items() for name in plan.defaults()]
@@ -160,3 +163,29 @@ def test_ranges_are_those_of_the_rules():
   for name in ('learning_rate', 'temperature', 'mismatched', 'seed'):
     rule = checks.traced_rule(name)
     assert rule.of(name, rule.high if math.isfinite(rule.high) else 1.0)
+
+
+@pytest.mark.parametrize('kind', [*PLANS, 'zoo', 'objectives'])
+def test_what_is_refused_early_is_refused_by_the_study_too(kind):
+  plan = registry.STUDIES[kind]
+  rules = {'zoo': zoo_plan.rules, 'objectives': RULES['strength'].copy}.get(
+      kind, lambda: RULES[kind])()
+  names = [name for name in plan.defaults() if name in rules and (
+      name in early.LOWEST or name.startswith('lam') and name != 'lam_mode')]
+  assert 'lam' in names or kind in ('zoo', 'emergence')
+  for name in names:
+    for value in (-1, -0.5, 0, 1e-30, 1, 3, 1.5, True, math.nan, -10**400, 'x', None):
+      try:
+        early.refuse({name: value})
+        early.refuse({name: (1, value)})
+      except ValueError as refused:
+        with pytest.raises(ValueError) as caught:
+          rules[name].of(name, value)
+        assert str(caught.value).partition(' ')[0] == str(refused).partition(' ')[0]
+
+
+def test_flags_that_hold_numbers_are_read_and_nothing_is_run():
+  given = ['mmalign', '--config=x.py:quick', '--config.lam=(0, 1.5)', '--config.width', '3',
+           '-config.seed=1', '--config.data=__import__("os").abort()', '--workdir=w',
+           '--config.depth=' + '(' * 10_000, '--config.name=']
+  assert launching.numbers(given) == {'lam': (0, 1.5), 'width': 3, 'seed': 1}

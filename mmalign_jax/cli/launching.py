@@ -3,9 +3,11 @@
 absl is imported by them alone, which have to define their flags with it.
 """
 
+import ast
+import contextlib
 from typing import Any
 
-from mmalign_jax import cache
+from mmalign_jax import cache, early
 from mmalign_jax.cli.sweep import flag_error, with_known_configs
 
 
@@ -19,10 +21,23 @@ def parse(flags, argv: list[str]) -> list[str]:
     ValueError: one line that names the flag.
   """
   from absl.flags import Error
+  argv = cache.taken(with_known_configs(argv))
+  early.refuse(numbers(argv))  # a configuration's own defaults are slow to import
   try:
-    return flags(cache.taken(with_known_configs(argv)))
+    return flags(argv)
   except (Error, AttributeError, KeyError, TypeError) as error:
     raise ValueError(flag_error(error, argv)) from error
+
+
+def numbers(argv: list[str]) -> dict[str, Any]:
+  """Settings by name that flags give a number or several, as --config.lam=0.5."""
+  found = {}
+  for flag, after in zip(argv, [*argv[1:], '']):
+    name, given, value = flag.partition('=')
+    if name.lstrip('-').startswith('config.') and name.startswith('-'):
+      with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        found[name.partition('.')[2]] = ast.literal_eval(value if given else after)
+  return found
 
 
 def check_given(flags, doc: str | None) -> None:
