@@ -12,13 +12,13 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # a worker has it from the pr
 # Two test processes on two cores: threads of LAPACK that wait for each other take minutes.
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
 
-from emitters import OLDER  # noqa: E402
+from emitters import OLDER, WHOLE  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
-# Quickly made code; commands that a test starts have what their users have.
+# Quickly made code, in one piece; commands that a test starts have what their users have.
 _GIVEN = os.environ.get('XLA_FLAGS')
-os.environ['XLA_FLAGS'] = f'{_GIVEN or ""} {OLDER}'
+os.environ['XLA_FLAGS'] = f'{_GIVEN or ""} {OLDER} {WHOLE}'
 jax.devices()  # reads it
 if _GIVEN is None:
   del os.environ['XLA_FLAGS']
@@ -29,11 +29,14 @@ jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 # Modules that compile for much longer than they compute: unoptimised code is there sooner.
 PLAIN = {'advise_test', 'agreement_test', 'alone_test', 'apart_test', 'batch_test', 'cases_test',
-         'configs_test', 'convex_test', 'emergence_real_test', 'emergence_test', 'estimator_test',
-         'examples_test', 'fitted_test', 'fusion_test', 'loop_test', 'losses_test', 'measure_test',
-         'multibench_test', 'null_test', 'objective_study_test', 'objectives_test', 'pairs_test',
-         'perception_test', 'probes_test', 'similarity_test', 'similarity_values_test',
-         'sweep_test', 'train_pairs_test', 'zoo_test'}
+         'cli_test', 'configs_test', 'convex_test', 'decompose_test', 'emergence_real_test',
+         'emergence_test', 'encoders_test', 'estimator_test', 'evaluate_test', 'examples_test',
+         'fitted_test', 'fusion_test', 'gaussians_test', 'joint_test', 'lattice_test',
+         'linear_test', 'loop_test', 'losses_test', 'measure_test', 'multibench_test', 'null_test',
+         'objective_study_test', 'objective_test', 'objectives_test', 'pairs_test',
+         'perception_test', 'probes_test', 'registries_test', 'rng_test', 'sides_test',
+         'similarity_test', 'similarity_values_test', 'start_test', 'streaming_test', 'sweep_test',
+         'train_pairs_test', 'trainer_test', 'zoo_circle_test', 'zoo_test'}
 
 
 @pytest.fixture(autouse=True, scope='module')
