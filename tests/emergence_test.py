@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from emitters import OLDER
+from emitters import OLDER, WHOLE
 import jax
 import numpy as np
 import pytest
@@ -248,7 +248,7 @@ def test_killed_three_times_and_continued_equals_undisturbed(tmp_path):
              f'--config={ROOT}/configs/emergence.py:tiny', f'--workdir={tmp_path / "killed"}',
              '--config.name=emergence', *(f'--config.{k}={v}' for k, v in settings.items())]
   environment = os.environ | {
-      'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': OLDER,
+      'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': f'{OLDER} {WHOLE}',
       'JAX_DISABLE_MOST_OPTIMIZATIONS': str(int(
           jax.config.read('jax_disable_most_optimizations')))}
   moments, held = random.Random(0), 0
