@@ -66,7 +66,8 @@ def test_an_interruption_within_the_garbage_collector_is_not_lost(number):
           f'  os.kill(os.getpid(), signal.{number})\n'
           '  time.sleep(1)\n'
           'def work():\n'
-          '  gc.callbacks.append(within)\n  gc.collect()\n  print("went on\\n", end="", flush=True)\n'
+          '  gc.callbacks.append(within)\n  gc.collect()\n'
+          '  print("went on\\n", end="", flush=True)\n'
           '  time.sleep(20)\n  print("to the end")\n'
           'sys.exit(cli.guard(work))')
   found = subprocess.run([sys.executable, '-c', code], env=os.environ | {'PYTHONPATH': str(ROOT)},
