@@ -40,7 +40,8 @@ def config(path: str) -> pathlib.Path:
   if not (bare and known.is_file()):
     if own.is_file():
       return own
-    raise FileNotFoundError(f'--config={path}: no such file')
+    names = sorted(file.stem for file in (HOME / 'configs').glob('[!_]*.py'))
+    raise FileNotFoundError(f'--config={path}: no such file; {listed(own.stem, names)}')
   if own.is_file() and own.read_bytes() != known.read_bytes():
     note(f'--config={path} is that of the package; ./{path} is the one in this folder')
   return known
