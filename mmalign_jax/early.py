@@ -1,23 +1,26 @@
-"""What no study takes, said before JAX is loaded, which takes a second: numbers that are too low.
+"""What no study of the package takes, said before JAX is loaded, which takes a second: numbers that
+are too low.
 
 The rules of a study say all that a setting may be; here is what theirs have in common, and
-tests/settings_test.py holds it beside them.
+tests/settings_test.py holds it beside them. A name that only one of them has is left to it, which
+says what it has instead.
 """
 
 from collections.abc import Mapping
 import re
 from typing import Any
 
-from mmalign_jax.settings import Rule, count, number, whole
+from mmalign_jax.settings import Rule, number, whole
 
 _STRENGTH = re.compile(r'lam(_[1-9][0-9]?){0,2}')
 LOWEST: dict[str, Rule] = {
-    'learning_rate': number(1e-12, single=True), 'temperature': number(1e-6, single=True),
-    'weight_decay': number(0, single=True),
-    **{name: whole(1, guard=True) for name in ('width', 'depth', 'projection_width', 'steps',
-                                               'batch_size', 'neighbors', 'n_align')},
-    'epochs': count(1), 'workers': count(0), 'chunk': count(0),
-    'memory_gb': number(0, above=True)}
+    'learning_rate': number(1e-12, single=True), 'weight_decay': number(0, single=True),
+    **{name: whole(1, guard=True) for name in ('batch_size', 'neighbors', 'n_align')}}
+
+
+def rule_of(name: str) -> Rule | None:
+  """The rule of a setting that is judged here; strengths by whatever name."""
+  return number(0, single=True) if _STRENGTH.fullmatch(name) else LOWEST.get(name)
 
 
 def refuse(chosen: Mapping[str, Any]) -> None:
@@ -27,10 +30,10 @@ def refuse(chosen: Mapping[str, Any]) -> None:
     ValueError: one line that names the setting, the value and what is allowed.
 
   Examples:
-    >>> refuse({'lam': (0.0, 1.0), 'width': 12})
+    >>> refuse({'lam': (0.0, 1.0), 'batch_size': 12})
   """
   for name, value in chosen.items():
-    rule = number(0, single=True) if _STRENGTH.fullmatch(name) else LOWEST.get(name)
+    rule = rule_of(name)
     for one in value if isinstance(value, (tuple, list)) else (value,):
       if rule and isinstance(one, (int, float)) and one < rule.low:
         rule.of(name, one)

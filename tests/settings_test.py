@@ -1,12 +1,13 @@
 """Every setting of every kind of study has a rule; what it refuses is one line, before any work."""
 
 import math
+import pathlib
 
 import numpy as np
 import pytest
 
 from mmalign_jax import checks, early, settings
-from mmalign_jax.cli import launching
+from mmalign_jax.cli import launching, register
 from mmalign_jax.studies import registry
 from mmalign_jax.studies.emergence import plan as emergence
 from mmalign_jax.studies.strength import plan as study
@@ -18,6 +19,7 @@ FIELDS = [(kind, name) for kind, plan in PLANS.items() for name in plan.defaults
 RULES = {'strength': study.rules(study.SOURCES['paired']), 'emergence': emergence.rules(),
          'train': train_plan.rules()}
 NOTHING = object()
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
@@ -172,7 +174,7 @@ def test_what_is_refused_early_is_refused_by_the_study_too(kind):
       kind, lambda: RULES[kind])()
   names = [name for name in plan.defaults() if name in rules and (
       name in early.LOWEST or name.startswith('lam') and name != 'lam_mode')]
-  assert 'lam' in names or kind in ('zoo', 'emergence')
+  assert 'lam' in names or kind == 'zoo' or 'batch_size' in names
   for name in names:
     for value in (-1, -0.5, 0, 1e-30, 1, 3, 1.5, True, math.nan, -10**400, 'x', None):
       try:
@@ -185,7 +187,19 @@ def test_what_is_refused_early_is_refused_by_the_study_too(kind):
 
 
 def test_flags_that_hold_numbers_are_read_and_nothing_is_run():
-  given = ['mmalign', '--config=x.py:quick', '--config.lam=(0, 1.5)', '--config.width', '3',
-           '-config.seed=1', '--config.data=__import__("os").abort()', '--workdir=w',
-           '--config.depth=' + '(' * 10_000, '--config.name=']
-  assert launching.numbers(given) == {'lam': (0, 1.5), 'width': 3, 'seed': 1}
+  given = ['mmalign', '--config=x.py:quick', '--config.lam=(0, 1.5)', '--config.batch_size', '3',
+           '-config.lam_1=-1', '--config.data=__import__("os").abort()', '--workdir=w',
+           '--config.name={{}}', '--config.n_align={[1]}', '--config.neighbors=3in1',
+           '--config.lam_2=' + '(' * 10_000, '--config.weight_decay=', '--config.learning_rate']
+  assert launching.numbers(given) == {'lam': (0, 1.5), 'batch_size': (3,), 'lam_1': (-1,),
+                                      'lam_2': (), 'weight_decay': (), 'learning_rate': ()}
+
+
+def test_a_study_of_ones_own_may_take_what_none_of_the_package_does(monkeypatch):
+  flags = lambda argv: argv  # absl's
+  with pytest.raises(ValueError, match='^batch_size=0 must be at least 1$'):
+    launching.parse(flags, ['mmalign', '--config=strength', '--config.batch_size=0'])
+  own = ['mmalign', f'--config={ROOT / "tests/own_study.py"}', '--config.batch_size=0']
+  assert launching.parse(flags, own)[2] == '--config.batch_size=0'
+  monkeypatch.setattr(register, 'loaded', ['own_study.py'])
+  launching.parse(flags, ['mmalign', '--config=strength', '--config.batch_size=0'])

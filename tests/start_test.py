@@ -54,7 +54,7 @@ def ran(code: str, *arguments: str, **environment: str):
     ('advise data.npz --workdir=w --skip=lunch', 2), ('sweep --help', 1), ('train --help', 1),
     ('sweep --config=missing --workdir=w', 2),
     ('sweep --config=strength --config.lam=-1 --workdir=w', 2),
-    ('train --config=avmnist --config.epochs=0 --workdir=w', 2)])
+    ('train --config=avmnist --config.batch_size=0 --workdir=w', 2)])
 def test_help_and_what_is_refused_load_nothing_slow(line, status, tmp_path):
   found = ran(SAYS, *line.split(), **{cache.VARIABLE: str(tmp_path / 'made')})
   assert found.stdout.splitlines()[-1] == f'LOADED {status}', found

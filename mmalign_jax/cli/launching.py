@@ -3,12 +3,13 @@
 absl is imported by them alone, which have to define their flags with it.
 """
 
-import ast
 import contextlib
+import pathlib
 from typing import Any
 
 from mmalign_jax import cache, early
-from mmalign_jax.cli.sweep import flag_error, with_known_configs
+from mmalign_jax.cli import register
+from mmalign_jax.cli.sweep import HOME, flag_error, with_known_configs
 
 
 def parse(flags, argv: list[str]) -> list[str]:
@@ -22,21 +23,38 @@ def parse(flags, argv: list[str]) -> list[str]:
   """
   from absl.flags import Error
   argv = cache.taken(with_known_configs(argv))
-  early.refuse(numbers(argv))  # a configuration's own defaults are slow to import
+  if of_package(argv):
+    early.refuse(numbers(argv))  # a configuration's own defaults are slow to import
   try:
     return flags(argv)
   except (Error, AttributeError, KeyError, TypeError) as error:
     raise ValueError(flag_error(error, argv)) from error
 
 
+def of_package(argv: list[str]) -> bool:
+  """Whether --config is one of the package's, and no study is registered that takes its place."""
+  paths = [path.partition(':')[0] for path in values(argv, 'config')]
+  return bool(paths) and not register.loaded and all(
+      pathlib.Path(path).resolve().parent == (HOME / 'configs').resolve() for path in paths)
+
+
 def numbers(argv: list[str]) -> dict[str, Any]:
-  """Settings by name that flags give a number or several, as --config.lam=0.5."""
+  """Settings by name, of those that `early` judges, that flags give numbers: --config.lam=0.5."""
   found = {}
-  for flag, after in zip(argv, [*argv[1:], '']):
-    name, given, value = flag.partition('=')
-    if name.lstrip('-').startswith('config.') and name.startswith('-'):
-      with contextlib.suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        found[name.partition('.')[2]] = ast.literal_eval(value if given else after)
+  for name in {flag.lstrip('-').partition('=')[0].removeprefix('config.') for flag in argv}:
+    for value in values(argv, f'config.{name}') if early.rule_of(name) else ():
+      with contextlib.suppress(ValueError):
+        found[name] = tuple(map(float, filter(None, value.strip('() ').split(','))))
+  return found
+
+
+def values(argv: list[str], flag: str) -> list[str]:
+  """What --FLAG=VALUE and --FLAG VALUE give, in that order."""
+  found = []
+  for given, after in zip(argv, [*argv[1:], '']):
+    name, equals, value = given.partition('=')
+    if name in (f'-{flag}', f'--{flag}'):
+      found.append(value if equals else after)
   return found
 
 
