@@ -24,7 +24,7 @@ def rule_of(name: str) -> Rule | None:
 
 
 def refuse(chosen: Mapping[str, Any]) -> None:
-  """Looks at settings of any study by name, that a user gave; axes as tuples, others as they are.
+  """Looks at settings of any study by name: numbers or tuples of them; what is none is passed over.
 
   Raises:
     ValueError: one line that names the setting, the value and what is allowed.

@@ -199,6 +199,9 @@ def test_a_study_of_ones_own_may_take_what_none_of_the_package_does(monkeypatch)
   flags = lambda argv: argv  # absl's
   with pytest.raises(ValueError, match='^batch_size=0 must be at least 1$'):
     launching.parse(flags, ['mmalign', '--config=strength', '--config.batch_size=0'])
+  with pytest.raises(ValueError, match='^lam=-2 must be at least 0$'):  # the first, every time
+    launching.parse(flags, ['mmalign', '--config=strength', '--config.lam=-2', '--config.n_align=0',
+                            '--config.batch_size=0', '--config.weight_decay=-1'])
   own = ['mmalign', f'--config={ROOT / "tests/own_study.py"}', '--config.batch_size=0']
   assert launching.parse(flags, own)[2] == '--config.batch_size=0'
   monkeypatch.setattr(register, 'loaded', ['own_study.py'])

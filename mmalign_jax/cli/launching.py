@@ -9,7 +9,7 @@ from typing import Any
 
 from mmalign_jax import cache, early
 from mmalign_jax.cli import register
-from mmalign_jax.cli.sweep import HOME, flag_error, with_known_configs
+from mmalign_jax.cli.sweep import HOME, flag_error, values, with_known_configs
 
 
 def parse(flags, argv: list[str]) -> list[str]:
@@ -38,23 +38,14 @@ def of_package(argv: list[str]) -> bool:
       pathlib.Path(path).resolve().parent == (HOME / 'configs').resolve() for path in paths)
 
 
-def numbers(argv: list[str]) -> dict[str, Any]:
-  """Settings by name, of those that `early` judges, that flags give numbers: --config.lam=0.5."""
+def numbers(argv: list[str]) -> dict[str, tuple[float, ...]]:
+  """Numbers by name of the settings that `early` judges, as --config.lam=0.5 gives them."""
   found = {}
-  for name in {flag.lstrip('-').partition('=')[0].removeprefix('config.') for flag in argv}:
-    for value in values(argv, f'config.{name}') if early.rule_of(name) else ():
+  names = (flag.lstrip('-').partition('=')[0].removeprefix('config.') for flag in argv)
+  for name in filter(early.rule_of, dict.fromkeys(names)):  # in their order: the first is refused
+    for value in values(argv, f'config.{name}'):
       with contextlib.suppress(ValueError):
         found[name] = tuple(map(float, filter(None, value.strip('() ').split(','))))
-  return found
-
-
-def values(argv: list[str], flag: str) -> list[str]:
-  """What --FLAG=VALUE and --FLAG VALUE give, in that order."""
-  found = []
-  for given, after in zip(argv, [*argv[1:], '']):
-    name, equals, value = given.partition('=')
-    if name in (f'-{flag}', f'--{flag}'):
-      found.append(value if equals else after)
   return found
 
 

@@ -63,6 +63,16 @@ def with_known_configs(argv: list[str]) -> list[str]:
   return found
 
 
+def values(argv: list[str], flag: str) -> list[str]:
+  """What --FLAG=VALUE and --FLAG VALUE give, in that order."""
+  found = []
+  for given, after in zip(argv, [*argv[1:], '']):
+    name, equals, value = given.partition('=')
+    if name in (f'-{flag}', f'--{flag}'):
+      found.append(value if equals else after)
+  return found
+
+
 def flag_error(error: Exception, argv: list[str]) -> str:
   """One line for what absl or ml_collections says; an unknown setting lists the known ones."""
   text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
@@ -91,6 +101,5 @@ _MEANT = {  # what the flags say of a value that they cannot read: what they nee
 
 def _settings(argv: list[str]) -> list[str]:
   """The names in the configuration that `argv` asks for."""
-  at = next(i for i, a in enumerate(argv) if a.partition('=')[0] in ('--config', '-config'))
-  path, _, rest = (argv[at].partition('=')[2] or argv[at + 1]).partition(':')
+  path, _, rest = values(argv, 'config')[0].partition(':')
   return list(runpy.run_path(path)['get_config'](*[rest] if rest else []))
