@@ -1,6 +1,7 @@
 """Guard, share and auto: what becomes of the alignment's gradient on every encoder."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,19 +19,39 @@ GUARD = {name: i for i, name in enumerate(GUARDS)}
 
 def setting(spec=SPEC, **settings):
   g = np.random.default_rng(0)
-  batch = Batch(tuple(jnp.asarray(g.normal(size=(B, d)), jnp.float32) for d in (5, 7)),
-                jnp.asarray(g.integers(0, 3, B)))
+  batch = Batch(tuple(g.normal(size=(B, d)).astype(np.float32) for d in (5, 7)),
+                g.integers(0, 3, B).astype(np.int32))
   hyper = named.hyper(**{'lam': 2.0, 'temperature': 0.2} | settings)
-  params = objective.init(jax.random.key(0), hyper, 5, 7, spec=spec, n_outputs=3)
-  return params, hyper, batch
+  return started(spec)(named.hyper(temperature=hyper.temperature)), hyper, batch
 
 
-def gradient(params, hyper, batch, spec=SPEC, progress=0.5, of=apart.gradient):
-  return of(params, hyper, batch, jnp.float32(progress), spec=spec, n_outputs=3)[0]
+@functools.cache
+def started(spec):
+  return jax.jit(lambda hyper: objective.init(
+      jax.random.key(0), hyper, 5, 7, spec=spec, n_outputs=3))
 
 
-def plain(params, hyper, batch, spec=SPEC, progress=0.5):
-  return gradient(params, hyper, batch, spec, progress, jax.grad(objective.objective, has_aux=True))
+@functools.cache
+def compiled(of, spec):
+  return jax.jit(lambda *given: of(*given, jnp.float32(0.5), spec=spec, n_outputs=3)[0])
+
+
+def gradient(params, hyper, batch, spec=SPEC, of=apart.gradient):
+  return compiled(of, spec)(params, hyper, batch)
+
+
+PLAIN = jax.grad(objective.objective, has_aux=True)
+
+
+def plain(params, hyper, batch, spec=SPEC):
+  return gradient(params, hyper, batch, spec, PLAIN)
+
+
+@functools.partial(jax.grad, has_aux=True)
+def of_tasks(params, hyper, batch, progress, *, spec, n_outputs):
+  task, _, metrics = objective.parts(
+      params, hyper, batch, progress, spec=spec, n_outputs=n_outputs)
+  return task, metrics
 
 
 def encoder(grads, side: int) -> np.ndarray:
@@ -62,8 +83,7 @@ def test_without_guard_and_as_a_weight_it_is_the_plain_gradient(spec, settings):
 @pytest.mark.parametrize('guard', GUARDS)
 def test_strength_0_changes_nothing(mode, guard):
   params, hyper, batch = setting(lam=0.0, guard=GUARD[guard], lam_mode=MODE[mode])
-  tasks = jax.grad(lambda p: objective.parts(
-      p, hyper, batch, jnp.float32(0.5), spec=SPEC, n_outputs=3)[0])(params)
+  tasks = gradient(params, hyper, batch, of=of_tasks)
   jax.tree.map(np.testing.assert_array_equal, gradient(params, hyper, batch), tasks)
 
 
@@ -112,29 +132,36 @@ def test_auto_is_felt_as_far_as_it_serves_the_task():
                                atol=1e-5)
 
 
+@jax.jit
+def initial(hyper):
+  return step.init_state(jax.random.key(0), hyper, 5, 7, spec=SPEC, n_outputs=3)
+
+
 def test_a_guard_is_against_the_mean_over_an_epoch():
   params, hyper, batch = setting(guard=1, lam=1.0)
-  state = step.init_state(jax.random.key(0), hyper, 5, 7, spec=SPEC, n_outputs=3)
-  first, _ = step.train_step(state, hyper, batch, spec=SPEC, n_outputs=3, n_batches=4)
+  state = initial(hyper)
+  stepped = jax.jit(lambda *given: step.train_step(
+      *given, spec=SPEC, n_outputs=3, n_batches=4)[0])
+  first = stepped(state, hyper, batch)
   other = dataclasses.replace(batch, y=(batch.y + 1) % 3)
-  second, _ = step.train_step(first, hyper, other, spec=SPEC, n_outputs=3, n_batches=4)
-  task = lambda at, of: jax.grad(lambda p: objective.parts(
-      p, hyper, of, at.step / SPEC.steps, spec=SPEC, n_outputs=3)[0])(at.params)
+  second = stepped(first, hyper, other)
+  task = jax.jit(lambda at, of: of_tasks(
+      at.params, hyper, of, at.step / SPEC.steps, spec=SPEC, n_outputs=3)[0])
   wanted = jax.tree.map(lambda a, b: 0.25 * (0.75 * a + b), task(state, batch), task(first, other))
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6),
                second.of_task, wanted)
-  alone = step.init_state(jax.random.key(0), named.hyper(), 5, 7, spec=SPEC, n_outputs=3)
-  assert alone.of_task is None
+  assert initial(named.hyper()).of_task is None
 
 
 def test_devices_feel_what_the_whole_batch_does():
   params, hyper, batch = setting(guard=1, lam_mode=1)
-  state = step.init_state(jax.random.key(0), hyper, 5, 7, spec=SPEC, n_outputs=3)
-  whole = step.train_step(state, hyper, batch, spec=SPEC, n_outputs=3)[0].params
+  state = initial(hyper)
+  stepped = lambda axis_name: lambda state, hyper, batch: step.train_step(
+      state, hyper, batch, spec=SPEC, n_outputs=3, axis_name=axis_name)[0].params
+  whole = jax.jit(stepped(None))(state, hyper, batch)
   parts = jax.tree.map(lambda v: v.reshape(2, B // 2, *v.shape[1:]), batch)
-  both = jax.vmap(lambda part: step.train_step(
-      state, hyper, part, spec=SPEC, n_outputs=3, axis_name='data')[0].params,
-                  axis_name='data')(parts)
+  both = jax.jit(jax.vmap(stepped('data'), in_axes=(None, None, 0), axis_name='data'))(
+      state, hyper, parts)
   jax.tree.map(lambda a, b: np.testing.assert_allclose(b[0], a, atol=2e-5), whole, both)
 
 

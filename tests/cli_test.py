@@ -8,6 +8,8 @@ import subprocess
 import sys
 import warnings
 
+from emitters import OLDER, WHOLE
+from forked import LAUNCH, LIBRARIES, Forked
 import numpy as np
 import pytest
 
@@ -15,11 +17,13 @@ from mmalign_jax import cli, start
 from mmalign_jax.generators.synthetic import GENERATORS
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+ENVIRONMENT = os.environ | {  # compiled as here: what is the same is compiled once
+    'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+    'XLA_FLAGS': f'{OLDER} {WHOLE}'}
 
 
 def run(*arguments, cwd=ROOT):
-  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
-  return subprocess.run([sys.executable, *arguments], cwd=cwd, env=environment, text=True,
+  return subprocess.run([sys.executable, *arguments], cwd=cwd, env=ENVIRONMENT, text=True,
                         capture_output=True, timeout=300, check=False)
 
 
@@ -43,9 +47,9 @@ def test_a_generator_of_ones_own_starts_where_it_says(capsys, monkeypatch):
   """At settings, too, that are asked of no one."""
   like = GENERATORS['bits']
   monkeypatch.setitem(GENERATORS, 'mine', dataclasses.replace(
-      like, settings=('redundancy', 'n_train'), start={'redundancy': 2, 'n_train': 1000}))
+      like, settings=('redundancy', 'n_train'), start={'redundancy': 8, 'n_train': 1000}))
   assert cli.main(['generator', '--name=mine']) == 0
-  assert 'mine: redundancy 2, n_train 1000' in capsys.readouterr().out
+  assert 'mine: redundancy 8, n_train 1000' in capsys.readouterr().out
   assert cli.main(['generator', '--name=mine', '--redundancy=9']) == 2
   assert 'redundancy=9 is outside 0..8' in capsys.readouterr().err
 
@@ -66,7 +70,7 @@ def test_an_interruption_within_the_garbage_collector_is_not_lost(number):
           f'  os.kill(os.getpid(), signal.{number})\n'
           '  time.sleep(1)\n'
           'def work():\n'
-          '  gc.callbacks.append(within)\n  gc.collect()\n'
+          '  gc.callbacks.append(within)\n  gc.collect(0)\n'  # soon over, before it comes again
           '  print("went on\\n", end="", flush=True)\n'
           '  time.sleep(20)\n  print("to the end")\n'
           'sys.exit(cli.guard(work))')
@@ -94,8 +98,7 @@ def test_an_interruption_waits_for_no_thread():
           '  threading.Thread(target=time.sleep, args=(60,)).start()\n'
           '  raise KeyboardInterrupt\n'
           'cli.COMMANDS["measure"] = interrupted\nsys.argv = ["mmalign", "measure"]\nstart.entry()')
-  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
-  found = subprocess.run([sys.executable, '-c', code], env=environment, text=True, timeout=40,
+  found = subprocess.run([sys.executable, '-c', code], env=ENVIRONMENT, text=True, timeout=40,
                          capture_output=True, check=False)
   assert (found.returncode, found.stdout) == (130, '')
   assert found.stderr == start.STOPPED + '\n'
@@ -121,9 +124,8 @@ def test_an_interruption_of_the_imports_is_one_line(begin, arguments):
 
 
 def test_a_reader_that_leaves_early_is_no_error():
-  command = f'{sys.executable} -m mmalign_jax.cli generator --name=bits | true'
-  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
-  found = subprocess.run(['bash', '-c', f'set -o pipefail; {command}'], env=environment, text=True,
+  command = f'{sys.executable} -m mmalign_jax.cli generator --redundancy=8 | true'
+  found = subprocess.run(['bash', '-c', f'set -o pipefail; {command}'], env=ENVIRONMENT, text=True,
                          capture_output=True, timeout=120, check=False)
   assert (found.returncode, found.stderr) == (0, '')
 
@@ -142,6 +144,13 @@ def test_wrong_commands_end_in_one_line(capsys, arguments, message):
   assert message in error and error.startswith('error: ') and error.count('\n') == 1
 
 
+@pytest.fixture(scope='module')
+def forked():
+  forked = Forked(LIBRARIES, ENVIRONMENT, ROOT)
+  yield forked
+  forked.close()
+
+
 @pytest.mark.parametrize('arguments, message', [
     (['--config=configs/strength.py:tiny'], '--workdir is missing'),
     (['--config=configs/strenght.py', '--workdir=W'], 'configs/strenght.py: no such file'),
@@ -158,9 +167,9 @@ def test_wrong_commands_end_in_one_line(capsys, arguments, message):
     (['--config=configs/paired.py:data=bad.npz,x1=a,x2=b', '--workdir=W'],
      "no key 'a' for x1"),
 ])
-def test_wrong_flags_end_in_one_line_and_write_nothing(tmp_path, arguments, message):
+def test_wrong_flags_end_in_one_line_and_write_nothing(tmp_path, arguments, message, forked):
   np.savez(tmp_path / 'bad.npz', x1=np.zeros((4, 2)), y=np.arange(4))
-  found = run(ROOT / 'launch' / 'sweep.py', *arguments, cwd=tmp_path)
+  found = forked(LAUNCH, ROOT / 'launch' / 'sweep.py', *arguments, cwd=tmp_path)
   assert found.returncode == 2, found.stderr
   assert message in found.stderr and found.stderr.count('\n') == 1
   assert not (tmp_path / 'W').exists()

@@ -4,21 +4,26 @@ import contextlib
 import importlib.util
 import os
 import pathlib
+import runpy
 import signal
 import subprocess
 import sys
 import threading
 import time
 
+from emitters import OLDER, WHOLE
+from forked import LAUNCH, LIBRARIES, Forked
 import numpy as np
 import pytest
 
 from mmalign_jax.cluster import drive, executors
 from mmalign_jax.cluster.shard import BUSY, Outcome, Shard
+from mmalign_jax.studies.strength import plan as strength, run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STUDY = ('--config=configs/strength.py:tiny', f'--config.seed={tuple(range(8))}',
          '--config.chunk=1', '--config.workers=1')
+SAME = {'XLA_FLAGS': f'{OLDER} {WHOLE}'}  # code as this process makes it, to the last bit
 
 
 # -- without a study -------------------------------------------------------------------------------
@@ -130,17 +135,23 @@ def wait_for(true, seconds: float = 60) -> None:
     time.sleep(0.005)
 
 
+@pytest.fixture(scope='module')
+def forked():
+  forked = Forked(LIBRARIES, os.environ | {'PYTHONPATH': str(ROOT)}, ROOT)
+  yield forked
+  forked.close()
+
+
 @pytest.mark.parametrize('options, said', [
     (['--executor=pigeon'], 'known: local, slurm, ray'), (['--shards=0'], '--shards=0 is not in'),
     (['--options=partition'], "'partition' is no NAME=VALUE"),
     (['--options=a=1'], "'a' is none of --executor=local"),
     (['--executor=slurm'], "submitit is not installed: pip install -e '.[cluster]'"),
     (['--config.lam=-1'], 'lam')])
-def test_what_is_asked_wrongly_is_one_line(options, said, tmp_path):
+def test_what_is_asked_wrongly_is_one_line(options, said, tmp_path, forked):
   if 'slurm' in options[0] and importlib.util.find_spec('submitit'):
     pytest.skip('submitit is installed')
-  found = subprocess.run([sys.executable, 'launch/submit.py', STUDY[0], f'--workdir={tmp_path}',
-                          *options], cwd=ROOT, capture_output=True, text=True, check=False)
+  found = forked(LAUNCH, 'launch/submit.py', STUDY[0], f'--workdir={tmp_path}', *options, cwd=ROOT)
   assert found.returncode == 2 and said in found.stderr, found.stderr
   assert len(found.stderr.splitlines()) == 1
 
@@ -152,8 +163,9 @@ def test_what_is_asked_wrongly_is_one_line(options, said, tmp_path):
 def _alone(tmp_path_factory):
   """What one process makes."""
   folder = tmp_path_factory.mktemp('alone')
-  subprocess.run([sys.executable, 'launch/sweep.py', *STUDY, f'--workdir={folder}', '--nofigures'],
-                 cwd=ROOT, check=True, capture_output=True)
+  tiny = runpy.run_path(str(ROOT / 'configs/strength.py'))['get_config']('tiny').to_dict()
+  run.run_study(strength.from_settings(tiny | {'seed': tuple(range(8)), 'chunk': 1, 'workers': 1}),
+                folder, progress=False)
   return values(folder)
 
 
@@ -177,7 +189,7 @@ def kill_first(folder, killed):
   """Kills shard 1 once a chunk of it is there, and again as soon as it is back."""
   mine = (f'--workdir={folder}', '--shard=1/2')
   for chunks in (1, 2):
-    wait_for(lambda: processes(*mine) and len(list(folder.glob('chunks/*.npz'))) >= chunks, 300)
+    wait_for(lambda: len(list(folder.glob('chunks/*.npz'))) >= chunks and processes(*mine), 300)
     for pid in processes(*mine):
       os.kill(pid, signal.SIGKILL)
       killed.append(pid)
@@ -190,7 +202,7 @@ def submitted(folder, *more: str) -> str:
   killer.start()
   made = subprocess.run([sys.executable, 'launch/submit.py', *STUDY, f'--workdir={folder}',
                          '--shards=2', '--workers=2', '--nofigures', *more], cwd=ROOT,
-                        capture_output=True, text=True, check=False)
+                        env=os.environ | SAME, capture_output=True, text=True, check=False)
   assert made.returncode == 0, made.stderr
   assert killed and 'a shard was lost and run again' in made.stdout
   return made.stdout
@@ -218,6 +230,7 @@ def test_submitit_killed_in_the_middle(tmp_path, alone):
 
 @pytest.mark.skipif(importlib.util.find_spec('ray') is None, reason='ray is absent')
 def test_a_node_of_ray_that_dies_in_the_middle(tmp_path, alone, monkeypatch):
+  monkeypatch.setenv('XLA_FLAGS', SAME['XLA_FLAGS'])
   monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
   from ray.cluster_utils import Cluster
   cluster = Cluster(initialize_head=True, head_node_args={'num_cpus': 0})

@@ -241,9 +241,12 @@ def convex_optimum(p: np.ndarray) -> tuple[float, float]:
   return dual_bound(m1, m2, a, b), value(moved(found, m1, m2))
 
 
+feasible = jax.jit(solver.feasible)
+
+
 def moved(q, m1, m2) -> np.ndarray:
   with jax.enable_x64(True):
-    q = np.asarray(solver.feasible(jnp.asarray(q), m1, m2))
+    q = np.asarray(feasible(q, m1, m2))
   np.testing.assert_allclose(q.sum(axis=1), m1, atol=1e-13)
   np.testing.assert_allclose(q.sum(axis=0), m2, atol=1e-13)
   assert (q >= 0).all()

@@ -26,7 +26,7 @@ from documents import (
   notebooks,
   pages,
 )
-from emitters import OLDER
+from emitters import OLDER, WHOLE
 import numpy as np
 import pytest
 
@@ -190,7 +190,8 @@ def site(tmp_path_factory):
   folder = tmp_path_factory.mktemp('site')
   environment = os.environ | {
       'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'MMALIGN_TINY': '1',
-      'JAX_DISABLE_MOST_OPTIMIZATIONS': '1', 'XLA_FLAGS': OLDER, 'NO_MKDOCS_2_WARNING': '1'}
+      'JAX_DISABLE_MOST_OPTIMIZATIONS': '1', 'XLA_FLAGS': f'{OLDER} {WHOLE}',
+      'NO_MKDOCS_2_WARNING': '1'}
   before = resource.getrusage(resource.RUSAGE_CHILDREN)
   built = subprocess.run(
       [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', str(folder)], cwd=ROOT,

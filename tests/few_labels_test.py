@@ -15,7 +15,8 @@ from mmalign_jax.studies.strength.run import run_study
 TINY = dict(
     generator='pairs', task='auto', data='digits', n_labelled=(3, 10), lam=(0.0, 1.0), seed=(0, 1),
     align_on=('pairs', 'labelled'), steps=8, depth=1, width=8, projection_width=4, batch_size=32,
-    n_align=64, tune_learning_rate=(5e-3, 1e-2), tune_components=(10, 0), tune_seeds=2)
+    n_align=64, tune_learning_rate=(5e-3, 1e-2), tune_components=(10, 0), tune_seeds=2,
+    chunk=4)  # of one size everywhere, so that stages and shards are of one program
 
 
 @pytest.fixture(scope='module')

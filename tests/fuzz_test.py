@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+from emitters import OLDER, WHOLE
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -15,8 +16,9 @@ if not sys.platform.startswith('linux'):
 
 def fuzz(*arguments: str) -> subprocess.CompletedProcess:
   """The benchmark in a process that has no JAX backend yet, as forks need it."""
+  soon = {'JAX_DISABLE_MOST_OPTIMIZATIONS': '1', 'XLA_FLAGS': f'{OLDER} {WHOLE}'}
   return subprocess.run([sys.executable, str(ROOT / 'benchmarks/fuzz.py'), *arguments],
-                        capture_output=True, text=True, timeout=900, env={**os.environ})
+                        capture_output=True, text=True, timeout=900, env=os.environ | soon)
 
 
 def test_malformed_inputs(tmp_path):

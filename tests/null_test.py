@@ -112,6 +112,13 @@ def test_a_score_that_is_not_a_number_is_not_significant():
   assert not np.isfinite(found.score) and float(found.p_value) == 1
 
 
+def test_equal_sides_are_calibrated_to_one_in_any_units():
+  x = 100 + np.random.default_rng(0).normal(size=(60, 8))  # in a narrow cone: distances of 1e-5
+  with jax.enable_x64(True):
+    found = calibrate(MEASURES['covariance_distance'], x, x, key=KEY, permutations=20)
+  assert 0 < found.null_mean < 1e-4 and found.calibrated == pytest.approx(1)
+
+
 def test_a_measure_that_cannot_move_is_calibrated_to_zero():
   x, y = (jnp.float32(np.random.default_rng(i).normal(size=(8, 20))) for i in range(2))
   found = calibrate(MEASURES['cca'], x, y, key=KEY, permutations=19)  # D > N: 1 for anything
@@ -177,6 +184,14 @@ def test_interval_of_random_halves():
   low, high = float(measure(x, y)) + np.quantile(spread, [.025, .975])
   assert (float(found.low), float(found.high)) == pytest.approx((low, high), abs=1e-4)
   assert found.low < found.score < found.high and 'halves' in found.resampled
+
+
+def test_a_half_may_hold_too_few_items():
+  x, items = np.random.default_rng(0).normal(size=(12, 3)), np.repeat(np.arange(6), 2)
+  of = lambda k: bootstrap(MEASURES['mutual_knn'], x, x, key=KEY, resamples=5, items=items, k=k)
+  with pytest.raises(ValueError, match='k=3 must be below the number of items.*as few as 3'):
+    of(3)
+  assert of(2).score == 1
 
 
 def test_interval_covers_the_correlation_of_one_pair_of_features():

@@ -29,10 +29,14 @@ def setting(**settings):
   x1, x2 = (jnp.asarray(g.normal(size=(B, d)), jnp.float32) for d in (D1, D2))
   batch = Batch((x1, x2), jnp.asarray(y))
   hyper = Hyper(lam=0.7, temperature=0.3)
-  init = functools.partial(objective.init, spec=spec, n_outputs=outputs(spec))
-  params = jax.jit(init, static_argnums=(2, 3), compiler_options=FAST)(
-      jax.random.key(0), hyper, D1, D2)
-  return spec, hyper, params, batch
+  return spec, hyper, started(spec, hyper.temperature), batch
+
+
+@functools.cache
+def started(spec: Spec, temperature: float):
+  return jax.jit(lambda key: objective.init(
+      key, Hyper(temperature=temperature), D1, D2, spec=spec, n_outputs=outputs(spec)),
+      compiler_options=FAST)(jax.random.key(0))
 
 
 def outputs(spec: Spec) -> int:
@@ -47,7 +51,7 @@ def compiled(spec: Spec):
 
 
 def gradients(params, hyper, batch, spec, progress=0.5):
-  (loss, metrics), grads = compiled(spec)(params, hyper, batch, progress)
+  (loss, metrics), grads = jax.device_get(compiled(spec)(params, hyper, batch, progress))
   return loss, metrics, grads
 
 
@@ -193,8 +197,8 @@ def test_metrics_are_the_unweighted_parts():
   spec, hyper, params, batch = setting()
   hyper = hyper.replace(own=dict(lam_1=1.8, lam_2=0.4))
   loss, metrics, _ = gradients(params, hyper, batch, spec)
-  tasks = jax.jit(plain_tasks, static_argnums=2)(params, batch, spec)
-  align = jax.jit(lambda p: plain_align(*plain_embeddings(p, batch, spec), 0.3))(params)
+  tasks, align = jax.device_get(jax.jit(lambda p: (
+      plain_tasks(p, batch, spec), plain_align(*plain_embeddings(p, batch, spec), 0.3)))(params))
   np.testing.assert_allclose(metrics.task, tasks, rtol=1e-5)
   np.testing.assert_allclose(metrics.align, align, rtol=1e-5)
   np.testing.assert_allclose(metrics.loss, loss, rtol=1e-6)
@@ -206,8 +210,8 @@ def test_vmapped_over_strength_equals_one_by_one():
   lams = jnp.array([0.0, 0.5, 2.0])
   loss = functools.partial(objective.objective, spec=spec, n_outputs=CLASSES)
   grad = jax.grad(loss, has_aux=True)
-  many, _ = jax.jit(jax.vmap(lambda lam: grad(params, hyper.replace(lam=lam), batch, 0.5)),
-                    compiler_options=FAST)(lams)
+  many, _ = jax.device_get(jax.jit(jax.vmap(
+      lambda lam: grad(params, hyper.replace(lam=lam), batch, 0.5)), compiler_options=FAST)(lams))
   for i, lam in enumerate(lams.tolist()):
     _, _, one = gradients(params, hyper.replace(lam=lam), batch, spec)
     assert_close(jax.tree.map(lambda g, i=i: g[i], many), one)
@@ -221,22 +225,23 @@ def test_vmapped_over_strength_equals_one_by_one():
     ('cosine', [1, 0.5 + 0.5 * np.cos(0.05 * np.pi), 0.5 + 0.5 * np.cos(0.1 * np.pi), 0.5, 0])])
 def test_strength_over_training(name, factors):
   hyper = named.hyper(lam=3.0, lam_1=2.0, schedule=SCHEDULES.index(name))
-  for progress, factor in zip((0, .05, .1, .5, 1), factors, strict=True):
-    felt = objective.schedule(hyper, jnp.float32(progress))
-    got = [felt * objective.strength(hyper, i) for i in (1, 2)]
+  felt = jax.jit(jax.vmap(functools.partial(objective.schedule, hyper)))(
+      np.float32([0, .05, .1, .5, 1]))
+  for at, factor in zip(np.asarray(felt), factors, strict=True):
+    got = [at * objective.strength(hyper, i) for i in (1, 2)]
     np.testing.assert_allclose(got, [2 * factor, 3 * factor], atol=1e-6)
 
 
 def test_schedule_may_be_traced():
-  got = jax.vmap(lambda s: objective.schedule(Hyper(schedule=s), jnp.float32(0.05)))(
-      jnp.arange(3.0))
+  got = jax.jit(jax.vmap(lambda s: objective.schedule(Hyper(schedule=s), jnp.float32(0.05))))(
+      np.arange(3, dtype=np.float32))
   np.testing.assert_allclose(got, [1, 0.5, 0.5 + 0.5 * np.cos(0.05 * np.pi)], atol=1e-6)
 
 
 @pytest.mark.parametrize('value, used', [(1e-4, 0.01), (0.3, 0.3), (5.0, 1.0)])
 def test_a_learnt_temperature_is_clamped(value, used):
   spec, hyper, params, batch = setting(learnable_temperature=True)
-  params['log_temperature'] = jnp.log(jnp.float32(value))
+  params = params | {'log_temperature': np.log(np.float32(value))}
   np.testing.assert_allclose(objective.temperature(params, hyper, spec=spec), used, rtol=1e-6)
 
 
@@ -252,5 +257,6 @@ def test_a_fixed_temperature_is_that_of_hyper_and_no_parameter():
 
 
 def test_scale_gradient_keeps_the_value():
-  value, grad = jax.value_and_grad(lambda x: objective.scale_gradient(x, jnp.float32(0.25))**2)(3.0)
+  value, grad = jax.jit(jax.value_and_grad(
+      lambda x: objective.scale_gradient(x, jnp.float32(0.25))**2))(3.0)
   assert (value, grad) == (9.0, 1.5)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from mmalign_jax.training.sweep import grid, run_sweep
 from mmalign_jax.types import Batch, Frames, Outputs, Spec
 
 B, K, T = 12, 4, 0.3
+FILLED = 18  # rows of which B are real
 unit = lambda z: z / np.linalg.norm(z, axis=1, keepdims=True)
 
 
@@ -96,20 +98,17 @@ def correlation_64(a, b, pa, pb, shrink=0.1):
   return 1 - (np.linalg.svd(root(ca) @ cov(a, b) @ root(cb))[1]**2).sum() / K
 
 
+@functools.cache
+def distinct(n, count):
+  """All tuples of distinct indices, [count, n! / (n - count)!]."""
+  return np.array([*itertools.permutations(range(n), count)]).T
+
+
 def hsic_u(k, m):
   """From the four-index definition (Gretton et al. 2005), over all distinct indices."""
-  n = len(k)
-  k, m = k - np.diag(np.diag(k)), m - np.diag(np.diag(m))
-  total = 0.0
-  for i in range(n):
-    for j in range(n):
-      for q in range(n):
-        if len({i, j, q}) == 3:
-          total += -2 * k[i, j] * m[i, q] / (n * (n - 1) * (n - 2))
-  total += (k * m).sum() / (n * (n - 1))
-  four = sum(k[i, j] * m[q, r] for i in range(n) for j in range(n) for q in range(n)
-             for r in range(n) if len({i, j, q, r}) == 4)
-  return total + four / (n * (n - 1) * (n - 2) * (n - 3))
+  (i, j), three, four = (distinct(len(k), count) for count in (2, 3, 4))
+  return ((k[i, j] * m[i, j]).mean() + (k[four[0], four[1]] * m[four[2], four[3]]).mean()
+          - 2 * (k[three[0], three[1]] * m[three[0], three[2]]).mean())
 
 
 def cka_64(a, b, pa, pb):
@@ -179,35 +178,46 @@ def loss(name: str, views, valid=None, axis_name=None):
 
 
 def total(name: str, views, valid=None, axis_name=None):
-  """The mean over real samples, as the objective takes it of one device."""
+  """The mean over real samples, as the objective takes it of one device, and `loss`."""
   value = loss(name, views, valid, axis_name)
   if not value.ndim or valid is None:
-    return jnp.mean(value)
+    return jnp.mean(value), value
   share = jnp.mean(valid.astype(value.dtype))
   share = share if axis_name is None else jax.lax.pmean(share, axis_name)
-  return jnp.mean(jnp.where(valid, value, 0)) / share
+  return jnp.mean(jnp.where(valid, value, 0)) / share, value
 
 
-@functools.lru_cache
-def compiled(name: str):
-  return jax.jit(jax.value_and_grad(functools.partial(total, name)))
+@functools.cache
+def program(name: str):
+  return jax.jit(jax.value_and_grad(functools.partial(total, name), has_aux=True))
+
+
+def compiled(name: str, views, valid=None):
+  """The mean and its gradients, from one program for all tests."""
+  (value, _), grads = program(name)(views, valid)
+  return value, [np.asarray(g) for g in grads]
+
+
+def values(name: str, views):
+  """`loss` from the same program."""
+  return program(name)(views, None)[0][1]
 
 
 def single(views):
-  return [jnp.asarray(z, jnp.float32) for z in views]
+  return [np.asarray(z, np.float32) for z in views]
 
 
 @every
 def test_is_its_definition_in_float64(name):
   views = sides()
-  np.testing.assert_allclose(loss(name, single(views)), BY_HAND[name](*views), rtol=2e-4,
+  np.testing.assert_allclose(values(name, single(views)), BY_HAND[name](*views), rtol=2e-4,
                              atol=2e-5)
 
 
 @every
 def test_gradient_is_that_of_differences_in_float64(name):
   views = sides(1)
-  got = compiled(name)(single(views))[1]
+  got = compiled(name, single(views))[1]
   eps = 1e-5
   for i, view in enumerate(views):
     if name == 'prediction' and i < 2:  # a constant as a target, and no predictor here reads it
@@ -224,8 +234,8 @@ def test_gradient_is_that_of_differences_in_float64(name):
 @every
 def test_order_of_the_samples_does_not_matter(name):
   views, order = sides(2), np.random.default_rng(0).permutation(B)
-  value, grads = compiled(name)(single(views))
-  again, moved = compiled(name)(single([z[order] for z in views]))
+  value, grads = compiled(name, single(views))
+  again, moved = compiled(name, single([z[order] for z in views]))
   np.testing.assert_allclose(again, value, rtol=1e-4, atol=1e-5)
   for one, other in zip(grads, moved):
     np.testing.assert_allclose(other, one[order], rtol=1e-3, atol=1e-5)
@@ -233,40 +243,38 @@ def test_order_of_the_samples_does_not_matter(name):
 
 @every
 def test_filling_is_as_if_it_was_not_there(name):
-  views = sides(3)
-  real = np.arange(B) % 3 != 1
-  both = jax.jit(jax.value_and_grad(lambda v: total(name, v, jnp.asarray(real))))
-  value, grads = both(single(views))
+  views = sides(3, FILLED)
+  real = np.arange(FILLED) % 3 != 1
+  value, grads = compiled(name, single(views), real)
   for z in views:
     z[~real] = 7.0
-  changed, of_changed = both(single(views))
+  changed, of_changed = compiled(name, single(views), real)
   np.testing.assert_allclose(changed, value, rtol=1e-4, atol=1e-5)
-  want, wanted = compiled(name)(single([z[real] for z in views]))
+  want, wanted = compiled(name, single([z[real] for z in views]))
   np.testing.assert_allclose(value, want, rtol=1e-4, atol=1e-5)
   for one, other, alone in zip(grads, of_changed, wanted):
     np.testing.assert_allclose(one[real], alone, rtol=1e-3, atol=1e-5)
-    np.testing.assert_array_equal(np.asarray(one)[~real], 0)
-    np.testing.assert_array_equal(np.asarray(other)[~real], 0)
+    np.testing.assert_array_equal(one[~real], 0)
+    np.testing.assert_array_equal(other[~real], 0)
 
 
 @every
 @pytest.mark.parametrize('ragged', [False, True])
 def test_devices_have_the_gradient_of_the_whole_batch(name, ragged):
   """As of pmap: an axis of two devices, whose mean gradient is that of all samples."""
-  views = single(sides(4))
-  valid = jnp.arange(B) < 9 if ragged else None
-  split = lambda z: z.reshape(2, B // 2, *z.shape[1:])
+  rows = FILLED if ragged else B
+  views, valid = single(sides(4, rows)), np.arange(rows) < 13 if ragged else None
+  split = lambda z: z.reshape(2, rows // 2, *z.shape[1:])
   # parameters that all share: a matrix on every view
-  maps = [jnp.eye(K) + 0.1 * i for i in range(4)]
-  def mean(maps, views, valid, axis_name=None):
-    return total(name, [z @ m for z, m in zip(views, maps)], valid, axis_name)
-  whole = jax.jit(jax.grad(mean))(maps, views, valid)
-  of_one = jax.grad(functools.partial(mean, axis_name='data'))
-  parts = jax.jit(jax.vmap(of_one, in_axes=(None, 0, None if valid is None else 0),
+  maps = [np.float32(np.eye(K) + 0.1 * i) for i in range(4)]
+  of_views = compiled(name, [z @ m for z, m in zip(views, maps)], valid)[1]
+  def of_one(maps, views, valid):
+    return total(name, [z @ m for z, m in zip(views, maps)], valid, 'data')[0]
+  parts = jax.jit(jax.vmap(jax.grad(of_one), in_axes=(None, 0, None if valid is None else 0),
                            axis_name='data'))(
       maps, [split(z) for z in views], None if valid is None else split(valid))
-  for one, other in zip(whole, parts):
-    np.testing.assert_allclose(other.mean(0), one, rtol=2e-3, atol=2e-5)
+  for z, whole, other in zip(views, of_views, parts):
+    np.testing.assert_allclose(other.mean(0), z.T @ whole, rtol=2e-3, atol=2e-5)
 
 
 @every
@@ -276,13 +284,14 @@ def test_is_finite_where_little_is_there(name, what):
   views = {'equal': [a, a, a, a], 'constant': [np.ones((B, K))] * 4,
            'one sample': [z[:1] for z in (a, 2 * a, pa, pb)],
            'two samples': [z[:2] for z in (a, 2 * a, pa, pb)]}[what]
-  value, grads = compiled(name)(single(views))
+  value, grads = compiled(name, single(views))
   assert np.isfinite(value) and all(np.isfinite(g).all() for g in grads)
 
 
 def test_cka_is_that_of_the_measure():
   views = single(sides(5))
-  np.testing.assert_allclose(1 - loss('cka', views), debiased_linear_cka(*views[:2]), atol=1e-5)
+  measured = jax.jit(debiased_linear_cka)(*views[:2])
+  np.testing.assert_allclose(1 - values('cka', views), measured, atol=1e-5)
 
 
 @pytest.mark.parametrize('name, maps', [
@@ -290,14 +299,15 @@ def test_cka_is_that_of_the_measure():
     ('soft_cca', lambda z: 3 * z + 1)])
 def test_what_does_not_matter(name, maps):
   a, b, *rest = sides(6)
-  np.testing.assert_allclose(loss(name, single([a, maps(b), *rest])),
-                             loss(name, single([a, b, *rest])), rtol=1e-3, atol=1e-5)
+  np.testing.assert_allclose(values(name, single([a, maps(b), *rest])),
+                             values(name, single([a, b, *rest])), rtol=1e-3, atol=1e-5)
 
 
 def test_correlation_without_shrinkage_ignores_linear_maps():
   a, b, *_ = sides(7, 60)
   m = np.random.default_rng(0).normal(size=(K, K)) + 2 * np.eye(K)
-  of = lambda b: losses.correlation(*single([a, b]), shrinkage=1e-3)
+  correlation = jax.jit(functools.partial(losses.correlation, shrinkage=1e-3))
+  of = lambda b: correlation(*single([a, b]))
   np.testing.assert_allclose(of(b @ m), of(b), atol=2e-2)
   found = np.linalg.svd(np.linalg.qr(a - a.mean(0))[0].T @ np.linalg.qr(b - b.mean(0))[0])[1]
   np.testing.assert_allclose(of(b), 1 - np.mean(found**2), atol=1e-2)
@@ -309,16 +319,19 @@ def test_a_pair_of_few_features_cannot_be_split():
 
 
 def test_copies_are_of_the_sample_however_the_batch_is_spread():
-  x, key = jnp.ones((6, 5)), jax.random.key(1)
-  of = functools.partial(augment.copy, noise=0.5, masked=0.4)
+  x, key = np.ones((6, 5), np.float32), jax.random.key(1)
+  copy = jax.jit(augment.copy)
+  of = functools.partial(copy, noise=0.5, masked=0.4)
   whole = of(x, key)
-  parts = jax.vmap(lambda z: of(z, key, axis_name='data'), axis_name='data')(x.reshape(2, 3, 5))
+  spread = lambda x, noise, masked: jax.vmap(lambda z: augment.copy(
+      z, key, noise=noise, masked=masked, axis_name='data'), axis_name='data')(x)
+  parts = jax.jit(spread)(x.reshape(2, 3, 5), 0.5, 0.4)
   np.testing.assert_array_equal(parts.reshape(6, 5), whole)
-  many = np.asarray(of(jnp.ones((4000, 5)), key))
+  many = np.asarray(of(np.ones((4000, 5), np.float32), key))
   assert (many == 0).mean() == pytest.approx(0.4, abs=0.02)
   assert many[many != 0].std() == pytest.approx(0.5, abs=0.02)
-  np.testing.assert_array_equal(augment.copy(x, key, noise=0.0, masked=0.0), x)
-  frames = Frames(jnp.ones((2, 3, 4)), jnp.ones((2, 3), bool))
+  np.testing.assert_array_equal(copy(x, key, noise=0.0, masked=0.0), x)
+  frames = Frames(np.ones((2, 3, 4), np.float32), np.ones((2, 3), bool))
   np.testing.assert_array_equal(of(frames, key).mask, frames.mask)
   with pytest.raises(ValueError, match='inputs of int32 have no noisy copies'):
     of(jnp.ones((2, 3), jnp.int32), key)
@@ -326,23 +339,23 @@ def test_copies_are_of_the_sample_however_the_batch_is_spread():
 
 def test_intra_modal_is_of_no_other_side():
   views, other = single(sides()), single(sides(9))
-  value, grads = compiled('intra_modal')(views)
-  mixed, of_mixed = compiled('intra_modal')([views[0], other[1], views[2], other[3]])
+  value, grads = compiled('intra_modal', views)
+  mixed, of_mixed = compiled('intra_modal', [views[0], other[1], views[2], other[3]])
   for i in (0, 2):  # side 1 is the same beside another side 2
     np.testing.assert_allclose(of_mixed[i], grads[i], rtol=1e-6, atol=1e-9)
-  batch, both = Batch((), jnp.zeros(B)), outputs(*views)
-  of = lambda name, some: np.asarray(losses.loss_of(name)(
-      some, batch, temperature=T, axis_name=None, own={}))
-  alone = [of('comm', [side]) for side in both]
-  np.testing.assert_allclose(of('intra_modal', both), sum(alone), rtol=1e-6)
-  assert mixed != value and not np.allclose(of('comm', both), sum(alone), atol=0.1)
+  comm = jax.jit(lambda side: losses.loss_of('comm')(
+      [side], Batch((), jnp.zeros(B)), temperature=T, axis_name=None, own={}))
+  alone = sum(np.asarray(comm(side)) for side in outputs(*views))
+  np.testing.assert_allclose(values('intra_modal', views), alone, rtol=1e-6)
+  assert mixed != value and not np.allclose(values('comm', views), alone, atol=0.1)
 
 
 def test_an_encoder_of_intra_modal_trains_as_beside_any_other_side():
   spec = Spec(loss='intra_modal', depth=1, width=4)
   g, hyper = np.random.default_rng(0), named.hyper(lam=1.0, lam_mode=1)
   x, y = [g.normal(size=(8, 3)).astype(np.float32) for _ in range(3)], jnp.zeros(8, jnp.int32)
-  state = init_state(jax.random.key(0), hyper, 3, 3, spec=spec, n_outputs=2)
+  state = jax.jit(lambda key: init_state(key, hyper, 3, 3, spec=spec, n_outputs=2))(
+      jax.random.key(0))
   step = jax.jit(functools.partial(train_step, spec=spec, n_outputs=2))
   grads = [step(state, hyper, Batch((x[0], x[i]), y))[0].opt_state[1].mu for i in (1, 2)]
   one, other = ([np.concatenate([v.ravel() for v in jax.tree.leaves(mu[f'side_{i}'])])
@@ -367,7 +380,8 @@ def test_new_rows_train_and_leave_everything_at_strength_0(name):
 def test_a_bias_is_learnt_from_where_it_starts():
   spec = Spec(loss='sigmoid', learnable_bias=True, depth=1, width=4, steps=10)
   hyper = named.hyper(lam=1.0, loss_bias=-3.0, learning_rate=0.1, weight_decay=10.0)
-  state = init_state(jax.random.key(0), hyper, 3, 5, spec=spec, n_outputs=2)
+  state = jax.jit(lambda key: init_state(key, hyper, 3, 5, spec=spec, n_outputs=2))(
+      jax.random.key(0))
   assert state.params['loss_bias'] == -3
   g = np.random.default_rng(0)
   batch = Batch((g.normal(size=(8, 3)), g.normal(size=(8, 5))), jnp.zeros(8, jnp.int32))

@@ -17,6 +17,7 @@ from mmalign_jax.types import Batch, Hyper, Spec
 N, CLASSES = 60, 3
 SPEC = Spec(generator='pairs', depth=1, width=8, projection_width=4, steps=4, batch_size=16,
             labelled_batch=16, max_train=40, n_align=16)
+CHUNK = 6  # cells at once of every sweep, which are of one program where the Spec is one
 
 
 def made(n: int = N, seed: int = 0, **changes) -> pairs.Pairs:
@@ -38,11 +39,16 @@ def raw(**arrays) -> stores.Raw:
 # -- budgets ---------------------------------------------------------------------------------------
 
 
+@jax.jit
+def ordered(seed, y, labelled, budget):
+  return pair_source.order(jax.random.key(seed), y, labelled, budget)
+
+
 @pytest.mark.parametrize('budget', [1, 3, 8, 0])
 def test_a_budget_has_so_many_labels_of_every_class(budget):
   g = np.random.default_rng(1)
   y, labelled = g.integers(0, CLASSES, 50).astype(np.int32), g.random(50) < 0.7
-  row, count = pair_source.order(jax.random.key(3), y, labelled, jnp.float32(budget))
+  row, count = jax.device_get(ordered(3, y, labelled, np.float32(budget)))
   counts = np.bincount(y[labelled], minlength=CLASSES)
   want = np.minimum(counts, budget) if budget else counts
   assert int(count) == want.sum() and sorted(row.tolist()) == list(range(50))
@@ -54,9 +60,9 @@ def test_a_budget_has_so_many_labels_of_every_class(budget):
 
 
 def test_budgets_are_nested_and_differ_by_seed():
-  y, labelled = jnp.arange(40, dtype=jnp.int32) % 4, jnp.ones(40, bool)
-  chosen = lambda seed, n: set(np.asarray(pair_source.order(
-      jax.random.key(seed), y, labelled, jnp.float32(n))[0])[:4 * n].tolist())
+  y, labelled = np.arange(50, dtype=np.int32) % 4, np.arange(50) < 40
+  chosen = lambda seed, n: set(
+      np.asarray(ordered(seed, y, labelled, np.float32(n))[0])[:4 * n].tolist())
   assert chosen(0, 2) < chosen(0, 5) < chosen(0, 9)
   assert chosen(0, 2) != chosen(1, 2)
 
@@ -78,8 +84,9 @@ def test_what_is_aligned_begins_with_the_labelled_rows(settings, aligned):
 def test_a_generator_has_labels_for_few_of_its_samples():
   full, few = SOURCES['bits'], SOURCES['few_bits']
   tables, key = few.tables(Spec(generator='few_bits')), jax.random.key(3)
-  drawn = lambda source, **more: jax.device_get(source.draw(
-      tables, Hyper(n_train=100, **more), key, 130))
+  draws = {source: jax.jit(lambda hyper, source=source: source.draw(tables, hyper, key, 130))
+           for source in (full, few)}
+  drawn = lambda source, **more: jax.device_get(draws[source](Hyper(n_train=100, **more)))
   samples = lambda draws, n: np.stack([*draws.rows, draws.y])[:, :n]
   whole, budgets = samples(drawn(full), 100), {}
   for n in (3, 7):
@@ -94,11 +101,15 @@ def test_a_generator_has_labels_for_few_of_its_samples():
   assert drawn(few).n_labelled == 100  # 0 is all
 
 
+@jax.jit
+def some_rows(t, n):
+  return batches.some_rows(jax.random.key(0), t, n, batch_size=16)
+
+
 @pytest.mark.parametrize('n', [5, 16, 40])
 def test_batches_are_epochs_filled_up_where_there_are_fewer_samples(n):
-  rows, valid = zip(*(batches.some_rows(jax.random.key(0), t, jnp.int32(n), batch_size=16)
-                      for t in range(2)))
-  for row, real in zip(np.asarray(rows), np.asarray(valid)):
+  rows, valid = zip(*(jax.device_get(some_rows(t, np.int32(n))) for t in range(2)))
+  for row, real in zip(rows, valid):
     assert real.sum() == min(n, 16) and len(set(row[real].tolist())) == min(n, 16)
     assert (row < n).all()
   if n >= 16:
@@ -109,18 +120,22 @@ def test_batches_are_epochs_filled_up_where_there_are_fewer_samples(n):
 # -- the objective ---------------------------------------------------------------------------------
 
 
-def gradients(batch: Batch, aligned: Batch | None, spec=SPEC, **settings):
-  hyper = named.hyper(**{'lam': 0.7, **settings})
+@jax.jit
+def gradients_of(hyper: Hyper, batch: Batch, aligned: Batch | None):
   shapes = [x.shape[1:] for x in batch.x]
-  params = objective.init(jax.random.key(0), hyper, *shapes, spec=spec, n_outputs=CLASSES)
+  params = objective.init(jax.random.key(0), hyper, *shapes, spec=SPEC, n_outputs=CLASSES)
   return jax.grad(lambda p: objective.objective(
-      p, hyper, batch, 0.5, spec=spec, n_outputs=CLASSES, pairs=aligned)[0])(params)
+      p, hyper, batch, 0.5, spec=SPEC, n_outputs=CLASSES, pairs=aligned)[0])(params)
+
+
+def gradients(batch: Batch, aligned: Batch | None, **settings):
+  return jax.device_get(gradients_of(named.hyper(**{'lam': 0.7, **settings}), batch, aligned))
 
 
 def batch_of(n: int, seed: int = 0, widths=(5, 7), **more) -> Batch:
   g = np.random.default_rng(seed)
-  return Batch(tuple(jnp.asarray(g.normal(size=(n, d)), jnp.float32) for d in widths),
-               jnp.asarray(g.integers(0, CLASSES, n), jnp.int32), **more)
+  return Batch(tuple(g.normal(size=(n, d)).astype(np.float32) for d in widths),
+               g.integers(0, CLASSES, n).astype(np.int32), **more)
 
 
 def cut(batch: Batch, keep) -> Batch:
@@ -133,18 +148,19 @@ def assert_close(one, other, atol=1e-6):
 
 def test_a_sample_without_a_side_counts_for_the_other_alone():
   whole = batch_of(12)
-  has = (jnp.arange(12) != 3, jnp.arange(12) < 9)
-  absent = tuple(jnp.where(h[:, None], x, 1e3) for h, x in zip(has, whole.x))  # whatever is there
+  has = (np.arange(12) != 3, np.arange(12) < 9)
+  absent = tuple(np.where(h[:, None], x, np.float32(1e3))  # whatever is there
+                 for h, x in zip(has, whole.x))
   got = gradients(dataclasses.replace(whole, x=absent, present=has), None)
   one, two, both = (cut(whole, np.flatnonzero(h)) for h in (has[0], has[1], has[0] & has[1]))
   for side, own in (('side_1', one), ('side_2', two)):
-    want = jax.tree.map(jnp.add, gradients(own, None, lam=0.0)[side], jax.tree.map(
-        jnp.subtract, gradients(both, None)[side], gradients(both, None, lam=0.0)[side]))
+    want = jax.tree.map(np.add, gradients(own, None, lam=0.0)[side], jax.tree.map(
+        np.subtract, gradients(both, None)[side], gradients(both, None, lam=0.0)[side]))
     assert_close(got[side], want)
 
 
 def test_a_side_that_all_lack_has_no_gradient_and_no_nan():
-  batch = dataclasses.replace(batch_of(6), present=(jnp.zeros(6, bool), jnp.ones(6, bool)))
+  batch = dataclasses.replace(batch_of(6), present=(np.zeros(6, bool), np.ones(6, bool)))
   got = gradients(batch, None)
   assert all((np.asarray(leaf) == 0).all() for leaf in jax.tree.leaves(got['side_1']))
   assert_close(got['side_2'], gradients(batch, None, lam=0.0)['side_2'])
@@ -166,8 +182,8 @@ def test_three_sides_are_their_three_pairs():
   strengths = {'lam_1_2': 0.4, 'lam_1_3': 0.9, 'lam_2_3': 0.2}
   none = dict.fromkeys(strengths, 0.0)
   base = gradients(batch, None, **none)
-  got = jax.tree.map(jnp.subtract, gradients(batch, None, **strengths), base)
-  each = [jax.tree.map(jnp.subtract, gradients(batch, None, **{**none, name: lam}), base)
+  got = jax.tree.map(np.subtract, gradients(batch, None, **strengths), base)
+  each = [jax.tree.map(np.subtract, gradients(batch, None, **{**none, name: lam}), base)
           for name, lam in strengths.items()]
   assert_close(got, jax.tree.map(lambda *parts: sum(parts), *each))
   for alone, side in zip(each, ('side_3', 'side_2', 'side_1')):  # a pair moves no third side
@@ -177,16 +193,16 @@ def test_three_sides_are_their_three_pairs():
 def test_without_alignment_is_strength_0():
   data = prepared.tables(prepared.prepare(made()))
   hypers = sweep.grid({'n_labelled': (2, 0), 'seed': (0, 1)}, lam=0.0, learning_rate=1e-2)
-  run = lambda spec: sweep.run_sweep(spec, hypers, tables=data, chunk=2)
+  run = lambda spec: sweep.run_sweep(spec, hypers, tables=data, chunk=CHUNK)
   assert_close(run(SPEC).sides, run(dataclasses.replace(SPEC, loss='')).sides, atol=1e-6)
 
 
 def test_training_stops_where_it_is_told():
   data = prepared.tables(prepared.prepare(made()))
   run = lambda steps, stop: sweep.run_sweep(
-      dataclasses.replace(SPEC, steps=steps),
-      sweep.grid({'seed': (0, 1)}, lam=0.5, n_labelled=2, train_steps=stop), tables=data, chunk=2)
-  assert_close(run(6, 3).sides, run(3, 0).sides, atol=1e-6)
+      dataclasses.replace(SPEC, steps=steps), sweep.grid(
+          {'seed': (0, 1)}, lam=0.5, n_labelled=2, train_steps=stop), tables=data, chunk=CHUNK)
+  assert_close(run(4, 3).sides, run(3, 0).sides, atol=1e-6)
 
 
 def test_what_is_swept_equals_each_cell_alone():
@@ -198,7 +214,7 @@ def test_what_is_swept_equals_each_cell_alone():
   columns = {name: np.array([row[name] for row in rows], np.float32) for name in base}
   run = lambda columns, chunk: sweep.run_sweep(
       SPEC, named.hyper(**columns, seed=0, learning_rate=1e-2), tables=data, chunk=chunk).sides
-  swept = run(columns, 6)
+  swept = run(columns, CHUNK)
   for i in range(len(rows)):
     one = jax.tree.map(lambda v: v[i:i + 1], swept)
     assert_close(one, run({name: v[i:i + 1] for name, v in columns.items()}, 1), atol=1e-5)

@@ -31,7 +31,7 @@ def made(name: str, seed: int = 0, **settings):
   side = sides.Side(spec, CLASSES)
   plain = sides.Side(dataclasses.replace(spec, compute_dtype='float32'), CLASSES)
   params = initialise(jax.random.key(seed), (plain,), SHAPES[name])['side_1']
-  return side, params, jnp.asarray(normal(B, *SHAPES[name]))
+  return side, jax.device_get(params), normal(B, *SHAPES[name])
 
 
 def normal(*shape, seed: int = 0) -> np.ndarray:
@@ -40,8 +40,9 @@ def normal(*shape, seed: int = 0) -> np.ndarray:
 
 @functools.lru_cache
 def compiled(name: str, **settings):
-  """jit of apply, shared by the tests."""
-  return fast(made(name, **settings)[0].apply)
+  """jit of apply, shared by the tests; its arrays are NumPy's, so that no cut is a program."""
+  apply = fast(made(name, **settings)[0].apply)
+  return lambda *given: jax.device_get(apply(*given))
 
 
 def assert_close(got, expected, atol=1e-5):
@@ -80,7 +81,8 @@ def test_samples_are_treated_independently(name):
 def test_an_ensemble_equals_its_members(name):
   side, _, x = made(name)
   members = [made(name, seed=seed)[1] for seed in (0, 1)]
-  both = fast(jax.vmap(side.apply, (0, None)))(jax.tree.map(lambda *p: jnp.stack(p), *members), x)
+  both = jax.device_get(fast(jax.vmap(side.apply, (0, None)))(
+      jax.tree.map(lambda *p: np.stack(p), *members), x))
   for i, params in enumerate(members):
     assert_close(jax.tree.map(lambda v: v[i], both), compiled(name)(params, x))
 
@@ -147,13 +149,13 @@ def test_initial_parameters_have_their_variance_and_none_repeats(name):
 
 def test_the_mlp_keeps_its_numbers_and_its_features_first():
   side, _, x = made('mlp')
-  flat = initialise(jax.random.key(0), (side,), 9)['side_1']
+  flat = jax.device_get(initialise(jax.random.key(0), (side,), 9)['side_1'])
   assert_close(flat, made('mlp')[1], atol=0)
   noise = jax.random.uniform(jax.random.key(0), (113,), minval=-1.0, maxval=1.0)
   np.testing.assert_array_equal(flat['params']['encoder']['Dense_0']['bias'], noise[:4] / 3)
   np.testing.assert_array_equal(
       flat['params']['encoder']['Dense_0']['kernel'], noise[4:40].reshape(4, 9) / 3)
-  assert_close(side.apply(flat, x.reshape(B, 9)), side.apply(flat, x), atol=0)
+  assert_close(compiled('mlp')(flat, x.reshape(B, 9)), compiled('mlp')(flat, x), atol=0)
 
 
 # -- masks -----------------------------------------------------------------------------------------
@@ -164,7 +166,7 @@ VALID = np.array([6, 4, 1, 3])[:, None] > np.arange(T)  # lengths, one of them o
 @pytest.mark.parametrize('name', FRAMES)
 def test_a_mask_of_all_frames_is_no_mask(name):
   _, params, x = made(name)
-  masked = compiled(name)(params, Frames(x, jnp.ones((B, T), bool)))
+  masked = compiled(name)(params, Frames(x, np.ones((B, T), bool)))
   assert_close(masked, compiled(name)(params, x), atol=1e-6)
 
 
@@ -175,7 +177,7 @@ def test_what_masked_frames_hold_changes_nothing(name):
   mask[0, 2] = False  # a gap
   out = compiled(name)(params, Frames(x, mask))
   for other in (7 * normal(*x.shape, seed=1), np.full(x.shape, np.nan, np.float32)):
-    changed = compiled(name)(params, Frames(jnp.where(mask[..., None], x, other), mask))
+    changed = compiled(name)(params, Frames(np.where(mask[..., None], x, other), mask))
     assert_close(changed, out, atol=0)
   moved = compiled(name)(params, Frames(x, VALID))  # the frame in the gap does count
   assert np.abs(moved.prediction - out.prediction)[0].max() > 1e-4
@@ -322,13 +324,13 @@ def test_a_gru_layer_is_the_equations_of_pytorch_step_by_step():
 @pytest.mark.parametrize('shape, size', [((5, 4), (3,)), ((6, 5, 2), (5, 3))])
 def test_a_convolution_is_that_of_xla(shape, size):
   module, x = layers.Conv(3, size, 'float32'), normal(2, *shape)
-  params = module.init(jax.random.key(0), x)
+  params = jax.device_get(fast(module.init)(jax.random.key(0), x))
   filters = params['params']['product']['filters'].reshape(*size, shape[-1], 3)
   spatial = 'HW'[:len(size)]
   expected = jax.lax.conv_general_dilated(
       x, filters, (1,) * len(size), 'SAME',
       dimension_numbers=(f'N{spatial}C', f'{spatial}IO', f'N{spatial}C'))
-  np.testing.assert_allclose(module.apply(params, x), np.maximum(expected, 0), atol=1e-5)
+  np.testing.assert_allclose(fast(module.apply)(params, x), np.maximum(expected, 0), atol=1e-5)
 
 
 def test_maxima_of_pairs_by_hand():
@@ -358,10 +360,9 @@ def test_an_image_and_masked_frames_learn_together():
   spec = named.spec(encoder_1='lenet', encoder_2='gru', depth=2, width=4, width_2=6, steps=40,
               compute_dtype='bfloat16')
   hyper = Hyper(lam=0.5, learning_rate=0.02)
-  y = jnp.arange(16) % CLASSES
-  x1 = jnp.asarray(normal(16, 8, 8, 1)) + y[:, None, None, None]
-  frames = Frames(jnp.asarray(normal(16, T, 5)) - y[:, None, None],
-                  jnp.asarray(np.tile(VALID, (4, 1))))
+  y = np.arange(16, dtype=np.int32) % CLASSES
+  x1 = normal(16, 8, 8, 1) + np.float32(y)[:, None, None, None]
+  frames = Frames(normal(16, T, 5) - np.float32(y)[:, None, None], np.tile(VALID, (4, 1)))
   build = functools.partial(init_state, spec=spec, n_outputs=CLASSES)
   state = fast(build, static_argnums=(2, 3))(jax.random.key(0), hyper, (8, 8, 1), (T, 5))
   step = fast(functools.partial(train_step, spec=spec, n_outputs=CLASSES))

@@ -3,10 +3,10 @@
 import json
 import os
 import pathlib
-import subprocess
 import sys
 
-from emitters import OLDER
+from emitters import OLDER, WHOLE
+from forked import LIBRARIES, Forked
 import numpy as np
 import pytest
 import xarray as xr
@@ -17,18 +17,24 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OWN = ROOT / 'tests' / 'own_rows.py'
 
 
-def command(*arguments: object, status: int = 0, rows: pathlib.Path = OWN) -> str:
+@pytest.fixture(scope='module')
+def command():
   """What `mmalign --register=own_rows.py ...` prints, in a process of its own."""
-  environment = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': OLDER}
-  found = subprocess.run(
-      [sys.executable, '-m', 'mmalign_jax.cli', f'--register={rows}', *map(str, arguments)],
-      env=environment, capture_output=True, text=True, timeout=300, check=False)
-  assert found.returncode == status, found.stderr
-  return found.stdout if not status else found.stderr
+  forked = Forked(f'import xarray, zarr{LIBRARIES}', os.environ | {
+      'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',
+      'XLA_FLAGS': f'{OLDER} {WHOLE}'}, ROOT)
+
+  def command(*arguments: object, status: int = 0, rows: pathlib.Path = OWN) -> str:
+    found = forked('import runpy; runpy.run_module("mmalign_jax.cli", run_name="__main__")',
+                   f'--register={rows}', *arguments, cwd=ROOT)
+    assert found.returncode == status, found.stderr
+    return found.stdout if not status else found.stderr
+  yield command
+  forked.close()
 
 
 @pytest.fixture(scope='module')
-def swept(tmp_path_factory):
+def swept(tmp_path_factory, command):
   folder = tmp_path_factory.mktemp('own') / '1'
   return folder, command('sweep', f'--config={OWN}', f'--workdir={folder}', '--nofigures')
 
@@ -47,7 +53,7 @@ def test_a_study_of_rows_of_ones_own(swept):
   assert 'no verdict' in said
 
 
-def test_a_kind_of_study_of_ones_own_answers_a_number(tmp_path):
+def test_a_kind_of_study_of_ones_own_answers_a_number(tmp_path, command):
   rows = ROOT / 'tests' / 'own_study.py'
   sweep = ('sweep', f'--config={rows}', f'--workdir={tmp_path}', '--config.value=4')
   assert 'twice is 8' in command(*sweep, rows=rows)
@@ -56,7 +62,7 @@ def test_a_kind_of_study_of_ones_own_answers_a_number(tmp_path):
       'merge', tmp_path, status=2, rows=rows)
 
 
-def test_a_third_modality_of_ones_own(tmp_path):
+def test_a_third_modality_of_ones_own(tmp_path, command):
   rows, tiny = ROOT / 'tests' / 'own_third.py', '--config=strength:tiny'
   sweep = ('sweep', tiny, f'--workdir={tmp_path}', '--nofigures', '--config.resamples=20')
   said = command(*sweep, '--config.generator=three', '--config.lam=(0,)', '--config.seed=(0,)',
@@ -75,7 +81,7 @@ def test_a_third_modality_of_ones_own(tmp_path):
       *sweep, '--config.lam_3=(1,)', rows=rows, status=2)
 
 
-def test_a_loss_with_two_weights_of_ones_own(tmp_path):
+def test_a_loss_with_two_weights_of_ones_own(tmp_path, command):
   rows = ROOT / 'tests' / 'own_loss.py'
   sweep = ('sweep', '--config=strength:tiny', f'--workdir={tmp_path}', '--nofigures')
   command(*sweep, '--config.loss=own_vicreg', '--config.loss_variance=(0, 25)',
@@ -91,7 +97,7 @@ def test_a_loss_with_two_weights_of_ones_own(tmp_path):
       command(*sweep, '--config.loss=own_vicreg', '--config.loss_bias=(1,)', rows=rows, status=2))
 
 
-def test_a_shard_of_it_is_merged(swept, tmp_path):
+def test_a_shard_of_it_is_merged(swept, tmp_path, command):
   said = command('merge', swept[0], f'--workdir={tmp_path / "m"}', '--nofigures')
   assert 'results.zarr' in said
 

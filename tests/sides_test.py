@@ -25,8 +25,10 @@ def batch_of(shapes) -> Batch:
                jnp.asarray(g.integers(0, CLASSES, B)))
 
 
-def params_of(shapes, spec=SPEC):
-  return objective.init(jax.random.key(0), Hyper(), *shapes, spec=spec, n_outputs=CLASSES)
+@functools.cache
+def params_of(shapes):
+  return jax.jit(lambda key: objective.init(key, Hyper(), *shapes, spec=SPEC, n_outputs=CLASSES))(
+      jax.random.key(0))
 
 
 def value_and_grad(function, params):
@@ -66,8 +68,8 @@ def test_three_sides_are_their_pairs(own, felt):
 
 def test_one_side_has_nothing_to_be_aligned_with():
   params, batch = params_of(SHAPES[:1]), batch_of(SHAPES[:1])
-  loss, metrics = objective.objective(
-      params, Hyper(lam=5.0), batch, jnp.float32(0), spec=SPEC, n_outputs=CLASSES)
+  loss, metrics = jax.jit(lambda p: objective.objective(
+      p, Hyper(lam=5.0), batch, jnp.float32(0), spec=SPEC, n_outputs=CLASSES))(params)
   assert metrics.align == 0 and len(metrics.task) == 1
   np.testing.assert_allclose(loss, metrics.task[0], rtol=1e-7)
 
@@ -154,9 +156,8 @@ def gradients(spec, hyper, batch, params, axis_name=None):
 def test_a_loss_of_all_outputs_is_that_of_the_global_batch(registered):
   """Four parts under an axis, one of them filled up, as the whole batch on one device."""
   g = np.random.default_rng(1)
-  x = tuple(jnp.asarray(g.normal(size=(12, d)), jnp.float32) for d in SHAPES)
-  valid = jnp.arange(12) < 10
-  batch = Batch(x, jnp.asarray(g.integers(0, CLASSES, 12)), valid)
+  x = tuple(np.float32(g.normal(size=(12, d))) for d in SHAPES)
+  batch = Batch(x, np.int32(g.integers(0, CLASSES, 12)), np.arange(12) < 10)
   params, hyper = params_of(SHAPES), named.hyper(lam=0.7, lam_2=0.2, loss_weight=1.5)
   whole, metrics = jax.jit(functools.partial(gradients, registered, hyper))(batch, params)
   parts = jax.tree.map(lambda v: v.reshape(4, 3, *v.shape[1:]), batch)
@@ -175,8 +176,9 @@ def test_its_own_settings_are_traced(registered):
   align = lambda **own: objective.objective(
       params, named.hyper(**own), batch, jnp.float32(0), spec=registered,
       n_outputs=CLASSES)[1].align
-  many = jax.jit(jax.vmap(lambda w: align(loss_weight=w)))(jnp.array([0.0, 2.0, 4.0]))
-  np.testing.assert_allclose(many[1], align(), rtol=1e-5)  # its default
+  many, default = jax.device_get(jax.jit(lambda weights: (
+      jax.vmap(lambda w: align(loss_weight=w))(weights), align()))(np.float32([0, 2, 4])))
+  np.testing.assert_allclose(many[1], default, rtol=1e-5)
   np.testing.assert_allclose(many[1] - many[0], many[2] - many[1], rtol=1e-4)
   assert many[1] > many[0] and ROW.settings == {'weight': 2.0, 'power': 1.0}
 

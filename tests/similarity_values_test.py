@@ -36,9 +36,18 @@ def float64():
     yield
 
 
+@functools.cache
+def jitted(name, settings):
+  return jax.jit(functools.partial(MEASURES[name], **dict(settings)), compiler_options=FAST)
+
+
+search = jax.jit(ours.search, static_argnames=('k', 'metric', 'with_self'), compiler_options=FAST)
+ranked = jax.jit(dissimilarity.ranked, compiler_options=FAST)
+gap_parts = jax.jit(similarity.modality_gap_parts, compiler_options=FAST)
+
+
 def value(name, x, y, **settings):
-  f = functools.partial(MEASURES[name], **settings)
-  return float(jax.jit(f, compiler_options=FAST)(x, y))
+  return float(jitted(name, tuple(settings.items()))(x, y))
 
 
 def unit(z):
@@ -192,7 +201,7 @@ class TestAgainstOtherSoftware:
   def test_equal_dissimilarities_share_their_mean_rank(self, seed):
     matrix = np.random.default_rng(seed).integers(0, 5, size=(12, 12)).astype(float)
     matrix = np.triu(matrix, 1) + np.triu(matrix, 1).T
-    found = dissimilarity.ranked(jnp.asarray(matrix))
+    found = ranked(matrix)
     i, j = np.triu_indices(12, 1)
     np.testing.assert_allclose(found[i, j] * 12**2 / 2, stats.rankdata(matrix[i, j]), atol=1e-9)
     np.testing.assert_array_equal(found, found.T)
@@ -202,11 +211,11 @@ class TestAgainstOtherSoftware:
     x, _ = views(seed)
     expected = neighbors.NearestNeighbors(n_neighbors=7, metric=metric).fit(x).kneighbors(
         return_distance=False)
-    np.testing.assert_array_equal(ours.search(jnp.asarray(x), k=7, metric=metric).lists.T, expected)
+    np.testing.assert_array_equal(search(x, k=7, metric=metric).lists.T, expected)
 
   def test_list_measures_equal_plain_loops(self, seed):
     x, y = views(seed, n=30)
-    lists = [np.asarray(ours.search(jnp.asarray(z), k=6).lists.T).tolist() for z in (x, y)]
+    lists = [np.asarray(search(z, k=6).lists.T).tolist() for z in (x, y)]
     pairs = list(zip(*lists))
     sets = [(set(a), set(b)) for a, b in pairs]
     expected = {
@@ -237,7 +246,7 @@ class TestAgainstOtherSoftware:
   def test_gap_parts_are_a_wasserstein_distance_of_gaussians(self, seed):
     x, y = views(seed, d2=5)
     y = y + 1
-    found = similarity.modality_gap_parts(x, y)
+    found = gap_parts(x, y)
     sx, sy = (np.cov(z.T, bias=True) for z in (x, y))
     roots = np.sqrt(np.linalg.eigvals(sx @ sy).real).sum()
     spread = np.trace(sx) + np.trace(sy) - 2 * roots
@@ -343,62 +352,37 @@ def test_feature_and_sample_space_agree(d1, d2, debiased):
   product = song if debiased else gretton
   expected = product(k, m) / np.sqrt(product(k, k) * product(m, m))
   with jax.enable_x64(False):
-    found = float(MEASURES[name](jnp.float32(x), jnp.float32(y)))
+    found = value(name, np.float32(x), np.float32(y))
   assert found == pytest.approx(expected, abs=1e-5)
   assert value(name, x, y) == pytest.approx(expected, abs=1e-10)
   made = jax.eval_shape(functools.partial(linear.prepare, debiased=debiased), jnp.asarray(x))
   assert isinstance(made, linear.Features) == (200 > d1)
 
 
-def test_blocks_and_tiles_equal_the_whole(monkeypatch):
-  g = np.random.default_rng(0)
-  x = jnp.asarray(np.round(g.normal(size=(70, 2)), 0))  # many ties
-  y = jnp.asarray(g.normal(size=(70, 3)))
-  searches = [dict(k=k, metric=metric, with_self=with_self) for k, metric, with_self in (
-      (5, 'euclidean', False), (20, 'inner_product', False), (7, 'euclidean', True))]
-  whole = [ours.search(x, **s).lists for s in searches]
-  dense = [rbf.compare(*(rbf.prepare(z, debiased=d) for z in (x, y))) for d in (True, False)]
-  ranks = retrieval.ranks(*(retrieval.prepare(z) for z in (x, y[:, :2])))
-  even = similarity.uniformity(y)
-  monkeypatch.setattr(ours, 'TILE', 16)
-  monkeypatch.setattr(rbf, 'DENSE', 10)
-  monkeypatch.setattr(blocks, 'BLOCK_ENTRIES', 70 * 16)
-  jax.clear_caches()  # of programs that were made by what is patched
-  for s, lists in zip(searches, whole):
-    np.testing.assert_array_equal(ours.search(x, **s).lists, lists)
-  streamed = [rbf.compare(*(rbf.prepare(z, debiased=d) for z in (x, y))) for d in (True, False)]
-  np.testing.assert_allclose(streamed, dense, atol=1e-9)
-  order = jnp.asarray(g.permutation(70))
-  for d in (True, False):
-    sides = [rbf.prepare(z, debiased=d) for z in (x, y)]
-    np.testing.assert_allclose(rbf.compare(sides[0], sides[1].take(order)),
-                               similarity.rbf_cka(x, y[order]) if not d else
-                               similarity.debiased_rbf_cka(x, y[order]), atol=1e-9)
-  np.testing.assert_array_equal(
-      retrieval.ranks(*(retrieval.prepare(z) for z in (x, y[:, :2]))), ranks)
-  assert similarity.uniformity(y) == pytest.approx(float(even), abs=1e-12)
-
-
 def test_halved_squares_of_many_samples_find_the_same_neighbours():
   x = np.random.default_rng(0).normal(size=(1500, 3))
-  found = ours.search(jnp.asarray(x), k=5, metric='euclidean')
+  found = search(x, k=5, metric='euclidean')
   expected = neighbors.NearestNeighbors(n_neighbors=5).fit(x).kneighbors(return_distance=False)
   np.testing.assert_array_equal(found.lists.T, expected)
 
 
 def test_ties_go_to_the_lower_index():
-  x = jnp.ones((9, 3))
-  np.testing.assert_array_equal(ours.search(x, k=3).lists.T[:5],
+  x = np.ones((9, 3))
+  np.testing.assert_array_equal(search(x, k=3).lists.T[:5],
                                 [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [0, 1, 2]])
-  assert float(similarity.recall_xy(x, x)) == pytest.approx(1 / 9)
+  assert value('recall_xy', x, x) == pytest.approx(1 / 9)
 
 
 @pytest.mark.parametrize('n', [9, ours.FEW + 1])
 @pytest.mark.parametrize('metric', ours.METRICS)
 def test_where_all_are_equal_no_sample_is_its_own_neighbour(n, metric):
-  lists = np.asarray(ours.search(jnp.full((n, 3), 0.3), k=3, metric=metric).lists.T)
+  lists = np.asarray(search(np.full((n, 3), 0.3), k=3, metric=metric).lists.T)
   np.testing.assert_array_equal(lists[:5], [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [0, 1, 2]])
   assert (lists[5:] == [[0, 1, 2]]).all()
+
+
+start, update = jax.jit(minibatch.start), jax.jit(minibatch.update)
+cka = jax.jit(minibatch.cka, static_argnames='debiased')
 
 
 @pytest.mark.parametrize('sizes', [(200,), (50, 50, 100), (1, 30, 169), (63, 63, 74)])
@@ -407,17 +391,17 @@ def test_running_sums_equal_the_value_of_all_samples(sizes):
   x, y = x + 50, y - 20
   edges = np.cumsum((0, *sizes))
   parts = [(x[a:b], y[a:b]) for a, b in zip(edges, edges[1:])]
-  sums = minibatch.start(*parts[0])
+  sums = start(*parts[0])
   for part in parts[1:]:
-    sums = minibatch.update(sums, *part)
-  assert float(minibatch.cka(sums)) == pytest.approx(.78646484, abs=6e-9)
-  assert float(minibatch.cka(sums, debiased=False)) == pytest.approx(.79181783, abs=6e-9)
+    sums = update(sums, *part)
+  assert float(cka(sums, debiased=True)) == pytest.approx(.78646484, abs=6e-9)
+  assert float(cka(sums, debiased=False)) == pytest.approx(.79181783, abs=6e-9)
 
 
 def test_a_batch_of_another_width_is_refused():
   x, y = golden()
   with pytest.raises(ValueError, match='y has 29 features; the first batch had 30'):
-    minibatch.update(minibatch.start(x, y), x, y[:, :-1])
+    update(start(x, y), x, y[:, :-1])
 
 
 def test_minibatch_cka_is_the_ratio_of_summed_hsic():
@@ -460,12 +444,25 @@ def test_bug_7_the_default_bandwidth_does_not_saturate():
   assert value('debiased_rbf_cka', far, y) < .1  # and the default still tells unrelated apart
 
 
+@pytest.mark.parametrize('n', [10, 50, 100])
+def test_a_kernel_of_nothing_between_samples_says_nothing(n):
+  g = np.random.default_rng(n)
+  x, y = g.normal(size=(2, n, 16))
+  for dtype in (np.float32, np.float64):  # of 1s and 0s alone, the same between all samples
+    assert value('debiased_rbf_cka', x.astype(dtype), y.astype(dtype), sigma=0.05) == 0
+    apart = np.eye(n, dtype=dtype)  # no sample is nearer to one than to another
+    assert value('debiased_linear_cka', apart, y.astype(dtype)) == 0
+  scaled = jnp.asarray(x / 0.05 / np.sqrt(2))
+  assert rbf._streamed(scaled, True).norm == 0 and rbf._streamed(scaled / 80, True).norm > 0
+
+
 def test_bug_8_svcca_keeps_as_many_components_as_the_variance_asks_for():
   g = np.random.default_rng(0)
   x = g.normal(size=(500, 20)) * np.linspace(2, 1, 20)
   share = np.cumsum(np.linalg.svd(x - x.mean(axis=0), compute_uv=False)**2)
   expected = 1 + np.sum(share < 0.8 * share[-1])
-  assert float(basis.prepare(jnp.asarray(x), variance=0.8).rank) == expected > 10
+  made = jax.jit(functools.partial(basis.prepare, variance=0.8))(x)
+  assert float(made.rank) == expected > 10
 
 
 def test_bug_9_pwcca_does_not_move_with_the_mean_and_svcca_keeps_one_direction():
@@ -501,3 +498,38 @@ def test_gap_and_standardise_keep_their_digits_at_extreme_scales():
       assert float(found.share) == pytest.approx(float(expected.share), rel=1e-3)
       np.testing.assert_allclose(similarity.standardize(np.float32(scale * x)), stats.zscore(x),
                                  atol=1e-4)
+
+
+# -- parts, last since it lets go of all programs --------------------------------------------------
+
+
+def by_parts(x, y, order):
+  """What is found a tile or a block at a time, where samples are many."""
+  searches = (5, 'euclidean', False), (20, 'inner_product', False), (7, 'euclidean', True)
+  lists = [ours.search(x, k=k, metric=metric, with_self=with_self).lists
+           for k, metric, with_self in searches]
+  sides = [[rbf.prepare(z, debiased=debiased) for z in (x, y)] for debiased in (True, False)]
+  return dict(
+      lists=lists, ranks=retrieval.ranks(*(retrieval.prepare(z) for z in (x, y[:, :2]))),
+      uniformity=similarity.uniformity(y), rbf=jnp.stack([rbf.compare(a, b) for a, b in sides]),
+      permuted=jnp.stack([rbf.compare(a, b.take(order)) for a, b in sides]))
+
+
+def test_blocks_and_tiles_equal_the_whole(monkeypatch):
+  g = np.random.default_rng(0)
+  x, y = np.round(g.normal(size=(70, 2)), 0), g.normal(size=(70, 3))  # many ties in x
+  order = g.permutation(70)
+  whole = jax.jit(lambda *z: by_parts(*z), compiler_options=FAST)(x, y, order)
+  monkeypatch.setattr(ours, 'FEW', 10)  # else no tiles are made of so few
+  monkeypatch.setattr(ours, 'TILE', 16)
+  monkeypatch.setattr(rbf, 'DENSE', 10)
+  monkeypatch.setattr(blocks, 'BLOCK_ENTRIES', 70 * 16)
+  jax.clear_caches()  # of programs that were made by what is patched
+  program = jax.jit(lambda *z: by_parts(*z), compiler_options=FAST)
+  found, moved = program(x, y, order), program(x, y[order], order)
+  for lists, expected in zip(found['lists'], whole['lists']):
+    np.testing.assert_array_equal(lists, expected)
+  np.testing.assert_array_equal(found['ranks'], whole['ranks'])
+  np.testing.assert_allclose(found['rbf'], whole['rbf'], atol=1e-9)
+  np.testing.assert_allclose(found['permuted'], moved['rbf'], atol=1e-9)
+  np.testing.assert_allclose(found['uniformity'], whole['uniformity'], rtol=0, atol=1e-12)

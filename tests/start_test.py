@@ -1,13 +1,17 @@
 """Commands begin at once: nothing slow is loaded before it is needed, and what was compiled is
 kept."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
+import shutil
 import stat
 import subprocess
 import sys
 
+from emitters import OLDER, WHOLE
+from forked import Forked
 import numpy as np
 import pytest
 
@@ -36,11 +40,23 @@ print(rest, jax.jit(lambda x: x * 3 + 1)(2.0))
 
 def ran(code: str, *arguments: str, **environment: str):
   """A process with JAX's own setting taken off, which would win over ours."""
-  kept = {name: value for name, value in os.environ.items()
+  return subprocess.run([sys.executable, '-c', code, *arguments], capture_output=True, text=True,
+                        cwd=ROOT, env=without_jax() | environment, timeout=120, check=False)
+
+
+def without_jax() -> dict[str, str]:
+  return {name: value for name, value in os.environ.items()
           if name not in (cache.OF_JAX, cache.VARIABLE)
           and not name.startswith('JAX_PERSISTENT_CACHE')}
-  return subprocess.run([sys.executable, '-c', code, *arguments], capture_output=True, text=True,
-                        cwd=ROOT, env=kept | environment, timeout=120, check=False)
+
+
+@pytest.fixture(scope='module')
+def forked(tmp_path_factory):
+  """A command in a process of its own, which begins with `cli` and what that loads."""
+  made = {cache.VARIABLE: str(tmp_path_factory.mktemp('cache') / 'made')}
+  forked = Forked('from mmalign_jax import cli', without_jax() | made, ROOT)
+  yield forked
+  forked.close()
 
 
 @pytest.mark.parametrize('line, status', [
@@ -55,8 +71,8 @@ def ran(code: str, *arguments: str, **environment: str):
     ('sweep --config=missing --workdir=w', 2),
     ('sweep --config=strength --config.lam=-1 --workdir=w', 2),
     ('train --config=avmnist --config.batch_size=0 --workdir=w', 2)])
-def test_help_and_what_is_refused_load_nothing_slow(line, status, tmp_path):
-  found = ran(SAYS, *line.split(), **{cache.VARIABLE: str(tmp_path / 'made')})
+def test_help_and_what_is_refused_load_nothing_slow(line, status, forked):
+  found = forked(SAYS, *line.split(), cwd=ROOT)
   assert found.stdout.splitlines()[-1] == f'LOADED {status}', found
   assert len(found.stderr.splitlines()) == (status == 2)
 
@@ -97,9 +113,15 @@ def test_a_row_of_ones_own_is_a_name(monkeypatch):
 # -- what is compiled ------------------------------------------------------------------------------
 
 
-def test_the_cache_is_private_written_reused_and_of_this_version(tmp_path):
-  base = tmp_path / 'compiled'
-  first = ran(COMPILES, 'a', **{cache.VARIABLE: str(base)})
+@pytest.fixture(scope='module')
+def compiled(tmp_path_factory):
+  """A folder for the cache, and the process that has made it and what is in it."""
+  base = tmp_path_factory.mktemp('first') / 'compiled'
+  return base, ran(COMPILES, 'a', **{cache.VARIABLE: str(base)})
+
+
+def test_the_cache_is_private_written_reused_and_of_this_version(compiled):
+  base, first = compiled
   assert first.stdout == "['a'] 7.0\n" and not first.stderr
   inside = base / cache.version()
   assert [path.name for path in base.iterdir()] == [inside.name]
@@ -112,12 +134,12 @@ def test_the_cache_is_private_written_reused_and_of_this_version(tmp_path):
   assert {path.name: path.stat().st_mtime_ns for path in inside.iterdir()} == held
 
 
-def test_a_file_that_was_cut_short_is_compiled_anew(tmp_path):
-  base = tmp_path / 'compiled'
-  first = ran(COMPILES, **{cache.VARIABLE: str(base)})
+def test_a_file_that_was_cut_short_is_compiled_anew(compiled, tmp_path):
+  base = shutil.copytree(compiled[0], tmp_path / 'compiled')
+  first = compiled[1]
   for path in (base / cache.version()).iterdir():
     path.write_bytes(path.read_bytes()[:40])
-  again = ran(COMPILES, **{cache.VARIABLE: str(base)})
+  again = ran(COMPILES, 'a', **{cache.VARIABLE: str(base)})
   assert again.stdout == first.stdout and not again.stderr
 
 
@@ -347,12 +369,16 @@ def test_a_second_measure_says_the_same_and_is_kept_where_all_is_ours(tmp_path):
       'cka = MEASURES["linear_cka"]\n'
       'MEASURES["half"] = dataclasses.replace(cka, compare=lambda x, y: cka.compare(x, y) / 2)\n')
   code = 'import sys; from mmalign_jax import cli; cli.main(sys.argv[1:])'
-  call = lambda of, *more: ran(
-      code, *more, 'measure', str(tmp_path / 'x.npy'), str(tmp_path / 'y.npy'), '--json',
-      '--null=9', f'--measures={of}', '--bootstrap=5', **{cache.VARIABLE: str(tmp_path / 'made')})
+  forked = Forked('import mmalign_jax.cli.measure.answered', without_jax() | {
+      'JAX_DISABLE_MOST_OPTIMIZATIONS': '1', 'XLA_FLAGS': f'{OLDER} {WHOLE}',
+      cache.VARIABLE: str(tmp_path / 'made')}, ROOT)
+  call = lambda of, *more: forked(
+      code, *more, 'measure', tmp_path / 'x.npy', tmp_path / 'y.npy', '--json', '--null=9',
+      f'--measures={of}', '--bootstrap=5', cwd=ROOT)
   kept = lambda: len(list((tmp_path / 'made').glob('*/*.mmalign-traced')))
-  once = call('linear_cka,mutual_knn')
-  assert kept() == 1 and once.stdout, once
-  assert call('linear_cka,mutual_knn').stdout == once.stdout and kept() == 1
-  own = call('half', f'--register={tmp_path / "own_half.py"}')
-  assert own.stdout and kept() == 1, own
+  with contextlib.closing(forked):
+    once = call('linear_cka,mutual_knn')
+    assert kept() == 1 and once.stdout, once
+    assert call('linear_cka,mutual_knn').stdout == once.stdout and kept() == 1
+    own = call('half', f'--register={tmp_path / "own_half.py"}')
+    assert own.stdout and kept() == 1, own

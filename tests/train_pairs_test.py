@@ -1,13 +1,14 @@
 """The trainer on any pairs: batches of labels and of pairs, missing sides, sequences, command."""
 
 import dataclasses
+import functools
 import json
 import os
 import pathlib
 import subprocess
 import sys
 
-from emitters import OLDER
+from emitters import OLDER, WHOLE
 import jax
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 SETTINGS = dict(generator='pairs', data='made', task='auto', encoder_1='', encoder_2='', depth_1=0,
                 depth_2=0, width_1=0, width_2=0, lam=(0.0, 1.0), epochs=2, batch_size=16,
                 drop_last=False, n_align=16, neighbors=4, tensorboard=False, projection_width=4)
+TRAINED = SETTINGS | dict(depth_1=1, depth_2=1, width_1=4, width_2=4)  # sooner compiled
 
 
 def made(n: int = 90, classes: bool = True, **changes) -> pairs.Pairs:
@@ -94,17 +96,26 @@ def test_budgets_are_stratified_and_nested(data):
 # -- training --------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope='module', autouse=True)
+def traced_once():
+  """Trainings of one Spec share their program: each would make its own."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(run, 'ensemble_step', functools.cache(run.ensemble_step))
+    patch.setattr(run.devices, 'data_parallel', functools.cache(run.devices.data_parallel))
+    yield
+
+
 @pytest.fixture(scope='module')
 def trained(data, tmp_path_factory):
   folder = tmp_path_factory.mktemp('trained')
-  plan = train_plan.from_settings(SETTINGS | dict(n_labelled=3))
+  plan = train_plan.from_settings(TRAINED | dict(n_labelled=3))
   return plan, folder, run.train(plan, data, folder, progress=False)
 
 
 def test_encoders_fit_vectors_and_sequences(trained, data):
-  plan, _, _ = trained
   assert isinstance(data.x[1], Frames)
-  assert [side.encoder for side in plan.bound(data).sides] == ['mlp', 'audio_cnn1d']
+  for plan in (trained[0], train_plan.from_settings(SETTINGS)):  # depth and width given, or not
+    assert [side.encoder for side in plan.bound(data).sides] == ['mlp', 'audio_cnn1d']
   own = train_plan.from_settings(SETTINGS | dict(encoder_2='sequence_transformer'))
   assert own.bound(data).sides[1].encoder == 'sequence_transformer'
   with pytest.raises(ValueError, match="encoder 'mlp' takes no mask of frames"):
@@ -139,7 +150,7 @@ def test_a_run_that_was_stopped_continues_to_the_same(trained, data, tmp_path, m
 
 
 def test_a_regression(tmp_path):
-  plan = train_plan.from_settings(SETTINGS | dict(lam=(0.5,), epochs=1))
+  plan = train_plan.from_settings(TRAINED | dict(lam=(0.5,), epochs=1))
   found = run.train(plan, prepared.prepare(made(classes=False)), tmp_path, progress=False)
   assert np.isfinite(found['absolute_error']).all() and 'cross_entropy' not in found
 
@@ -159,7 +170,8 @@ def test_right_is_the_side_of_zero_or_the_largest():
 def command(folder, *arguments):
   return subprocess.run(
       [sys.executable, str(ROOT / 'launch/train.py'), *arguments], cwd=folder, text=True,
-      env=os.environ | {'XLA_FLAGS': OLDER}, capture_output=True, timeout=300, check=False)
+      env=os.environ | {'XLA_FLAGS': f'{OLDER} {WHOLE}', 'JAX_DISABLE_MOST_OPTIMIZATIONS': '1'},
+      capture_output=True, timeout=300, check=False)
 
 
 def test_three_views_of_a_file(tmp_path):
@@ -170,7 +182,9 @@ def test_three_views_of_a_file(tmp_path):
   found = command(
       tmp_path, '--config=configs/pairs.py:data=three.npz,x1=a,x2=b,x3=c', '--workdir=W',
       '--config.epochs=1', '--config.lam=(0, 1)', '--config.seed=(0,)', '--config.lam_1_2=(0.5,)',
-      '--config.batch_size=32', '--config.n_align=16')
+      '--config.batch_size=32', '--config.n_align=16',
+      *(f'--config.{name}_{i}={size}' for name, size in (('depth', 1), ('width', 4))
+        for i in (1, 2, 3)))
   assert found.returncode == 0, found.stderr
   dataset = xr.open_zarr(tmp_path / 'W/results.zarr').load()
   assert {'cka_1_2', 'cka_1_3', 'cka_2_3', 'recall_31', 'accuracy_3'} <= set(dataset)

@@ -41,8 +41,9 @@ def made(n: int = 100, m: int = 40, **changes) -> Prepared:
   return prepared(AVMNIST(**fields | changes, speakers=('a',), fingerprint='made', notes=()))
 
 
-def one_step(loss: str, learnable: bool, lam=(0.0, 0.7), n_batches: int = 1, **settings):
-  """State, hypers, batch [16] and the ensemble's step for a number of devices."""
+def one_step(loss: str, learnable: bool, lam=(0.0, 0.7), n_batches: int = 1, state=None,
+             **settings):
+  """State (a new one where none is given), hypers, batch [16] and the ensemble's step."""
   plan = train_plan.from_settings(
       SMALL | dict(loss=loss, learnable_temperature=learnable, lam=lam) | settings)
   data = made()
@@ -50,7 +51,9 @@ def one_step(loss: str, learnable: bool, lam=(0.0, 0.7), n_batches: int = 1, **s
   batch, _ = next(pipeline.batches(data, batch_size=16, seed=1))
   make = lambda axis_name: trainer.ensemble_step(spec, 3, axis_name, n_batches)
   hypers = devices.replicated(jax.tree.map(jax.numpy.asarray, plan.hypers))
-  return devices.replicated(trainer.initial(plan, data, spec)), hypers, batch, make
+  if state is None:
+    state = devices.replicated(trainer.initial(plan, data, spec))
+  return state, hypers, batch, make
 
 
 # Those that take a temperature; `objectives_test` has the others on devices.
@@ -59,9 +62,10 @@ STEPPED = ('info_nce', 'sigmoid', 'streaming_info_nce', 'streaming_sigmoid', 'de
 APART = dict(guard='project', lam_mode='share')
 
 
-def steps(path: str) -> None:
+def steps() -> dict[str, np.ndarray]:
   """After a step of each loss: moments (so gradients), parameters and metrics, by pmap and jit."""
   found, real = {}, np.arange(16) < 11  # of a last batch: two of eight devices have none
+  begun = {}  # by whether the temperature is learnt: no loss has parameters of its own
 
   def run(step, batch, key, pairs=None):
     after = jax.device_get(step(state, hypers, (batch, pairs)))
@@ -71,7 +75,8 @@ def steps(path: str) -> None:
   two = jax.process_count() > 1  # one form says it: eight devices of one process have them all
   for loss in STEPPED:
     for learnable in (True,) if two or loss != 'info_nce' else (False, True):
-      state, hypers, batch, make = one_step(loss, learnable)
+      state, hypers, batch, make = one_step(loss, learnable, state=begun.get(learnable))
+      begun[learnable] = state
       half = 16 // jax.process_count()
       own = slice(jax.process_index() * half, (jax.process_index() + 1) * half)
       pmapped, twin = devices.data_parallel(make(devices.AXIS)), devices.sharded(make(None))
@@ -106,7 +111,7 @@ def steps(path: str) -> None:
     step = devices.sharded(make(None))
   state = step(state, hypers, (given, None))[0]
   run(step, given, f'apart/ragged/True/{"pmap" if jax.device_count() > 1 else "jit"}')
-  np.savez(path, **found)
+  return found
 
 
 HAPPENS = {
@@ -136,4 +141,5 @@ if __name__ == '__main__':
   jax.config.update('jax_disable_most_optimizations', True)
   if 'TRAIN_PROCESS' in os.environ:
     devices.connect(os.environ['TRAIN_COORDINATOR'], 2, int(os.environ['TRAIN_PROCESS']))
-  cli.leave(cli.guard(lambda: {'train': train, 'step': steps}[sys.argv[1]](*sys.argv[2:])))
+  what = {'train': train, 'step': lambda path: np.savez(path, **steps())}[sys.argv[1]]
+  cli.leave(cli.guard(lambda: what(*sys.argv[2:])))

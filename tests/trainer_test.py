@@ -1,5 +1,6 @@
 """Data-parallel training: one device, eight, two processes and jit agree; a kill loses nothing."""
 
+import functools
 import json
 import os
 import pathlib
@@ -8,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 import chex
@@ -24,18 +24,18 @@ from mmalign_jax.studies.train import judge, log as train_log, pipeline, plan as
 from mmalign_jax.types import Hyper
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-from emitters import OLDER  # noqa: E402
-from trainer_data import APART, SMALL, STEPPED, made, one_step  # noqa: E402
+from emitters import OLDER, WHOLE  # noqa: E402
+from trainer_data import APART, SMALL, STEPPED, made, one_step, steps  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-COMPILED = tempfile.TemporaryDirectory()  # a dozen processes run the same few programs
 
 
 def start(*arguments, devices=1, **environment):
   found = os.environ | {
       'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', 'OPENBLAS_NUM_THREADS': '1',
-      'JAX_COMPILATION_CACHE_DIR': COMPILED.name, 'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} {OLDER}', **environment}
+      'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+      'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices} {OLDER} {WHOLE}',
+      **environment}
   script = str(ROOT / 'tests/trainer_data.py')
   return subprocess.Popen([sys.executable, script, *map(str, arguments)], env=found,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -45,6 +45,20 @@ def end(process, status=0):
   out, error = process.communicate(timeout=240)
   assert process.returncode == status, out + error
   return error
+
+
+@pytest.fixture(scope='module', autouse=True)
+def traced_once():
+  """Trainings of one Spec in this process share their program: each would make its own."""
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(run, 'ensemble_step', functools.cache(run.ensemble_step))
+    patch.setattr(parallel, 'data_parallel', functools.cache(parallel.data_parallel))
+    yield
+
+
+def train(folder, **settings):
+  """What `start('train', folder, ...)` does, in this process."""
+  run.train(train_plan.from_settings(SMALL | settings), made(), folder, progress=False)
 
 
 def final(folder, **settings):
@@ -59,7 +73,7 @@ def final(folder, **settings):
 @pytest.fixture(scope='module')
 def undisturbed(tmp_path_factory):
   folder = tmp_path_factory.mktemp('undisturbed')
-  end(start('train', folder))
+  train(folder)
   return folder, final(folder)
 
 
@@ -83,25 +97,23 @@ def test_gradients_agree_over_devices_processes_and_jit(tmp_path):
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     port = free.getsockname()[1]
-  eight = start('step', tmp_path / 'eight.npz', devices=8)
-  one = start('step', tmp_path / 'one.npz')
-  end(eight), end(one)
+  end(start('step', tmp_path / 'eight.npz', devices=8))
   pair = [start('step', tmp_path / f'pair{i}.npz', devices=4, TRAIN_PROCESS=str(i),
                 TRAIN_COORDINATOR=f'127.0.0.1:{port}') for i in (0, 1)]
   for process in pair:
     end(process)
-  alone = np.load(tmp_path / 'one.npz')
+  alone = steps()
   for name in ('eight', 'pair0', 'pair1'):
     other = np.load(tmp_path / f'{name}.npz')
     for key in other.files:
       plain = alone[key.replace('/pmap/', '/jit/')]
       np.testing.assert_allclose(other[key], plain, atol=1e-5, rtol=1e-4, err_msg=f'{name} {key}')
-  subsets = [key for key in alone.files if '/alone/' in key]
+  subsets = [key for key in alone if '/alone/' in key]
   assert len({key.partition('/alone/')[0] for key in subsets}) == len(STEPPED)
   for key in subsets:  # filling is as if it was not there
     np.testing.assert_allclose(alone[key.replace('/alone/', '/ragged/')], alone[key],
                                atol=1e-5, rtol=1e-4, err_msg=key)
-  losses = {key.split('/')[0] for key in alone.files}
+  losses = {key.split('/')[0] for key in alone}
   assert losses == {*STEPPED, 'apart'}
 
 
@@ -116,11 +128,11 @@ def test_a_guard_keeps_a_mean_and_what_is_not_asked_for_is_not_there():
   state, hypers, _, make = of(n_batches=4, **APART)
   after, _ = jax.jit(make(None))(state, hypers, (batch, None))
   spec = train_plan.from_settings(SMALL).bound(made())
-  tasks = jax.grad(lambda p: objective.parts(
-      p, Hyper(), batch, jax.numpy.float32(0), spec=spec, n_outputs=3)[0])
-  for i in range(2):  # a quarter of the first batch's gradient, of every run
-    wanted = jax.tree.map(lambda v: 0.25 * v, tasks(jax.tree.map(lambda v: v[i], state.params)))
-    chex.assert_trees_all_close(jax.tree.map(lambda v: v[i], after.of_task), wanted, atol=1e-6)
+  tasks = jax.jit(jax.vmap(jax.grad(lambda p: objective.parts(
+      p, Hyper(), batch, jax.numpy.float32(0), spec=spec, n_outputs=3)[0])))(state.params)
+  # a quarter of the first batch's gradient, of every run
+  wanted = jax.tree.map(lambda v: 0.25 * np.asarray(v), tasks)
+  chex.assert_trees_all_close(jax.device_get(after.of_task), wanted, atol=1e-6)
 
 
 def test_norms_are_those_of_gradient_and_parameters():
@@ -146,7 +158,7 @@ def test_killed_at_random_moments_ends_the_same(undisturbed, tmp_path):
     time.sleep(moments.uniform(0, 0.05))
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
-  end(start('train', tmp_path))
+  train(tmp_path)
   same_run(tmp_path, undisturbed)
   xr.testing.assert_identical(xr.open_zarr(tmp_path / 'results.zarr').load(),
                               xr.open_zarr(undisturbed[0] / 'results.zarr').load())
@@ -155,10 +167,10 @@ def test_killed_at_random_moments_ends_the_same(undisturbed, tmp_path):
 def test_a_checkpoint_keeps_what_a_guard_is_against(tmp_path):
   settings = dict(epochs=1, **APART)
   plan = train_plan.from_settings(SMALL | settings)
-  for folder, stop in (('whole', ''), ('cut', '4'), ('cut', '')):
-    more = {'TRAIN_TERM_AT': stop} if stop else {}
-    words = [f'{name}={value!r}' for name, value in settings.items()]
-    end(start('train', tmp_path / folder, *words, **more), status=130 if stop else 0)
+  train(tmp_path / 'whole', **settings)
+  words = [f'{name}={value!r}' for name, value in settings.items()]
+  end(start('train', tmp_path / 'cut', *words, TRAIN_TERM_AT='4'), status=130)
+  train(tmp_path / 'cut', **settings)
   (whole, _, last), (cut, _, same) = (final(tmp_path / f, **settings) for f in ('whole', 'cut'))
   assert last == same == 6 and plan.hypers.guard.tolist() == [1, 1]
   jax.tree.map(np.testing.assert_array_equal, cut, whole)
@@ -172,7 +184,7 @@ def test_a_machine_that_refuses_is_told_in_a_line_and_the_same_command_goes_on(
     undisturbed, tmp_path, what, said):
   error = end(start('train', tmp_path, **{what: '7'}), status=2)
   assert said in error and ' safe' in error and error.count('\n') == 1
-  end(start('train', tmp_path))
+  train(tmp_path)
   same_run(tmp_path, undisturbed)
 
 
@@ -185,12 +197,12 @@ def test_sigterm_two_processes_leave_together_and_one_device_goes_on(undisturbed
   for process in pair:
     assert 'is saved; the same command continues from there' in end(process, status=130)
   assert 5 <= final(tmp_path)[2] <= 6
-  end(start('train', tmp_path))
+  train(tmp_path)
   same_run(tmp_path, undisturbed, exact=False)
 
 
 def test_nan_stops_with_step_and_loss_and_the_last_good_checkpoint_stays(tmp_path):
-  error = end(start('train', tmp_path, 'learning_rate=1e30', 'epochs=1'), status=2)
+  error = end(start('train', tmp_path, 'learning_rate=1e30'), status=2)
   assert error.startswith('error: loss=') and 'at step' in error and 'lam=' in error
   assert 'the checkpoints before it are good' in error and error.count('\n') == 1
 
@@ -316,22 +328,22 @@ def test_a_digit_that_only_the_test_pairs_have_is_a_class():
 
 
 def test_what_is_not_finite_stops_without_a_checkpoint(monkeypatch, tmp_path):
-  plan, data = train_plan.from_settings(SMALL | dict(epochs=1)), made()
+  plan, data = train_plan.from_settings(SMALL), made()
 
   def spoilt(change):
-    real = run.ensemble_step
-    def make(*arguments):
-      step = real(*arguments)
-      return lambda state, *rest: change(*step(state, *rest))
+    real = parallel.data_parallel
+    def make(step):
+      return lambda *given: change(*real(step)(*given))
     return make
 
-  bad_gradient = lambda state, m: (state, m.replace(grad_norm=m.grad_norm * np.array([1, np.inf])))
+  bad_gradient = lambda state, m: (state, m.replace(
+      grad_norm=np.asarray(m.grad_norm) * np.array([1, np.inf])))
   bad_state = lambda state, m: (state.replace(params=jax.tree.map(
-      lambda v: v * np.float32(np.nan), state.params)), m)
+      lambda v: np.full_like(v, np.nan), state.params)), m)
   for name, change, message in (('a', bad_gradient, r'grad_norm=inf at step 1 \(lam=1, seed=0\)'),
                                 ('b', bad_state, r'a parameter is not finite at step \d')):
     with monkeypatch.context() as patch:
-      patch.setattr(run, 'ensemble_step', spoilt(change))
+      patch.setattr(parallel, 'data_parallel', spoilt(change))
       patch.setitem(plan.run, 'checkpoint_every', 1)
       with pytest.raises(FloatingPointError, match=message):
         run.train(plan, data, tmp_path / name, progress=False)
