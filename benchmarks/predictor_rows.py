@@ -136,7 +136,7 @@ def decided(index: int, held: dict[str, np.ndarray], table: predictor.Table) -> 
       half = tested.shape[1] // 2
       best = 1 + int(tested[1:, :half].mean(axis=1).argmax())
       for policy, at, judged in zip(POLICIES, (told, best), (tested, tested[:, half:])):
-        gain = gains.gain([judged[0]], [judged[at]], [np.ones(judged.shape[1])])
+        gain = gains.gain([judged[0]], [judged[at]], [np.ones(judged.shape[1])], at_hand=True)
         low, high = gain.interval or (np.nan, np.nan)
         lines.append({'index': index, 'encoder': e + 1, 'rows': size, 'policy': policy,
                       'kind': decision.kind_of(gain), 'to gain': to_gain,

@@ -139,6 +139,17 @@ def drawn(count: int, draws: int, rng: np.random.Generator) -> np.ndarray:
   return np.bincount(pick.ravel(), minlength=draws * count).reshape(draws, count)
 
 
+def fewest(codes: np.ndarray, n: int) -> int:
+  """The fewest groups that n samples can be of.
+
+  Examples:
+    >>> fewest(np.array([0, 0, 0, 1, 1, 2]), 4)
+    2
+  """
+  sizes = np.sort(np.unique(codes, return_counts=True)[1])[::-1]
+  return int(np.searchsorted(np.cumsum(sizes), n)) + 1
+
+
 def folds(groups: np.ndarray, codes: np.ndarray, count: int,
           rng: np.random.Generator) -> np.ndarray:
   """The fold [N] in 0..count-1 of each sample, whole groups in one, classes and sizes spread.
@@ -148,7 +159,7 @@ def folds(groups: np.ndarray, codes: np.ndarray, count: int,
   """
   held = np.zeros((int(groups.max()) + 1, int(codes.max()) + 1))
   np.add.at(held, (groups, codes), 1)
-  share = held / held.sum(axis=0)
+  share = held / np.maximum(held.sum(axis=0), 1)  # a class that occurs nowhere is nowhere
   size = held.sum(axis=1)
   order = rng.permutation(len(held))
   order = order[np.argsort(-size[order], kind='stable')]

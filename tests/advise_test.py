@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -18,11 +19,12 @@ import pytest
 from scipy import stats
 
 from mmalign_jax import cli, rng
-from mmalign_jax.data import pair_source, pairs as pairs_of
+from mmalign_jax.data import pair_source, pairs as pairs_of, prepared
 from mmalign_jax.data.files import separate
 from mmalign_jax.studies.advise import (
   clock,
   decision,
+  evidence,
   folds,
   gains,
   rounds,
@@ -31,8 +33,10 @@ from mmalign_jax.studies.advise import (
   trial,
   work as works,
 )
-from mmalign_jax.studies.advise.cells import Arm, Trainer
+from mmalign_jax.studies.advise.cells import Arm, Trainer, first_seed
 from mmalign_jax.studies.advise.search import Plan
+from mmalign_jax.studies.advise.work import Work
+from mmalign_jax.studies.strength import linear
 from mmalign_jax.types import Hyper
 
 TINY = Plan(2, 2, ('info_nce',), 1, (1, 2), 1, (1, 2), (0.5,))
@@ -330,6 +334,57 @@ def test_copies_of_a_row_are_one_unit(file):
       np.concatenate([view[:1], view[:-1]]) for view in found.views))
   unit = works.copies_of(again)
   assert unit[0] == unit[1] and len(np.unique(unit)) == 59
+  lacking = dataclasses.replace(
+      again, views=tuple(np.where(np.arange(60)[:, None] < 5, np.nan, v) for v in again.views),
+      present=tuple(np.arange(60) >= 5 for _ in again.views))
+  assert len(np.unique(works.copies_of(lacking))) == 60  # rows without a view copy nothing
+
+
+def test_groups_that_share_a_copy_are_one_unit(file):
+  found = made(file)
+  group = np.arange(60) // 10 * 7  # six groups
+  copies = np.arange(60)
+  copies[[3, 15]] = 100             # of the first and the second
+  copies[[18, 19]] = 101            # of the second alone
+  copies[[30, 42]] = copies[59] = 102  # of three others
+  unit = works.units_of(dataclasses.replace(found, group=group), copies)
+  assert [len(set(unit[k:k + 10])) for k in range(0, 60, 10)] == [1] * 6
+  assert [unit[k] == unit[0] for k in (10, 20, 30, 40, 50)] == [True] + [False] * 4
+  assert unit[30] == unit[40] == unit[50] != unit[20]
+  np.testing.assert_array_equal(works.units_of(found, copies), copies)
+
+
+def test_a_class_of_one_label_is_none(file):
+  found = made(file)
+  y, names = found.y.copy(), (found.classes[0], 'odd', *found.classes[1:])
+  y[y >= 1] += 1
+  at = np.flatnonzero(found.labelled)[0]
+  y[at] = 1
+  left, notes = works.usable(dataclasses.replace(found, y=y, classes=names))
+  assert left.classes == found.classes and "'odd'" in notes[0]
+  assert not left.labelled[at] and left.labelled.sum() == found.labelled.sum() - 1
+  np.testing.assert_array_equal(left.y[left.labelled], found.y[left.labelled])
+
+
+def test_labels_at_their_median_are_said(file, tmp_path):
+  found = made(file)
+  y = np.where(np.arange(60) < 40, 0.0, np.arange(60.0))
+  job = Work(dataclasses.replace(found, y=y, classes=()), np.arange(60), np.arange(60), tmp_path,
+             0, clock.Clock(1), 1, print, '')
+  assert any('are the median itself' in line for line in evidence.data(job)['said'])
+  job.pairs = dataclasses.replace(job.pairs, y=np.arange(60.0))
+  assert not any('are the median itself' in line for line in evidence.data(job)['said'])
+
+
+def test_a_linear_method_learns_from_all_labels_where_no_rows_belong_together(file, monkeypatch):
+  found, seen = made(file), []
+  monkeypatch.setattr(prepared, 'prepare', lambda pairs, split_seed: seen.append(pairs))
+  monkeypatch.setattr(linear, 'references', lambda *_: (_ for _ in ()).throw(ValueError('enough')))
+  for unit in (np.arange(60), np.arange(60) // 2):
+    job = Work(found, unit, np.arange(60), pathlib.Path(), 0, clock.Clock(1), 1, print, '')
+    with pytest.raises(ValueError, match='enough'):
+      evidence.linear(job)
+  assert seen[0].group is None and len(np.unique(seen[1].group)) == 30
 
 
 # -- the search ------------------------------------------------------------------------------------
@@ -375,6 +430,23 @@ def test_a_gain_by_hand():
   assert found.freedom == pytest.approx(38)
   assert found.interval == pytest.approx((0.5 - 2.0244 * error, 0.5 + 2.0244 * error), abs=1e-4)
   assert gains.gain([np.zeros(5)], [np.ones(5)], [np.ones(5)]).interval is None
+
+
+def test_one_fold_decides_nothing():
+  one = [np.zeros(40)], [np.tile([0.0, 1.0], 20)], [np.ones(40)]
+  found = gains.gain(*one)
+  said = decision.decide('text', found, 'vicreg', 1.0)
+  assert found.interval is None and said.kind == decision.UNKNOWN
+  assert 'one outer fold' in said.sentence
+  at_hand = gains.gain(*one, at_hand=True)  # what nothing has chosen needs no folds
+  assert at_hand.error == pytest.approx(np.sqrt(0.25 / 39))
+
+
+def test_no_seed_that_chose_judges():
+  for seed in (0, 1, 2**32 - 1):
+    begin = [first_seed(seed, judging) for judging in (False, True)]
+    assert abs(begin[0] - begin[1]) > 1000 and max(begin) < 2**31
+  assert first_seed(0, True) != first_seed(1, True)
 
 
 def test_what_was_chosen_is_uncertain_however_many_rows_are_tested():

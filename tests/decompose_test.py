@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmalign_jax import cli
+from mmalign_jax.cli.decompose import report as decompose_report
 from mmalign_jax.information import ATOMS, broja, estimate, quantise
 from mmalign_jax.information.lattice import imin
 
@@ -264,3 +265,12 @@ def test_a_gap_that_is_not_reached_is_an_error(folder, run, monkeypatch):
   run('--table=hard.npy', status=2)
   assert "--table='hard.npy': p: the solver reached a gap of" in run.notes
   assert run.notes.count('\n') == 1 and 'tol=1e-06' in run.notes
+
+
+def test_a_p_value_that_nothing_reached_says_so():
+  entry = {name: {'value': 0.1, 'raw': 0.2, 'interval': None, 'null_mean': 0.0, 'null_q95': 0.1,
+                  'p_value': 1 / 120, 'verdict': 'present'} for name in ATOMS}
+  entry |= {'units': 'nats', 'permutations': 200}
+  lines = lambda more: '\n'.join(decompose_report._atoms(entry | more))
+  assert lines({'least_p': 1 / 120}).count('<= 0.0083') == 4  # five groups have 120 arrangements
+  assert '<=' not in lines({}) and '0.0083' in lines({})      # of 201 it is no floor

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import pathlib
 
+import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -128,23 +129,39 @@ def test_folds_keep_units_whole_and_spread_classes():
 
 
 def test_a_fold_sees_neither_labels_nor_features_of_its_rows(kept, monkeypatch):
-  seen = {}
-  run = fitting._compiled
+  seen, run = [], fitting._trained
 
-  def spy(spec, thorough):
-    def call(hyper, tables, labelled, unseen):
-      seen.update(labelled=labelled, unseen=unseen)
-      return run(spec, thorough)(hyper, tables, labelled, unseen)
-    return call
-  monkeypatch.setattr(fitting, '_compiled', spy)
+  def spy(*given):
+    seen.append((given[3], given[4], run(*given)))
+    return seen[-1][-1]
+  monkeypatch.setattr(fitting, '_trained', spy)
   _, data, _ = kept
   group = np.arange(60) // 2
-  fitted.fit(dataclasses.replace(data, group=group), TINY | {'lam': 1.0, 'folds': 3})
-  labelled, unseen = seen['labelled'], seen['unseen']
-  assert not unseen[0].any() and (labelled[0] == data.labelled).all()
-  assert not (labelled & unseen).any()
+  data = dataclasses.replace(data, group=group)
+  fitted.fit(data, TINY | {'lam': 1.0, 'folds': 3})
+  labelled, unseen, before = seen[0]
+  assert not unseen[0].any() and (labelled == data.labelled).all()
   assert (unseen[1:].sum(axis=0)[data.labelled] == 1).all()
   assert all(len(set(unseen[k, group == u])) == 1 for k in range(1, 4) for u in range(30))
+  # other features of a fold's rows: its own encoders are the same to the last bit, no others
+  noise = np.random.default_rng(1)
+  other = tuple(np.where(unseen[1][:, None], 30 * noise.normal(size=x.shape), x)
+                for x in data.views)
+  fitted.fit(dataclasses.replace(data, views=other), TINY | {'lam': 1.0, 'folds': 3})
+  for k in range(4):
+    pairs_of = zip(jax.tree.leaves(before), jax.tree.leaves(seen[1][2]))
+    assert all((a[k] == b[k]).all() for a, b in pairs_of) == (k == 1)
+
+
+def test_components_that_are_lacking_are_nothing():
+  x = np.random.default_rng(0).normal(size=(4, 9))  # of four rows there are three
+  few = components.fit(x, np.ones(4, bool), np.arange(4), 6, 'x')
+  wide = components.widened(few, 6)
+  z, narrow = (components.apply(one, x, np.ones(4, bool), 'x') for one in (wide, few))
+  np.testing.assert_array_equal(z, np.pad(narrow, ((0, 0), (0, 3))))
+  np.testing.assert_allclose(wide.spread, np.sqrt(
+      np.cumsum(np.square(z).mean(axis=0)) / np.arange(1, 7)), rtol=1e-6)
+  assert components.widened(few, 2) is few
 
 
 def test_probabilities_sum_to_one_and_rows_without_a_view_have_none(kept):

@@ -70,3 +70,16 @@ def test_folds_keep_groups_whole_and_spread_classes():
 def test_mistakes(groups, message):
   with pytest.raises(ValueError, match=message):
     grouped.checked(groups, 4)
+
+
+def test_a_class_that_occurs_nowhere_moves_no_fold():
+  groups, codes = np.repeat(np.arange(4), 3), np.repeat([0, 2, 0, 2], 3)  # nothing is of class 1
+  with np.errstate(all='raise'):
+    fold = grouped.folds(groups, codes, 2, np.random.default_rng(0))
+  for k in range(2):  # each fold has a group of either class
+    assert set(codes[fold == k]) == {0, 2}
+
+
+def test_the_fewest_groups_of_some_samples():
+  codes = np.array([5, 5, 5, 7, 7, 9])
+  assert [grouped.fewest(codes, n) for n in (1, 3, 4, 5, 6)] == [1, 1, 2, 2, 3]

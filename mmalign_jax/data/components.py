@@ -96,6 +96,17 @@ def apply(reduction: Reduction, view: np.ndarray, has: np.ndarray, where: str) -
   return made
 
 
+def widened(reduction: Reduction, width: int) -> Reduction:
+  """The same with so many components, those that it lacks 0 everywhere."""
+  kept = len(reduction.components)
+  if width <= kept:
+    return reduction
+  more = reduction.spread[-1] * np.sqrt(kept / np.arange(kept + 1, width + 1))
+  return dataclasses.replace(
+      reduction, components=np.pad(reduction.components, ((0, width - kept), (0, 0))),
+      spread=np.concatenate([reduction.spread, more.astype(np.float32)]))
+
+
 def _projected(reduction: Reduction, z: np.ndarray) -> np.ndarray:
   """Components [N, C] f32 of standardised rows, as scikit-learn computes them, to the last bit."""
   made = z @ reduction.components.T

@@ -1,7 +1,7 @@
 """Trains the encoders of one choice of settings, as a cell of a study of strength, and calibrates.
 
 The folds that calibrate are trained beside the encoders that are kept, in one compiled program: a
-fold's encoders see neither the labels nor the features of its rows.
+fold's encoders see neither the labels nor the features of its rows, and nor do their components.
 """
 
 from collections.abc import Mapping
@@ -58,20 +58,24 @@ def fit(pairs: Pairs, settings: Mapping[str, Any] | None = None, *,
     raise ValueError(f'{pairs.where}: no row to train on has a label')
   center, scale = (0.0, 1.0) if pairs.classes else labels.units(
       pairs.y[rows.train[pairs.labelled[rows.train]]], f'{pairs.where}: y')
-  reductions = _reductions(pairs, rows, asked['most_components'])
-  tables = _tables(pairs, rows.train, reductions, center, scale)
+  most = asked['most_components']
+  whole = _reductions(pairs, rows, most)
+  tables = _tables(pairs, rows.train, whole, center, scale)
   budget = _budget(tables, asked)
   spec, hyper = chosen.built(asked, n_sides, n_train=len(rows.train), n_labelled=int(budget.sum()))
   hyper = dataclasses.replace(hyper, n_labelled=0)  # `budget` says which
   traceable(spec, tables)
   fold, said = _folds(pairs, rows, budget, asked)
-  trained = _trained(spec, hyper, tables, budget, fold)
+  unseen = _unseen(fold, len(budget))
+  reductions = [whole, *(_without(pairs, rows.train, hidden, whole, most) for hidden in unseen[1:])]
+  trained = _trained(spec, hyper, tables, budget, unseen, _inputs(
+      pairs, rows.train, tables, reductions))
   of_member = lambda k: Fitted(
       asked, spec, hyper, tuple(
-          View(name, _columns(pairs, i), view.shape[1:], reduction,
+          View(name, _columns(pairs, i), view.shape[1:], reductions[k][i],
                jax.tree.map(lambda v: v[k], trained[f'side_{i + 1}']),
                pooled=pairs.pooled[i] if pairs.pooled else '')
-          for i, (name, view, reduction) in enumerate(zip(pairs.names, pairs.views, reductions))),
+          for i, (name, view) in enumerate(zip(pairs.names, pairs.views))),
       pairs.classes, center, scale, notes=(*pairs.notes, *rows.notes, *said),
       head=jax.tree.map(lambda v: v[k], trained.get(objective.FUSION)))
   if fold is None:
@@ -93,6 +97,41 @@ def _reductions(pairs: Pairs, rows: Rows, most: int) -> list[Reduction]:
     if not has[among].any():
       raise ValueError(f'{where}: no row to train on or to choose settings by has it')
     made.append(components.fit(view, has, among[has[among]], most, where))
+  return made
+
+
+def _without(pairs: Pairs, train: np.ndarray, hidden: np.ndarray, whole: list[Reduction],
+             most: int) -> list[Reduction]:
+  """The same, as wide, of the training rows that are not hidden [N].
+
+  That of all rows stays for sequences, which have a mean and a deviation alone, and where too
+  little is left to be reduced.
+  """
+  made = []
+  for view, has, of_all, name in zip(pairs.views, pairs.present, whole, pairs.names):
+    among = train[~hidden & has[train]]
+    try:
+      own = of_all if of_all.of_sequences or not len(among) else components.widened(
+          components.fit(view, has, among, most, f'{pairs.where}: {name!r}'),
+          len(of_all.components))
+    except ValueError:  # nothing varies any more
+      own = of_all
+    made.append(own)
+  return made
+
+
+def _inputs(pairs: Pairs, train: np.ndarray, tables: PairTables,
+            reductions: list[list[Reduction]]) -> list[tuple[Any, Any, int | None]]:
+  """Inputs and spreads of every view: those of all members, stacked [K, ...], with axis 0, or those
+  that all share, with axis None."""
+  made = []
+  for i, (view, has) in enumerate(zip(pairs.views, pairs.present)):
+    own, where = [of[i] for of in reductions], f'{pairs.where}: {pairs.names[i]!r}'
+    if all(one is own[0] for one in own):
+      made.append((tables.x[i], tables.spread[i], None))
+      continue
+    x = [components.apply(one, view[train], has[train], where) for one in own[1:]]
+    made.append((np.stack([tables.x[i], *x]), np.stack([one.spread for one in own]), 0))
   return made
 
 
@@ -142,32 +181,40 @@ def _folds(pairs: Pairs, rows: Rows, budget: np.ndarray,
   return fold, []
 
 
+def _unseen(fold: np.ndarray | None, n: int) -> np.ndarray:
+  """[1 + folds, N] bool: training rows that a member does not see."""
+  none = np.zeros((1, n), bool)
+  return none if fold is None else np.stack(
+      [none[0], *(fold == k for k in range(fold.max() + 1))])
+
+
 @functools.lru_cache(maxsize=8)
-def _compiled(spec: Spec, thorough: bool):
+def _compiled(spec: Spec, axes: tuple[int | None, ...], thorough: bool):
   """jit of several trainings that differ in which labels and rows they see: (hyper, tables,
-  labelled [K, N], unseen [K, N]) -> parameters of [K, ...]."""
-  def member(hyper, tables, labelled, unseen):
+  labelled [K, N], unseen [K, N], x and spread of every view, [K, ...] where its axis is 0) ->
+  parameters of [K, ...]."""
+  def member(hyper, tables, labelled, unseen, x, spread):
     present = tuple(has & ~unseen for has in tables.present)
-    return train_cell(hyper, dataclasses.replace(tables, labelled=labelled, present=present),
-                      spec=spec)
-  return jax.jit(jax.vmap(member, in_axes=(None, None, 0, 0)),
+    return train_cell(hyper, dataclasses.replace(
+        tables, labelled=labelled, present=present, x=x, spread=spread), spec=spec)
+  return jax.jit(jax.vmap(member, in_axes=(None, None, 0, 0, axes, axes)),
                  compiler_options=compiling.options(spec, thorough=thorough))
 
 
-def _trained(spec: Spec, hyper: Hyper, tables: PairTables, budget: np.ndarray,
-             fold: np.ndarray | None) -> PyTree:
+def _trained(spec: Spec, hyper: Hyper, tables: PairTables, budget: np.ndarray, unseen: np.ndarray,
+             inputs: list[tuple[Any, Any, int | None]]) -> PyTree:
   """Parameters of [1 + folds, ...]: of all labels of the budget, then of those outside each fold.
 
   Raises:
     FloatingPointError: the training diverged.
   """
-  unseen = np.zeros((1, len(budget)), bool) if fold is None else np.stack(
-      [np.zeros(len(budget), bool), *(fold == k for k in range(fold.max() + 1))])
   hyper = jax.tree.map(np.float32, hyper)
   hyper = dataclasses.replace(hyper, seed=np.uint32(hyper.seed))
+  x, spread, axes = zip(*inputs)
+  program = _compiled(spec, axes, compiling.pays(spec, len(unseen) * spec.steps))
   with devices.few_threads():
-    trained = jax.device_get(_compiled(spec, compiling.pays(spec, len(unseen) * spec.steps))(
-        hyper, tables, budget & ~unseen, unseen))
+    trained = jax.device_get(program(
+        hyper, dataclasses.replace(tables, x=(), spread=()), budget & ~unseen, unseen, x, spread))
   if not all(np.isfinite(v[0]).all() for v in jax.tree.leaves(trained)):
     raise FloatingPointError('the training diverged: a parameter is not finite; a smaller '
                              'learning_rate or lam may help')

@@ -48,7 +48,8 @@ def centered(matrix: Array) -> Array:
 
 
 def u_centered(matrix: Array) -> Array:
-  """U-centred symmetric matrix [N, N], N >= 4: diagonal 0, rows and columns with sum 0.
+  """U-centred symmetric matrix [N, N], N >= 4: diagonal 0, rows and columns with sum 0; what
+  rounding leaves of equal entries is 0.
 
   Szekely and Rizzo (2014); <K, L> / (n (n - 3)) is the unbiased HSIC of Song et al. (2012).
   """
@@ -56,7 +57,9 @@ def u_centered(matrix: Array) -> Array:
   off = without_diagonal(matrix)
   rows = off.sum(axis=0, keepdims=True)
   moved = off - (rows + rows.T) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))
-  return without_diagonal(moved)
+  moved = without_diagonal(moved)
+  rounding = 64 * jnp.finfo(matrix.dtype).eps * jnp.max(jnp.abs(off))
+  return jnp.where(jnp.max(jnp.abs(moved)) > rounding, moved, 0)
 
 
 def without_diagonal(matrix: Array) -> Array:

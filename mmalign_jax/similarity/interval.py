@@ -77,6 +77,7 @@ def bootstrap(measure: Measure | Callable, x: Layers, y: Layers, *, key: Key, re
   x, y = as_layers(measure, x, y)
   n, codes = len(x[0]), groups if groups is not None else items
   codes = None if codes is None else grouped.checked(codes, n)
+  _check_items(measure, items, n, codes, settings.get('k', measure.settings.get('k')))
   fixed, traced = parted(settings)
   given = tuple(None if of is None else jnp.asarray(of) for of in (items, codes))
   halves = serves(_of_halves, fixed, [measure])
@@ -88,6 +89,17 @@ def bootstrap(measure: Measure | Callable, x: Layers, y: Layers, *, key: Key, re
     return Interval(score, low, high, level)
   return Interval(score, low, high, level,
                   OF_GROUPS.format('items' if groups is None else 'groups'))
+
+
+def _check_items(measure: Measure, items: np.ndarray | None, n: int, codes: np.ndarray | None,
+                 k: int | None) -> None:
+  """The same for items, which no one can count within a half once it is drawn."""
+  if k is None or items is None or not measure.items:
+    return
+  others = grouped.fewest(np.asarray(items), held(n, codes))
+  if k >= others:
+    raise ValueError(f'k={k} must be below the number of items, and a half of N={n} samples may '
+                     f'hold as few as {others}')
 
 
 @functools.partial(jax.jit, static_argnums=(6, 7, 8, 9))  # else compiled at every call: `blocks`

@@ -230,12 +230,20 @@ def calibration(measure: Measure, matrix: Array, null: Array, *,
   extreme = ~(null < score - near) if larger else ~(null > score + near)
   calibrated, best = score - mean, measure.best_value(**settings)
   if best is not None:
-    room = best - mean
-    some = jnp.abs(room) > 1e-4 * max(abs(best), 1)
-    calibrated = jnp.where(some, calibrated / jnp.where(some, room, 1), 0.0)
+    some = has_room(best, mean)
+    calibrated = jnp.where(some, calibrated / jnp.where(some, best - mean, 1), 0.0)
   quantiles = jnp.quantile(null, jnp.array(QUANTILES, null.dtype))
   return Calibration(pairs.best, pairs, null, mean, quantiles, calibrated,
                      (1 + extreme.sum()) / (1 + null.shape[0]), score)
+
+
+def has_room(best: float, mean: Array | np.ndarray) -> Array | np.ndarray:
+  """Whether chance is so far from the best value that a share of the way says anything.
+
+  A distance, whose best value is 0, is in units of its own: there rounding alone is nothing.
+  """
+  least = 1e-4 * abs(best) if best else 64 * float(jnp.finfo(mean.dtype).eps)
+  return abs(best - mean) > least
 
 
 def _samples(held: Mapping[str, _Held]) -> int:

@@ -83,7 +83,7 @@ def obstacle(measure: Measure, n: int, widths: Sequence[int], plan: Plan,
   if k is not None and items is not None and not measure.items:
     return 'counts samples as neighbours, several of them of one item: mutual_knn counts items'
   if k is not None and items is not None:
-    others = fewest_items(items, held)
+    others = grouped.fewest(items, held)
     if k >= others:
       return (f'k={k} neighbours, each of an item of its own, need k below the number of items, '
               f'and {samples}, may hold as few as {others}')
@@ -108,12 +108,6 @@ def fewest(measure: Measure, n: int, plan: Plan, groups: np.ndarray | None = Non
       kept = len(units.kept)
       found.append((kept, f'N={n}, of which {kept} are in groups of like size'))
   return min(found)
-
-
-def fewest_items(items: np.ndarray, n: int) -> int:
-  """The fewest items that n samples can be of."""
-  sizes = np.sort(np.unique(items, return_counts=True)[1])[::-1]
-  return int(np.searchsorted(np.cumsum(sizes), n)) + 1
 
 
 def score(measures: Mapping[str, Measure], x: Sequence[np.ndarray], y: Sequence[np.ndarray],

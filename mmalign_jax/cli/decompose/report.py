@@ -66,6 +66,7 @@ def _atoms(entry: Mapping) -> list[str]:
   sure, chance = (entry['redundancy'][key] is not None for key in ('interval', 'p_value'))
   rows = [[entry['units'], 'value', *['95 % interval'] * sure, 'plug-in',
            *['chance', 'its 95 %', 'p', 'verdict'] * chance]]
+  least = entry.get('least_p', 1 / (1 + entry['permutations']))
   for atom in ATOMS:
     found = entry[atom]
     rows.append([atom, _number(found['value']),
@@ -73,7 +74,7 @@ def _atoms(entry: Mapping) -> list[str]:
                  _number(found['raw'])])
     if chance:
       rows[-1] += [_number(found['null_mean']), _number(found['null_q95']),
-                   _p_value(found['p_value'], entry['permutations']), found['verdict']]
+                   _p_value(found['p_value'], least), found['verdict']]
   return _aligned(rows, left=(0, len(rows[0]) - 1) if chance else (0,))
 
 
@@ -99,9 +100,9 @@ def _in_units(flag: str, units: str) -> str:
   return flag if units == 'nats' else f'{flag} (1 nat = {_PER_NAT:.3f} bits)'
 
 
-def _p_value(p: float, permutations: int) -> str:
-  """No permutation reached it: the smallest p that so many can give."""
-  return ('<= ' if p * (1 + permutations) < 1.5 else '') + f'{p:.2g}'
+def _p_value(p: float, least: float) -> str:
+  """With a sign where no permutation reached it: it is the smallest that there can be."""
+  return ('<= ' if p < 1.5 * least else '') + f'{p:.2g}'
 
 
 def _number(value: float) -> str:

@@ -42,6 +42,12 @@ class Job:
   seed: int
 
 
+def first_seed(seed: int, judging: bool) -> int:
+  """From here on count the seeds of trainings that choose, or of those that judge what was chosen:
+  others, so that nothing is chosen for the luck of the seed by which it is judged."""
+  return int(np.random.default_rng([seed, 9 + judging]).integers(2**31))
+
+
 class Trainer:
   """Runs jobs; measures what they take.
 

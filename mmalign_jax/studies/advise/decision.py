@@ -54,6 +54,9 @@ def decide(name: str, gain: Gain, objective: str, lam: float,
   elif kind == LEAVE:
     said = (f'Do not align {name}: it would gain {found}, with 90 % certainty at most '
             f'{points(at_most(gain))} points.')
+  elif gain.folds < 2:
+    said = (f'Cannot tell for {name}: one outer fold does not say how far what is chosen differs '
+            f'(measured: {points(gain.gain)} points); do not align it on this evidence.')
   elif gain.interval is None:
     said = (f'Cannot tell for {name}: {gain.rows} labelled rows in {gain.units} units are too few '
             f'for an interval (measured: {points(gain.gain)} points); do not align it on this '

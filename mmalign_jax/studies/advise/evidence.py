@@ -16,6 +16,7 @@ from mmalign_jax.studies.advise.work import Work, filled
 ROWS = 2000         # of which similarity, atoms and regime are taken
 LINEAR_ROWS = 10_000
 PERMUTATIONS = 99
+MANY = 0.1          # of labels at their median that are worth a line
 VALUES = 4          # quantiles of a label that is a number
 CELLS = 6           # of a view, for its atoms: more take minutes where there are many classes
 ALIKE = ('debiased_linear_cka', 'mutual_knn')
@@ -36,12 +37,19 @@ def data(work: Work) -> dict[str, Any]:
   else:
     said.append('the label is a number: accuracy is the share of rows on the right side of its '
                 'median')
+    tied = _at_the_median(pairs.y[pairs.labelled])
+    if tied >= MANY:
+      said.append(f'{100 * tied:.0f} % of the labels are the median itself, on no side of it: '
+                  f'accuracy says little of them; two classes (y above a number) would')
   for name, view, has in zip(pairs.names, pairs.views, pairs.present):
     lacking = int((~has).sum())
     said.append(f'{name}: {view.shape[1]} features' + (
         f', missing in {lacking:,} rows' if lacking else ''))
   if pairs.group is not None:
-    said.append(f'{len(np.unique(pairs.group)):,} groups ({pairs.group_name}), kept together')
+    n_groups, n_units = len(np.unique(pairs.group)), len(np.unique(work.unit))
+    said.append(f'{n_groups:,} groups ({pairs.group_name}), kept together' + (
+        f'; with groups that have copies of the same row, {n_units:,}' if n_units < n_groups
+        else ''))
   copies = n - len(np.unique(work.copies))
   if copies:
     said.append(f'{copies:,} rows repeat another in all views: copies are kept together')
@@ -59,6 +67,11 @@ def data(work: Work) -> dict[str, Any]:
           'complete': int(pairs.complete.sum()), 'classes': len(pairs.classes),
           'per_class': counts.tolist(), 'copies': copies,
           'widths': [view.shape[1] for view in pairs.views]}
+
+
+def _at_the_median(y: np.ndarray) -> float:
+  """The share of labels that are on neither side of their median."""
+  return float(np.mean(np.isclose(y, np.median(y), rtol=1e-9, atol=0)))
 
 
 def alike(work: Work) -> dict[str, Any]:
@@ -105,7 +118,7 @@ def linear(work: Work) -> dict[str, Any]:
   part = dataclasses.replace(
       pairs, views=tuple(view[rows] for view in pairs.views), y=pairs.y[rows],
       present=tuple(has[rows] for has in pairs.present), labelled=pairs.labelled[rows],
-      group=work.unit[rows], test=None, validation=None)
+      group=work.groups(rows), test=None, validation=None)
   made = prepared.prepare(part, split_seed=work.seed)
   found = references.references(made, 0, work.seed)
   mean = {method: [float(one.accuracy.mean()) for one in of] for method, of in found.items()}
@@ -142,11 +155,9 @@ def predicted(work: Work) -> dict[str, Any]:
   rows = np.flatnonzero(pairs.present[0] & pairs.present[1])
   classes = bool(pairs.classes)
   y = np.where(pairs.labelled, pairs.y, -1 if classes else np.nan)[rows]
-  whole = len(np.unique(work.unit[rows])) == len(rows)
   found = features([filled(view[rows]) for view in pairs.views[:2]],
                    y.astype(int) if classes else y, task='classes' if classes else 'value',
-                   groups=None if whole else np.unique(work.unit[rows], return_inverse=True)[1],
-                   seed=work.seed)
+                   groups=work.groups(rows), seed=work.seed)
   said, made = [], {}
   for i, name in enumerate(pairs.names[:2], start=1):
     one = predict(found, i)

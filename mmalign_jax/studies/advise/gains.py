@@ -2,13 +2,13 @@
 
 The gain of a test unit (a row, or the rows of a group) is the difference of its accuracies with and
 without alignment, each the mean over seeds. The interval is for the gain of encoders that are
-chosen and trained once more on all rows, on new ones. Two things make it uncertain: which rows were
-tested, known from the units within each fold; and what was chosen and learnt, known from how much
-more folds differ than their rows explain, and never taken for less than a tenth (CHOSEN) of how
-they differ. The second is there once more in what is chosen on all rows, however many folds tell of
-it. Both are widened by K / (K - 1) for K folds, which are trained on so much less, and Student's t
-is that of their degrees of freedom (Satterthwaite 1946). benchmarks/advise_intervals.py and
-benchmarks/advise_decisions.py measure what it covers.
+chosen and trained once more on all rows, on new ones, as the mean over seeds. Two things make it
+uncertain: which rows were tested, known from the units within each fold; and what was chosen and
+learnt, known from how much more folds differ than their rows explain, and never taken for less than
+a tenth (CHOSEN) of how they differ. The second is there once more in what is chosen on all rows,
+however many folds tell of it. Both are widened by K / (K - 1) for K folds, which are trained on so
+much less, and Student's t is that of their degrees of freedom (Satterthwaite 1946).
+benchmarks/advise_intervals.py and benchmarks/advise_decisions.py measure what it covers.
 """
 
 from collections.abc import Mapping
@@ -28,10 +28,10 @@ LEAST_UNITS = 20  # below, no interval is given
 @dataclasses.dataclass(frozen=True)
 class Gain:
   """Accuracy without and with alignment, their difference, its 95 % interval (None below
-  LEAST_UNITS units), the probability that it is above 0 (None, too, where hardly a unit differs),
-  its standard error; units judged (groups, rows, or several rows of a large fold), and rows;
-  freedom: degrees of it, of the error; chosen: part of the error's square that is of what was
-  chosen and learnt, and that more test rows would leave."""
+  LEAST_UNITS units, and of a single fold), the probability that it is above 0 (None, too, where
+  hardly a unit differs), its standard error; units judged (groups, rows, or several rows of a large
+  fold), and rows; freedom: degrees of it, of the error; chosen: part of the error's square that is
+  of what was chosen and learnt, and that more test rows would leave."""
   without: float
   aligned: float
   gain: float
@@ -45,13 +45,14 @@ class Gain:
   chosen: float = 0.0
 
 
-def gain(without: list[np.ndarray], aligned: list[np.ndarray],
-         weight: list[np.ndarray]) -> Gain:
+def gain(without: list[np.ndarray], aligned: list[np.ndarray], weight: list[np.ndarray], *,
+         at_hand: bool = False) -> Gain:
   """The gain over outer folds.
 
   Args:
     without, aligned: accuracy [B] of every block of test rows, for each fold.
     weight: rows [B] of each block.
+    at_hand: of encoders that are there, which no fold has chosen: one fold is enough.
   """
   w = np.concatenate(weight).astype(float)
   a, b = np.concatenate(without), np.concatenate(aligned)
@@ -59,7 +60,7 @@ def gain(without: list[np.ndarray], aligned: list[np.ndarray],
   mean = float(np.average(difference, weights=w))
   units, n_folds = len(w), len(weight)
   result: dict[str, Any] = dict(interval=None, certainty=None, error=None)
-  if units >= LEAST_UNITS:
+  if units >= LEAST_UNITS and (n_folds > 1 or at_hand):  # one does not tell how choices differ
     error, freedom, chosen = _error([y - x for x, y in zip(without, aligned)], weight)
     half = float(special.stdtrit(freedom, (1 + LEVEL) / 2)) * error
     certainty = float(stats.t.cdf(mean / error, freedom)) if half >= unseen(units) else None
@@ -71,8 +72,8 @@ def gain(without: list[np.ndarray], aligned: list[np.ndarray],
 
 
 def at_most(found: Gain) -> float | None:
-  """What the gain is below with 90 % certainty (MOST), to that side alone; None below LEAST_UNITS
-  units.
+  """What the gain is below with 90 % certainty (MOST), to that side alone; None where there
+  is no interval.
 
   Examples:
     >>> round(at_most(Gain(0.5, 0.5, 0.0, (-0.011, 0.011), 0.5, 0.0055, 2000, 3, 2000)), 4)

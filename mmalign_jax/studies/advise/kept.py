@@ -1,6 +1,7 @@
 """The step that keeps encoders: trained on all rows, at the settings of the decisions."""
 
 from collections.abc import Collection
+import dataclasses
 import shutil
 from typing import Any
 
@@ -24,7 +25,8 @@ def run(work: Work) -> dict[str, Any]:
   said = []
   for place, arm in places.items():
     work.progress(f'encoders of {place or "all views"}')
-    fitted = fitting.fit(work.pairs, settings(work, arm))
+    # what calibrates stays apart by units, too: copies, where the pairs know no groups
+    fitted = fitting.fit(dataclasses.replace(work.pairs, group=work.groups()), settings(work, arm))
     store.save(fitted, work.folder / place, work.pairs)
     of = f'{arm.loss} at lam {arm.lam:g}' if arm.lam else 'not aligned'
     where, view = ('DIR/' + place).rstrip('/'), int(place[1:]) - 1 if place else 0

@@ -12,7 +12,7 @@ import numpy as np
 
 from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.studies.advise import folds, search
-from mmalign_jax.studies.advise.cells import Arm, Job, Trainer
+from mmalign_jax.studies.advise.cells import Arm, Job, Trainer, first_seed
 from mmalign_jax.studies.advise.folds import Round, Shape
 from mmalign_jax.studies.advise.gains import Gain, gain, twice
 from mmalign_jax.studies.advise.search import Choice, Plan
@@ -48,7 +48,8 @@ def judged(of: Round, choices: Sequence[Choice], seeds: int, shape: Shape, train
   """What the choices are worth on the test rows: means over seeds."""
   tables, rows, block = folds.outer(of, shape, seed)
   arms = sorted({arm for choice in choices for arm in (choice.without, choice.aligned)})
-  jobs = [Job(0, arm, s) for arm in arms for s in range(seeds)]
+  first = first_seed(seed, judging=True)
+  jobs = [Job(0, arm, first + s) for arm in arms for s in range(seeds)]
   table = trainer.run([tables], jobs)[:, :, :shape.blocks]
   mean = dict(zip(arms, np.nan_to_num(  # what diverged has learnt nothing
       table.reshape(len(arms), seeds, *table.shape[1:])).mean(axis=1)))

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mmalign_jax.data.pair_source import PairTables
-from mmalign_jax.studies.advise.cells import Arm, Job, Trainer
+from mmalign_jax.studies.advise.cells import Arm, Job, Trainer, first_seed
 
 OBJECTIVES = ('info_nce', 'vicreg', 'gap_aware')
 STRENGTHS = (0.1, 0.3, 1.0, 3.0, 10.0)
@@ -92,21 +92,23 @@ def choose(tables: Sequence[PairTables], plan: Plan, trainer: Trainer, width: in
   Args:
     tables: of the inner folds. width: most components of a side. seed: of the random settings.
   """
-  without = halved(unaligned(plan, width), tables, plan, trainer)
-  kinds = [without, halved(aligned(plan, width, without, seed), tables, plan, trainer)]
+  first = first_seed(seed, judging=False)
+  without = halved(unaligned(plan, width), tables, plan, trainer, first)
+  kinds = [without, halved(aligned(plan, width, without, seed), tables, plan, trainer, first)]
   n = len(next(iter(kinds[0].values())))
   best = [[_best(kind, e) for kind in kinds] for e in range(n)]
   return tuple(Choice(a, b, (float(kinds[0][a][e]), float(kinds[1][b][e])))
                for e, (a, b) in enumerate(best))
 
 
-def halved(arms: Sequence[Arm], tables: Sequence[PairTables], plan: Plan,
-           trainer: Trainer) -> dict[Arm, np.ndarray]:
+def halved(arms: Sequence[Arm], tables: Sequence[PairTables], plan: Plan, trainer: Trainer,
+           first: int = 0) -> dict[Arm, np.ndarray]:
   """{candidate of the last rung: mean validation accuracy [S + 1]}, the same inner trainings for
-  all; -1 where one of them diverged."""
+  all, of seeds from `first` on; -1 where one of them diverged."""
   left, values, before = list(arms), {arm: [] for arm in arms}, 0
   for rung, count in enumerate(plan.rungs):
-    jobs = [Job(unit % len(tables), arm, unit) for arm in left for unit in range(before, count)]
+    jobs = [Job(unit % len(tables), arm, first + unit)
+            for arm in left for unit in range(before, count)]
     found = np.nan_to_num(trainer.run(tables, jobs)[:, :, 0], nan=-1.0)
     for job, value in zip(jobs, found):
       values[job.arm].append(value)

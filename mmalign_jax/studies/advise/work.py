@@ -7,8 +7,10 @@ import pathlib
 from typing import Any
 
 import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
 
-from mmalign_jax.data.pairs import Pairs
+from mmalign_jax.data.pairs import NO_CLASS, Pairs
 from mmalign_jax.studies.advise.clock import Clock
 
 LEAST_OF_CLASS = 2  # labels below which a class cannot be judged
@@ -38,9 +40,13 @@ class Work:
     if len(rows) > most:
       rows = np.sort(np.random.default_rng([self.seed, 7]).permutation(rows)[:most])
     x1, x2 = (filled(view[rows]) for view in self.pairs.views[:2])
-    grouped = self.pairs.group is not None or len(np.unique(self.unit[rows])) < len(rows)
-    group = np.unique(self.unit[rows], return_inverse=True)[1] if grouped else None
-    return x1, x2, self.pairs.y[rows], group
+    return x1, x2, self.pairs.y[rows], self.groups(rows)
+
+  def groups(self, rows: np.ndarray | None = None) -> np.ndarray | None:
+    """Codes of the units of rows, of all by default; None where each is by itself."""
+    own = self.unit if rows is None else self.unit[rows]
+    single = self.pairs.group is None and len(np.unique(own)) == len(own)
+    return None if single else np.unique(own, return_inverse=True)[1]
 
   def some(self, most: int) -> np.ndarray:
     """Numbers of at most so many rows, in whole units, those with a label first; more only where no
@@ -67,7 +73,7 @@ def filled(view: np.ndarray) -> np.ndarray:
 
 
 def usable(pairs: Pairs) -> tuple[Pairs, list[str]]:
-  """The pairs with labels of classes that can be judged, and notes.
+  """The pairs with labels of classes that can be judged, no other classes, and notes.
 
   Raises:
     ValueError: sequences, other than 2 or 3 sides, or no two classes with labels enough.
@@ -76,34 +82,44 @@ def usable(pairs: Pairs) -> tuple[Pairs, list[str]]:
     if view.ndim != 2:
       raise ValueError(f'{pairs.where}: {name!r} is of sequences; --pool says how a row becomes '
                        'one vector')
-  notes: list[str] = []
-  labelled = pairs.labelled
-  if pairs.classes:
-    counts = np.bincount(pairs.y[labelled], minlength=len(pairs.classes))
-    few = [c for c in np.flatnonzero(counts) if counts[c] < LEAST_OF_CLASS]
-    if few:
-      labelled = labelled & ~np.isin(pairs.y, few)
-      notes.append(f'{len(few)} classes with a single label, such as {pairs.classes[few[0]]!r}: '
-                   'aligned, not learnt from nor tested on')
-    if len(np.unique(pairs.y[labelled])) < 2:
-      raise ValueError(f'{pairs.where}: y has {len(np.unique(pairs.y[labelled]))} classes of two '
-                       'labels and more; two are needed')
-  elif labelled.sum() < 4:
-    raise ValueError(f'{pairs.where}: y has {labelled.sum()} labels; four are needed')
-  return dataclasses.replace(pairs, labelled=labelled, notes=(*pairs.notes, *notes)), notes
+  if not pairs.classes:
+    if pairs.labelled.sum() < 4:
+      raise ValueError(f'{pairs.where}: y has {pairs.labelled.sum()} labels; four are needed')
+    return pairs, []
+  counts = np.bincount(pairs.y[pairs.labelled], minlength=len(pairs.classes))
+  few, kept = np.flatnonzero(counts == 1), np.flatnonzero(counts >= LEAST_OF_CLASS)
+  notes = [f'{len(few)} classes with a single label, such as {pairs.classes[few[0]]!r}: aligned, '
+           'not learnt from nor tested on'] if len(few) else []
+  if len(kept) < 2:
+    raise ValueError(f'{pairs.where}: y has {len(kept)} classes of two labels and more; two are '
+                     'needed')
+  labelled = pairs.labelled & np.isin(pairs.y, kept)
+  y = np.where(labelled, np.searchsorted(kept, pairs.y), NO_CLASS).astype(pairs.y.dtype)
+  return dataclasses.replace(
+      pairs, y=y, labelled=labelled, classes=tuple(pairs.classes[c] for c in kept),
+      notes=(*pairs.notes, *notes)), notes
 
 
 def copies_of(pairs: Pairs) -> np.ndarray:
-  """[N] codes, the same for rows that are equal in all views."""
+  """[N] codes, the same for rows that are equal in all views; one without any view is its own."""
   digest = [hashlib.sha256(b''.join(np.ascontiguousarray(view[i]).tobytes()
                                     for view in pairs.views)).digest()
             for i in range(len(pairs.y))]
+  for i in np.flatnonzero(~np.logical_or.reduce(pairs.present)):
+    digest[i] = hashlib.sha256(f'none {i}'.encode()).digest()
   return np.unique(np.array(digest), return_inverse=True)[1]
 
 
 def units_of(pairs: Pairs, copies: np.ndarray) -> np.ndarray:
-  """[N] codes of what must be on one side: groups, or copies where there are no groups."""
-  return copies if pairs.group is None else np.unique(pairs.group, return_inverse=True)[1]
+  """[N] codes of what must be on one side: copies, and groups, those of copies together."""
+  if pairs.group is None:
+    return copies
+  group = np.unique(pairs.group, return_inverse=True)[1]
+  n = max(group.max(), copies.max()) + 1
+  meet = sparse.coo_array((np.ones(len(group), bool), (group, copies)), (n, n))
+  # groups and copies are two kinds of nodes; a row is an edge from one to the other
+  both = sparse.block_array([[None, meet], [meet.T, None]], format='csr')
+  return csgraph.connected_components(both, directed=False)[1][group]
 
 
 def fingerprint(pairs: Pairs) -> str:

@@ -15,6 +15,7 @@ from mmalign_jax.runs import folder
 from mmalign_jax.runs.versions import versions
 from mmalign_jax.similarity import Measure, calibration, interval
 from mmalign_jax.similarity.interval import deviations
+from mmalign_jax.similarity.null import has_room
 from mmalign_jax.studies.zoo.models import Model
 from mmalign_jax.studies.zoo.plan import Plan
 
@@ -164,12 +165,12 @@ def _sizes(plan: Plan, workdir: pathlib.Path, names: Sequence[str]) -> dict[str,
                               for size in plan.settings['sizes']] for name in names])
   value, chance = of('value'), of('chance')
   best = [plan.measures[name].best_value(**plan.of_measure(plan.measures[name])) for name in names]
-  room = np.stack([np.ones_like(chance[i]) if b is None else b - chance[i]
-                   for i, b in enumerate(best)])
+  room = np.stack([np.ones_like(chance[i]) if b is None else np.where(
+      has_room(b, chance[i]), b - chance[i], np.nan) for i, b in enumerate(best)])
   used = np.array([_read(workdir, f'nested_{size}')['used'] for size in plan.settings['sizes']])
   return {'size_used': (dims[1:3], used, _attrs('samples in whole groups', 'samples')),
           'size_value': (dims, value, _attrs('measure, nested subsamples, first level', '1')),
-          'size_calibrated': (dims, (value - chance) / np.where(room == 0, np.nan, room), _attrs(
+          'size_calibrated': (dims, (value - chance) / room, _attrs(
               'calibrated measure, nested subsamples, first level', '1'))}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from mmalign_jax.reports.statistics import spearman
+from mmalign_jax.similarity.null import has_room
 from mmalign_jax.studies.zoo import atlas, trends
 from mmalign_jax.studies.zoo.dataset import mapping, qualities
 
@@ -82,8 +83,8 @@ def deviation(dataset: xr.Dataset, name: str, kind: str, level: int) -> np.ndarr
   away, best = one['deviation'].values, mapping(dataset, 'best')[name]
   if kind == 'value' or best is None:
     return away
-  room = best - one['null_mean'].values
-  return away / np.where(np.abs(room) > 1e-4, room, np.nan)
+  mean = one['null_mean'].values
+  return away / np.where(has_room(best, mean), best - mean, np.nan)
 
 
 def turned(dataset: xr.Dataset, name: str, kind: str) -> int:
