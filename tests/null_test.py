@@ -115,8 +115,9 @@ def test_a_score_that_is_not_a_number_is_not_significant():
 def test_equal_sides_are_calibrated_to_one_in_any_units():
   x = 100 + np.random.default_rng(0).normal(size=(60, 8))  # in a narrow cone: distances of 1e-5
   with jax.enable_x64(True):
-    found = calibrate(MEASURES['covariance_distance'], x, x, key=KEY, permutations=20)
-  assert 0 < found.null_mean < 1e-4 and found.calibrated == pytest.approx(1)
+    found = calibrate(MEASURES['covariance_distance'], jnp.asarray(x), jnp.asarray(x), key=KEY,
+                      permutations=20)
+    assert 0 < found.null_mean < 1e-4 and found.calibrated == pytest.approx(1)
 
 
 def test_a_measure_that_cannot_move_is_calibrated_to_zero():

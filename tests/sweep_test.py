@@ -209,7 +209,6 @@ np.savez(sys.argv[1], *map(np.asarray, jax.tree.leaves(result)))
 def test_eight_devices_equal_one(tmp_path):
   root = pathlib.Path(__file__).resolve().parents[1]
   env = {**os.environ, 'PYTHONPATH': str(root), 'JAX_PLATFORMS': 'cpu',
-         'JAX_DISABLE_MOST_OPTIMIZATIONS': '1',  # as in this module: it is compiled sooner
          'XLA_FLAGS': f'--xla_force_host_platform_device_count=8 {OLDER}'}
   done = subprocess.run(
       [sys.executable, '-c', ON_EIGHT_DEVICES, str(tmp_path / 'cells.npz')], cwd=root, env=env,

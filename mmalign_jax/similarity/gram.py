@@ -58,7 +58,7 @@ def u_centered(matrix: Array) -> Array:
   rows = off.sum(axis=0, keepdims=True)
   moved = off - (rows + rows.T) / (n - 2) + rows.sum() / ((n - 1) * (n - 2))
   moved = without_diagonal(moved)
-  rounding = 64 * jnp.finfo(matrix.dtype).eps * jnp.max(jnp.abs(off))
+  rounding = 64 * jnp.finfo(matrix.dtype).eps * jnp.max(jnp.abs(matrix))
   return jnp.where(jnp.max(jnp.abs(moved)) > rounding, moved, 0)
 
 
