@@ -9,8 +9,10 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:  # a worker has it from the pr
   os.environ |= {'JAX_COMPILATION_CACHE_DIR': _COMPILED.name,
                  'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0.1',
                  'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1'}
-# Two test processes on two cores: threads of LAPACK that wait for each other take minutes.
-os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')
+# Two test processes on two cores: threads of LAPACK, or k-means, that wait for each other take
+# minutes.
+for _threads in ('OPENBLAS_NUM_THREADS', 'OMP_NUM_THREADS'):
+  os.environ.setdefault(_threads, '1')
 
 from emitters import OLDER, WHOLE  # noqa: E402
 import jax  # noqa: E402

@@ -130,8 +130,8 @@ def _inputs(pairs: Pairs, train: np.ndarray, tables: PairTables,
     if all(one is own[0] for one in own):
       made.append((tables.x[i], tables.spread[i], None))
       continue
-    x = [components.apply(one, view[train], has[train], where) for one in own[1:]]
-    made.append((np.stack([tables.x[i], *x]), np.stack([one.spread for one in own]), 0))
+    x = [tables.x[i], *(components.apply(one, view[train], has[train], where) for one in own[1:])]
+    made.append((np.stack([np.asarray(z) for z in x]), np.stack([one.spread for one in own]), 0))
   return made
 
 

@@ -147,7 +147,7 @@ def atoms_by_chance(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, *, null: int 
   sample = _checked(x1, x2, y, groups)
   rng = lambda name: np.random.default_rng([seed, *name.encode()])
   many = lambda made: solved(made, workers)
-  return _nulls(sample, np.asarray(broja(sample.table()).atoms()), many, null, rng)
+  return _nulls(sample, many, null, rng)
 
 
 def solved(made: np.ndarray, workers: int = 1) -> np.ndarray:

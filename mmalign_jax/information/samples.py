@@ -63,7 +63,8 @@ def answer(question: Question, plan: Plan) -> dict[str, Any]:
   classes = int(y.max()) + 1
   asked = _asked(plan, sides, len(y), classes)
   check_size(len(y), (*asked, classes))
-  with warnings.catch_warnings():
+  from threadpoolctl import threadpool_limits  # looks at every loaded library
+  with warnings.catch_warnings(), threadpool_limits(1):  # k-means' threads wait for each other
     warnings.simplefilter('ignore', UserWarning)  # of k-means with fewer distinct points than cells
     made = [quantise.quantise(x, k, how=plan.how, seed=plan.seed)
             for x, k in zip(sides.values(), asked)]
