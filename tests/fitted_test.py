@@ -129,18 +129,21 @@ def test_folds_keep_units_whole_and_spread_classes():
 
 
 def test_a_fold_sees_neither_labels_nor_features_of_its_rows(kept, monkeypatch):
-  seen, run = [], fitting._trained
+  seen, compiled = [], fitting._compiled
 
-  def spy(*given):
-    seen.append((given[3], given[4], run(*given)))
-    return seen[-1][-1]
-  monkeypatch.setattr(fitting, '_trained', spy)
+  def spy(*of_program):
+    def call(*given):
+      seen.append((given[2], given[3], compiled(*of_program)(*given)))
+      return seen[-1][-1]
+    return call
+  monkeypatch.setattr(fitting, '_compiled', spy)
   _, data, _ = kept
   group = np.arange(60) // 2
   data = dataclasses.replace(data, group=group)
   fitted.fit(data, TINY | {'lam': 1.0, 'folds': 3})
   labelled, unseen, before = seen[0]
-  assert not unseen[0].any() and (labelled == data.labelled).all()
+  assert not unseen[0].any() and (labelled[0] == data.labelled).all()
+  assert not (labelled & unseen).any()
   assert (unseen[1:].sum(axis=0)[data.labelled] == 1).all()
   assert all(len(set(unseen[k, group == u])) == 1 for k in range(1, 4) for u in range(30))
   # other features of a fold's rows: its own encoders are the same to the last bit, no others
@@ -151,6 +154,16 @@ def test_a_fold_sees_neither_labels_nor_features_of_its_rows(kept, monkeypatch):
   for k in range(4):
     pairs_of = zip(jax.tree.leaves(before), jax.tree.leaves(seen[1][2]))
     assert all((a[k] == b[k]).all() for a, b in pairs_of) == (k == 1)
+
+
+def test_an_outlier_that_a_fold_cannot_scale_is_no_obstacle():
+  data = made()
+  x = data.views[0].copy()
+  x[:, 0] = np.where(np.arange(60) % 2, 0.3, 0.1 + 0.2)  # the same but for rounding
+  x[np.flatnonzero(data.labelled)[0], 0] = 1.0
+  found = fitted.fit(dataclasses.replace(data, views=(x, data.views[1])),
+                     TINY | {'lam': 1.0, 'folds': 3})
+  assert np.isfinite(fitted.embed(found, 'one', x)).all()
 
 
 def test_components_that_are_lacking_are_nothing():

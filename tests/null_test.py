@@ -112,7 +112,7 @@ def test_a_score_that_is_not_a_number_is_not_significant():
   assert not np.isfinite(found.score) and float(found.p_value) == 1
 
 
-def test_equal_sides_are_calibrated_to_one_in_any_units():
+def test_equal_sides_are_calibrated_to_one_where_chance_is_near_too():
   x = 100 + np.random.default_rng(0).normal(size=(60, 8))  # in a narrow cone: distances of 1e-5
   with jax.enable_x64(True):
     found = calibrate(MEASURES['covariance_distance'], jnp.asarray(x), jnp.asarray(x), key=KEY,

@@ -5,6 +5,7 @@ fold's encoders see neither the labels nor the features of its rows, and nor do 
 """
 
 from collections.abc import Mapping
+import contextlib
 import dataclasses
 import functools
 from typing import Any
@@ -20,8 +21,8 @@ from mmalign_jax.data.pair_source import PairTables
 from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.data.prepared import Rows, take
 from mmalign_jax.fitted import calibrate, chosen
-from mmalign_jax.fitted.model import Fitted, View, outputs, task_of
-from mmalign_jax.fitted.together import fused, joined
+from mmalign_jax.fitted.held import calibrated, on_folds, on_validation
+from mmalign_jax.fitted.model import Fitted, View, task_of
 from mmalign_jax.runs import devices
 from mmalign_jax.training import compiling
 from mmalign_jax.training.fitting import traceable
@@ -67,20 +68,20 @@ def fit(pairs: Pairs, settings: Mapping[str, Any] | None = None, *,
   traceable(spec, tables)
   fold, said = _folds(pairs, rows, budget, asked)
   unseen = _unseen(fold, len(budget))
-  reductions = [whole, *(_without(pairs, rows.train, hidden, whole, most) for hidden in unseen[1:])]
-  trained = _trained(spec, hyper, tables, budget, unseen, _inputs(
-      pairs, rows.train, tables, reductions))
+  members = [(whole, tables.x), *(
+      _without(pairs, rows.train, hidden, whole, tables.x, most) for hidden in unseen[1:])]
+  trained = _trained(spec, hyper, tables, budget, unseen, _stacked(members))
   of_member = lambda k: Fitted(
       asked, spec, hyper, tuple(
-          View(name, _columns(pairs, i), view.shape[1:], reductions[k][i],
+          View(name, _columns(pairs, i), view.shape[1:], members[k][0][i],
                jax.tree.map(lambda v: v[k], trained[f'side_{i + 1}']),
                pooled=pairs.pooled[i] if pairs.pooled else '')
           for i, (name, view) in enumerate(zip(pairs.names, pairs.views))),
       pairs.classes, center, scale, notes=(*pairs.notes, *rows.notes, *said),
       head=jax.tree.map(lambda v: v[k], trained.get(objective.FUSION)))
   if fold is None:
-    return _calibrated(of_member(0), _on_validation(of_member(0), pairs, rows.validation))
-  return _calibrated(of_member(0), _on_folds(
+    return calibrated(of_member(0), on_validation(of_member(0), pairs, rows.validation))
+  return calibrated(of_member(0), on_folds(
       [of_member(k + 1) for k in range(fold.max() + 1)], pairs, rows.train, fold))
 
 
@@ -101,37 +102,36 @@ def _reductions(pairs: Pairs, rows: Rows, most: int) -> list[Reduction]:
 
 
 def _without(pairs: Pairs, train: np.ndarray, hidden: np.ndarray, whole: list[Reduction],
-             most: int) -> list[Reduction]:
-  """The same, as wide, of the training rows that are not hidden [N].
+             x: tuple[PyTree, ...], most: int) -> tuple[list[Reduction], list[PyTree]]:
+  """Reductions as wide as those of all training rows, of the rows that are not hidden [N] alone,
+  and what they make of all.
 
-  That of all rows stays for sequences, which have a mean and a deviation alone, and where too
-  little is left to be reduced.
+  Those of all rows and their x stay for sequences, which have a mean and a deviation alone, and
+  where what is left does not tell how to scale the rest.
   """
   made = []
-  for view, has, of_all, name in zip(pairs.views, pairs.present, whole, pairs.names):
-    among = train[~hidden & has[train]]
-    try:
-      own = of_all if of_all.of_sequences or not len(among) else components.widened(
-          components.fit(view, has, among, most, f'{pairs.where}: {name!r}'),
-          len(of_all.components))
-    except ValueError:  # nothing varies any more
-      own = of_all
-    made.append(own)
-  return made
+  for i, (view, has, of_all) in enumerate(zip(pairs.views, pairs.present, whole)):
+    among, where = train[~hidden & has[train]], f'{pairs.where}: {pairs.names[i]!r}'
+    own, of_rows = of_all, x[i]
+    if len(among) and not of_all.of_sequences:
+      with contextlib.suppress(ValueError):  # nothing varies any more, or too little
+        fitted = components.widened(
+            components.fit(view, has, among, most, where), len(of_all.components))
+        own, of_rows = fitted, components.apply(fitted, view[train], has[train], where)
+    made.append((own, of_rows))
+  reductions, inputs = zip(*made)
+  return list(reductions), list(inputs)
 
 
-def _inputs(pairs: Pairs, train: np.ndarray, tables: PairTables,
-            reductions: list[list[Reduction]]) -> list[tuple[Any, Any, int | None]]:
+def _stacked(members: list[tuple[list[Reduction], list[PyTree]]]
+             ) -> list[tuple[PyTree, np.ndarray, int | None]]:
   """Inputs and spreads of every view: those of all members, stacked [K, ...], with axis 0, or those
   that all share, with axis None."""
   made = []
-  for i, (view, has) in enumerate(zip(pairs.views, pairs.present)):
-    own, where = [of[i] for of in reductions], f'{pairs.where}: {pairs.names[i]!r}'
-    if all(one is own[0] for one in own):
-      made.append((tables.x[i], tables.spread[i], None))
-      continue
-    x = [tables.x[i], *(components.apply(one, view[train], has[train], where) for one in own[1:])]
-    made.append((np.stack([np.asarray(z) for z in x]), np.stack([one.spread for one in own]), 0))
+  for own, x in zip(*(zip(*of) for of in zip(*members))):
+    shared = all(one is own[0] for one in own)
+    made.append((x[0], own[0].spread, None) if shared else (
+        np.stack([np.asarray(z) for z in x]), np.stack([one.spread for one in own]), 0))
   return made
 
 
@@ -219,67 +219,3 @@ def _trained(spec: Spec, hyper: Hyper, tables: PairTables, budget: np.ndarray, u
     raise FloatingPointError('the training diverged: a parameter is not finite; a smaller '
                              'learning_rate or lam may help')
   return trained
-
-
-# -- calibration -----------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Held:
-  """Of rows that the encoders did not learn from: logits by view, and of the head on all views or
-  None; labels; which rows they are."""
-  said: dict[str, np.ndarray]
-  fused: np.ndarray | None
-  y: np.ndarray
-  how: str
-
-
-def _on_validation(fitted: Fitted, pairs: Pairs, held: np.ndarray) -> Held:
-  """What the encoders say of rows that are not for training."""
-  held = held[pairs.labelled[held]]
-  said, of_head = _asked(fitted, pairs, held) if len(held) else ({}, None)
-  return Held(said, of_head, pairs.y[held], 'validation rows')
-
-
-def _asked(fitted: Fitted, pairs: Pairs, rows: np.ndarray
-           ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-  """Logits of rows by view, and of the head on all views, if there is one."""
-  made = {name: outputs(fitted, name, view[rows]) for name, view in zip(pairs.names, pairs.views)}
-  of_head = None if fitted.head is None else fused(fitted, [z for z, _ in made.values()])
-  return {name: prediction for name, (_, prediction) in made.items()}, of_head
-
-
-def _on_folds(members: list[Fitted], pairs: Pairs, train: np.ndarray, fold: np.ndarray) -> Held:
-  """What the encoders of each fold say of its labelled rows; of classes that they know."""
-  said: dict[str, list[np.ndarray]] = {name: [] for name in pairs.names}
-  y, of_head = [], []
-  for k, member in enumerate(members):
-    own = train[(fold == k) & pairs.labelled[train]]
-    if pairs.classes:
-      seen = np.unique(pairs.y[train[(fold >= 0) & (fold != k) & pairs.labelled[train]]])
-      own = own[np.isin(pairs.y[own], seen)]
-    if not len(own):
-      continue
-    found, head = _asked(member, pairs, own)
-    for name, prediction in found.items():
-      said[name].append(prediction)
-    of_head += [] if head is None else [head]
-    y.append(pairs.y[own])
-  made = {name: np.concatenate(parts) for name, parts in said.items() if parts}
-  return Held(made, np.concatenate(of_head) if of_head else None,
-              np.concatenate(y) if y else pairs.y[:0], f'{len(members)} folds of the labels')
-
-
-def _calibrated(fitted: Fitted, held: Held) -> Fitted:
-  """With the calibration of every view, and of all together, by held-out rows."""
-  said, y = held.said, held.y
-  if not len(y):
-    return fitted
-  y = y if fitted.classes else (y - fitted.center) / fitted.scale
-  own = lambda prediction: calibrate.of_rows(prediction, y, held.how, fitted.scale)
-  made = dataclasses.replace(fitted, views=tuple(
-      dataclasses.replace(view, calibration=own(said[view.name])) for view in fitted.views))
-  if len(said) < 2:
-    return dataclasses.replace(made, together=made.views[0].calibration)
-  made = dataclasses.replace(made, together=own(joined(made, said)))
-  return made if held.fused is None else dataclasses.replace(made, joint=own(held.fused))

@@ -240,7 +240,7 @@ def calibration(measure: Measure, matrix: Array, null: Array, *,
 def has_room(best: float, mean: Array | np.ndarray) -> Array | np.ndarray:
   """Whether chance is so far from the best value that a share of the way says anything.
 
-  A distance, whose best value is 0, is in units of its own: there rounding alone is nothing.
+  For a distance, whose best value is 0, that is more than 64 roundings of 1.
   """
   least = 1e-4 * abs(best) if best else 64 * float(jnp.finfo(mean.dtype).eps)
   return abs(best - mean) > least

@@ -29,8 +29,10 @@ def optimised():
   """Code that XLA optimises: it pays where hundreds of large tables are solved."""
   before = jax.config.read('jax_disable_most_optimizations')
   jax.config.update('jax_disable_most_optimizations', False)
-  yield
-  jax.config.update('jax_disable_most_optimizations', before)
+  try:
+    yield
+  finally:
+    jax.config.update('jax_disable_most_optimizations', before)
 
 
 # -- 14: bias --------------------------------------------------------------------------------------

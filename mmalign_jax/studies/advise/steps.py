@@ -17,7 +17,7 @@ from mmalign_jax.runs import folder
 from mmalign_jax.studies.advise import evidence, kept, trial
 from mmalign_jax.studies.advise.work import Work
 
-VERSION = 4  # of what is kept, but for rounds
+VERSION = 5  # of what is kept, but for rounds
 
 
 @dataclasses.dataclass(frozen=True)
