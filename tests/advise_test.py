@@ -354,6 +354,14 @@ def test_groups_that_share_a_copy_are_one_unit(file):
   np.testing.assert_array_equal(works.units_of(found, copies), copies)
 
 
+@pytest.mark.parametrize('units', [1, 2])
+def test_too_few_units_are_said(file, tmp_path, units):
+  unit = np.arange(60) % units
+  job = Work(made(file), unit, np.arange(60), tmp_path, 0, clock.Clock(1), 1, print, '')
+  with pytest.raises(ValueError, match=f'of {units} units? .groups.*; 3 are needed'):
+    trial.run(job)
+
+
 def test_a_class_of_one_label_is_none(file):
   found = made(file)
   y, names = found.y.copy(), (found.classes[0], 'odd', *found.classes[1:])

@@ -18,6 +18,7 @@ from mmalign_jax.types import Spec
 
 RESERVE = 10.0     # seconds for what comes after
 LEAST_ROUNDS = 2   # of outer folds, whatever the time
+LEAST_UNITS = 3    # one to test on, and two that settings are chosen on
 LATE = 0.7         # of a round's time that must be left for another
 TOGETHER = 'all views together'
 
@@ -36,7 +37,14 @@ def shape_of(work: Work) -> folds.Shape:
 
 
 def run(work: Work) -> dict[str, Any]:
-  """Rounds of the nested cross-validation, as many as planned or as the time allows."""
+  """Rounds of the nested cross-validation, as many as planned or as the time allows.
+
+  Raises:
+    ValueError: too few units with labels to choose on some and judge on others.
+  """
+  if (units := _most_folds(work)) < LEAST_UNITS:
+    raise ValueError(f'the labelled rows are of {units} unit{"s" * (units > 1)} (groups, those '
+                     f'that share a copy of a row together); {LEAST_UNITS} are needed')
   trainer = Trainer(spec_of(work), work.workers)
   plan, shape = _planned(work, trainer)
   key = _key(work, plan)
