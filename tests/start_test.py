@@ -67,7 +67,8 @@ def forked(tmp_path_factory):
     ('generator --help', 0), ('generator --redundancy=99', 2), ('generator --name=bit', 2),
     ('generator --name=atoms --level=1', 2),
     ('diagnose --help', 0), ('embed --help', 0), ('report --help', 0), ('merge missing', 2),
-    ('advise data.npz --workdir=w --skip=lunch', 2), ('sweep --help', 1), ('train --help', 1),
+    ('advise data.npz --workdir=w --skip=lunch', 2),
+    ('advise missing.npz --workdir=w', 2), ('sweep --help', 1), ('train --help', 1),
     ('sweep --config=missing --workdir=w', 2),
     ('sweep --config=strength --config.lam=-1 --workdir=w', 2),
     ('train --config=avmnist --config.batch_size=0 --workdir=w', 2)])

@@ -9,8 +9,7 @@ import numpy as np
 from mmalign_jax.cli import printable
 from mmalign_jax.cli.advise import report
 from mmalign_jax.cli.advise.request import Request
-from mmalign_jax.data import pairs, published
-from mmalign_jax.data.files import separate, views
+from mmalign_jax.data.pairs import Pairs
 from mmalign_jax.reports import document
 from mmalign_jax.reports.text import write_json
 from mmalign_jax.runs import devices, folder
@@ -19,14 +18,16 @@ from mmalign_jax.studies.advise.clock import Clock
 from mmalign_jax.studies.advise.work import Work
 
 
-def run(asked: Request) -> None:
-  """Prints the advice, and writes DIR/summary.json and DIR/report.html.
+def run(asked: Request, read: Pairs, begun: float) -> None:
+  """Prints the advice on pairs, and writes DIR/summary.json and DIR/report.html.
+
+  Args:
+    read: the pairs. begun: when the command was, by `time.monotonic`.
 
   Raises:
     KeyboardInterrupt: the report is of what is known so far.
   """
-  clock = Clock(asked.seconds, asked.effort)
-  read = _read(asked)
+  clock = Clock(asked.seconds, asked.effort, begun=begun)
   found, _ = works.usable(read)
   copies = works.copies_of(found)
   mark = works.fingerprint(found)
@@ -45,23 +46,6 @@ def run(asked: Request) -> None:
     _tell(job, asked, finished=True)
   finally:
     lock.close()
-
-
-def _read(asked: Request) -> pairs.Pairs:
-  """The pairs that are asked about."""
-  names = {name: getattr(asked, name) for name in ('x1', 'x2', 'x3', 'y', 'group')}
-  task = asked.reading.task
-  if asked.published:
-    raw = published.read_published(asked.data, asked.data_dir, names, asked.reading.pool)
-    if task == 'auto' and not asked.reading.classes:
-      task = published.DATASETS[asked.data].reading.task
-  elif not asked.data:
-    sides = {role: names[role] for role in ('x1', 'x2', 'x3') if names[role]}
-    raw = separate.read_files(sides, asked.y, group=asked.group, id=asked.id, reading=asked.reading)
-  else:
-    raw = views.read_raw(asked.data, **names, id=asked.id, reading=asked.reading)
-  return pairs.from_raw(raw, missing=asked.reading.missing, task=task,
-                        classes=asked.reading.classes)
 
 
 def _say(line: str) -> None:
