@@ -29,6 +29,8 @@ from mmalign_jax.training.fitting import traceable
 from mmalign_jax.training.sweep import train_cell
 from mmalign_jax.types import Hyper, PyTree, Spec
 
+Reduced = tuple[Reduction, PyTree]  # of a view, and what it makes of the training rows, [N, C]
+
 
 def fit(pairs: Pairs, settings: Mapping[str, Any] | None = None, *,
         rows: Rows | None = None) -> Fitted:
@@ -68,12 +70,12 @@ def fit(pairs: Pairs, settings: Mapping[str, Any] | None = None, *,
   traceable(spec, tables)
   fold, said = _folds(pairs, rows, budget, asked)
   unseen = _unseen(fold, len(budget))
-  members = [(whole, tables.x), *(
-      _without(pairs, rows.train, hidden, whole, tables.x, most) for hidden in unseen[1:])]
+  members = [list(zip(whole, tables.x))]
+  members += [_without(pairs, rows.train, hidden, members[0], most) for hidden in unseen[1:]]
   trained = _trained(spec, hyper, tables, budget, unseen, _stacked(members))
   of_member = lambda k: Fitted(
       asked, spec, hyper, tuple(
-          View(name, _columns(pairs, i), view.shape[1:], members[k][0][i],
+          View(name, _columns(pairs, i), view.shape[1:], members[k][i][0],
                jax.tree.map(lambda v: v[k], trained[f'side_{i + 1}']),
                pooled=pairs.pooled[i] if pairs.pooled else '')
           for i, (name, view) in enumerate(zip(pairs.names, pairs.views))),
@@ -101,34 +103,32 @@ def _reductions(pairs: Pairs, rows: Rows, most: int) -> list[Reduction]:
   return made
 
 
-def _without(pairs: Pairs, train: np.ndarray, hidden: np.ndarray, whole: list[Reduction],
-             x: tuple[PyTree, ...], most: int) -> tuple[list[Reduction], list[PyTree]]:
-  """Reductions as wide as those of all training rows, of the rows that are not hidden [N] alone,
-  and what they make of all.
+def _without(pairs: Pairs, train: np.ndarray, hidden: np.ndarray, whole: list[Reduced],
+             most: int) -> list[Reduced]:
+  """Of every view a reduction of the training rows [N] that are not hidden [N], as wide as that of
+  all, and what it makes of all.
 
-  Those of all rows and their x stay for sequences, which have a mean and a deviation alone, and
-  where what is left does not tell how to scale the rest.
+  That of all stays for sequences, which have a mean and a deviation alone, and where what is left
+  does not tell how to scale the rest.
   """
   made = []
-  for i, (view, has, of_all) in enumerate(zip(pairs.views, pairs.present, whole)):
-    among, where = train[~hidden & has[train]], f'{pairs.where}: {pairs.names[i]!r}'
-    own, of_rows = of_all, x[i]
-    if len(among) and not of_all.of_sequences:
+  for view, has, name, of_all in zip(pairs.views, pairs.present, pairs.names, whole):
+    among, where, own = train[~hidden & has[train]], f'{pairs.where}: {name!r}', of_all
+    if len(among) and not of_all[0].of_sequences:
       with contextlib.suppress(ValueError):  # nothing varies any more, or too little
         fitted = components.widened(
-            components.fit(view, has, among, most, where), len(of_all.components))
-        own, of_rows = fitted, components.apply(fitted, view[train], has[train], where)
-    made.append((own, of_rows))
-  reductions, inputs = zip(*made)
-  return list(reductions), list(inputs)
+            components.fit(view, has, among, most, where), len(of_all[0].components))
+        own = fitted, components.apply(fitted, view[train], has[train], where)
+    made.append(own)
+  return made
 
 
-def _stacked(members: list[tuple[list[Reduction], list[PyTree]]]
-             ) -> list[tuple[PyTree, np.ndarray, int | None]]:
+def _stacked(members: list[list[Reduced]]) -> list[tuple[PyTree, np.ndarray, int | None]]:
   """Inputs and spreads of every view: those of all members, stacked [K, ...], with axis 0, or those
   that all share, with axis None."""
   made = []
-  for own, x in zip(*(zip(*of) for of in zip(*members))):
+  for of_view in zip(*members):
+    own, x = zip(*of_view)
     shared = all(one is own[0] for one in own)
     made.append((x[0], own[0].spread, None) if shared else (
         np.stack([np.asarray(z) for z in x]), np.stack([one.spread for one in own]), 0))

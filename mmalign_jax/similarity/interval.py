@@ -93,7 +93,12 @@ def bootstrap(measure: Measure | Callable, x: Layers, y: Layers, *, key: Key, re
 
 def _check_items(measure: Measure, items: np.ndarray | None, n: int, codes: np.ndarray | None,
                  k: int | None) -> None:
-  """The same for items, which no one can count within a half once it is drawn."""
+  """Whether k neighbours, each of an item of its own, are there in every half of n samples: traced
+  items cannot be counted, so it is asked before.
+
+  Raises:
+    ValueError: a half may hold no more than k of the items [N].
+  """
   if k is None or items is None or not measure.items:
     return
   others = grouped.fewest(np.asarray(items), held(n, codes))

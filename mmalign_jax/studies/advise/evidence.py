@@ -40,7 +40,7 @@ def data(work: Work) -> dict[str, Any]:
     tied = _at_the_median(pairs.y[pairs.labelled])
     if tied >= MANY:
       said.append(f'{100 * tied:.0f} % of the labels are the median itself, on no side of it: '
-                  f'accuracy says little of them; two classes (y above a number) would')
+                  'accuracy says little of them; two classes (y above a number) would')
   for name, view, has in zip(pairs.names, pairs.views, pairs.present):
     lacking = int((~has).sum())
     said.append(f'{name}: {view.shape[1]} features' + (

@@ -102,7 +102,7 @@ def choose(tables: Sequence[PairTables], plan: Plan, trainer: Trainer, width: in
 
 
 def halved(arms: Sequence[Arm], tables: Sequence[PairTables], plan: Plan, trainer: Trainer,
-           first: int = 0) -> dict[Arm, np.ndarray]:
+           first: int) -> dict[Arm, np.ndarray]:
   """{candidate of the last rung: mean validation accuracy [S + 1]}, the same inner trainings for
   all, of seeds from `first` on; -1 where one of them diverged."""
   left, values, before = list(arms), {arm: [] for arm in arms}, 0

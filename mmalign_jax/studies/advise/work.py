@@ -87,7 +87,8 @@ def usable(pairs: Pairs) -> tuple[Pairs, list[str]]:
       raise ValueError(f'{pairs.where}: y has {pairs.labelled.sum()} labels; four are needed')
     return pairs, []
   counts = np.bincount(pairs.y[pairs.labelled], minlength=len(pairs.classes))
-  few, kept = np.flatnonzero(counts == 1), np.flatnonzero(counts >= LEAST_OF_CLASS)
+  enough = counts >= LEAST_OF_CLASS
+  few, kept = np.flatnonzero((counts > 0) & ~enough), np.flatnonzero(enough)
   notes = [f'{len(few)} classes with a single label, such as {pairs.classes[few[0]]!r}: aligned, '
            'not learnt from nor tested on'] if len(few) else []
   if len(kept) < 2:
@@ -115,11 +116,10 @@ def units_of(pairs: Pairs, copies: np.ndarray) -> np.ndarray:
   if pairs.group is None:
     return copies
   group = np.unique(pairs.group, return_inverse=True)[1]
-  n = max(group.max(), copies.max()) + 1
-  meet = sparse.coo_array((np.ones(len(group), bool), (group, copies)), (n, n))
-  # groups and copies are two kinds of nodes; a row is an edge from one to the other
-  both = sparse.block_array([[None, meet], [meet.T, None]], format='csr')
-  return csgraph.connected_components(both, directed=False)[1][group]
+  n = int(group.max()) + 1  # nodes of groups, and after them those of copies; a row is an edge
+  size = n + int(copies.max()) + 1
+  edges = sparse.coo_array((np.ones(len(group), bool), (group, n + copies)), (size, size))
+  return csgraph.connected_components(edges, directed=False)[1][group]
 
 
 def fingerprint(pairs: Pairs) -> str:
