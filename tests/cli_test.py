@@ -137,11 +137,25 @@ def test_a_reader_that_leaves_early_is_no_error():
     (['generator', '--level=3', '--name=atoms'], '--level=3 is not a setting of generator'),
     (['generator', '--name=atoms', '--synergy=0.8'], 'synergy=0.8 is outside 0..0.693'),
     (['generator', '--flip=1'], 'unrecognized arguments: --flip=1'),
+    (['advise', '--dataset=digits', '--group=who', '--workdir=W'], "no key 'who' for group"),
+    (['advise', '--dataset=digits', '--sep=tab', '--workdir=W'], "--sep='tab' has no effect"),
+    (['advise', '--dataset=digits', '--id=a', '--workdir=W'], "--id='a' has no effect"),
     (['measured'], "unknown command 'measured'; known: sweep, train, submit, merge, generator")])
 def test_wrong_commands_end_in_one_line(capsys, arguments, message):
   assert cli.main(arguments) == 2
   error = capsys.readouterr().err
   assert message in error and error.startswith('error: ') and error.count('\n') == 1
+
+
+@pytest.mark.parametrize('name', ['mailbox', 'digit_files'])
+def test_a_file_of_the_name_of_a_module_is_not_registered(name, tmp_path, monkeypatch, capsys):
+  """It took the place of the module for all that import it later."""
+  monkeypatch.delitem(sys.modules, name, raising=False)
+  (tmp_path / f'{name}.py').write_text('')
+  assert cli.main([f'--register={tmp_path}/{name}.py', 'generator']) == 2
+  error = capsys.readouterr().err
+  assert f"'{name}' is the name of another module; rename the file" in error
+  assert error.count('\n') == 1 and name not in sys.modules
 
 
 @pytest.fixture(scope='module')

@@ -54,7 +54,8 @@ def run(argv: list[str]) -> None:
   rows, notes = {}, []
   for name, (argument, spec) in files.items():
     view = found.views[model.number_of(found, name)]
-    made = lone_view.read(spec, view.name, view.columns, reading=read, argument=argument,
+    made = lone_view.read(spec, view.name, view.columns, others=found.names, reading=read,
+                          argument=argument,
                           pooled=view.pooled or ('none' if len(view.shape) == 2 else ''))
     model.check_columns(view, made.columns, f'{argument}={spec!r}')
     rows[view.name] = model.as_view(view, made.x)

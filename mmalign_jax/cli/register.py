@@ -1,6 +1,8 @@
 """mmalign --register=FILE.py: rows of one's own in the registries, before a command runs."""
 
+import importlib.machinery
 import importlib.util
+import pathlib
 import sys
 
 from mmalign_jax.data.files.formats import guard
@@ -33,10 +35,10 @@ def load(path: str) -> None:
   if file.suffix != '.py' or not file.is_file() or spec is None or spec.loader is None:
     raise ValueError(f'{FLAG}={path} is not a Python file')
   known = sys.modules.get(file.stem)
-  if known is not None:
-    if getattr(known, '__file__', None) == str(file):
-      return
-    raise ValueError(f'{FLAG}={path}: a module {file.stem!r} is loaded already; rename the file')
+  if known is not None and getattr(known, '__file__', None) == str(file):
+    return
+  if known is not None or _is_another(file):
+    raise ValueError(f'{FLAG}={path}: {file.stem!r} is the name of another module; rename the file')
   loaded.append(str(file))
   module = sys.modules[file.stem] = importlib.util.module_from_spec(spec)
   try:
@@ -44,3 +46,13 @@ def load(path: str) -> None:
   except Exception as error:
     del sys.modules[file.stem]
     raise ValueError(f'{FLAG}={path}: {type(error).__name__}: {error}') from error
+
+
+def _is_another(file: pathlib.Path) -> bool:
+  """Whether the name of a file is that of a module of Python, or of another that can be imported:
+  whoever imports it later would get the file."""
+  name = file.stem
+  found = importlib.machinery.PathFinder.find_spec(name) if name.isidentifier() else None
+  other = found is not None and found.has_location and found.origin is not None and (
+      pathlib.Path(found.origin).resolve() != file)
+  return name in sys.stdlib_module_names or other

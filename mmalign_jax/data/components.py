@@ -138,7 +138,7 @@ def _of_steps(view: np.ndarray, known: np.ndarray, where: str) -> Reduction:
   flat = view.reshape(-1, view.shape[2])
   fill = _means(flat, step.ravel(), np.flatnonzero(of_known), where)
   filled = _filled(flat[of_known], fill)
-  mean, std = filled.mean(axis=0), filled.std(axis=0)
-  n = view.shape[2]
-  return Reduction(fill, mean, np.where(std > 0, std, 1), np.zeros(n, bool), np.zeros((0, n)),
+  mean, std, n = filled.mean(axis=0), filled.std(axis=0), view.shape[2]
+  varies = (np.ptp(filled, axis=0) > 0) & (std > 0)  # of a constant 0.1 std is not always 0
+  return Reduction(fill, mean, np.where(varies, std, 1), np.zeros(n, bool), np.zeros((0, n)),
                    np.zeros(n), np.ones(n, np.float32))

@@ -50,12 +50,7 @@ def read_pairs(data: str, *, data_dir: str, x1: str, x2: str, x3: str, y: str, g
   reading = Reading(missing=missing, pool=pool, task=task, classes=classes, **more)
   names = {'x1': x1, 'x2': x2, 'x3': x3, 'y': y, 'group': group}
   if data in published.DATASETS:
-    given = reading.given()
-    for name in ('sep', 'decimal', 'header', 'index', 'layers'):
-      if name in given:
-        raise ValueError(f'{name}={given[name]!r} has no effect: data={data!r} says how it is read')
-    if id:
-      raise ValueError(f'id={id!r} has no effect: data={data!r} says how it is joined')
+    published.refuse_unread(data, reading, id)
     raw = published.read_published(data, data_dir, names, pool)
   else:
     if data_dir:

@@ -138,12 +138,14 @@ def _sequences(view: np.ndarray, missing: str,
 def _label(y: np.ndarray, task: str, classes: int,
            where: str) -> tuple[Label, np.ndarray, list[str]]:
   """Labels of all rows, which are labelled [N] bool, and notes."""
-  gone = np.asarray(gaps.no_label(y, len(y)))
+  gone = np.asarray(gaps.no_label(y, len(y), classes))
+  marked = int(gone.sum() - gaps.no_label(y, len(y)).sum())
   if gone.all():
     raise ValueError(f'{where}: no row of {len(y)} has a label')
   known = labels.read_label(y[~gone], task, where, classes)
   values = np.full(len(y), NO_CLASS if known.classes else np.nan, known.values.dtype)
   values[~gone] = known.values
-  said = [f'{where}: {gone.sum()} of {len(y)} rows have no label: aligned, not learnt from'
+  minus = f' (-1 in {marked})' if marked else ''
+  said = [f'{where}: {gone.sum()} of {len(y)} rows have no label{minus}: aligned, not learnt from'
           ] if gone.any() else []
   return dataclasses.replace(known, values=values), ~gone, said

@@ -10,7 +10,7 @@ import numpy as np
 from mmalign_jax.data.avmnist import knobs, originals
 from mmalign_jax.data.files import stores, views
 from mmalign_jax.data.files.columns import open_table
-from mmalign_jax.data.files.reading import Reading
+from mmalign_jax.data.files.reading import OF_TABLES, Reading
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +35,7 @@ def read_published(name: str, data_dir: str, names: Mapping[str, str],
   Args:
     name: in DATASETS.
     data_dir: the folder that holds all of them, each as published.
-    names: of x1, x2, ... and y where they are not those of the row.
+    names: of x1, x2, ..., y and group where they are not those of the row.
     pool: of sequences, where it is not that of the row.
 
   Raises:
@@ -53,7 +53,19 @@ def read_published(name: str, data_dir: str, names: Mapping[str, str],
     return row.read(path, wanted)
   own = pool if row.reading.pool else ''  # 'none' says nothing of data without sequences
   reading = dataclasses.replace(row.reading, pool=own or row.reading.pool)
-  return _split(views.read_raw(str(path), reading=reading, **wanted), row.test_groups)
+  own_groups = wanted['group'] == row.group  # the usual test set is some of these
+  return _split(views.read_raw(str(path), reading=reading, **wanted),
+                row.test_groups if own_groups else ())
+
+
+def refuse_unread(name: str, reading: Reading, id: str = '', dashes: str = '') -> None:
+  """Raises ValueError for what was asked of the reading of a data set that says it itself."""
+  given = reading.given() | ({'id': id} if id else {})
+  for option in (*OF_TABLES, 'layers', 'id'):
+    if option in given:
+      done = 'joined' if option == 'id' else 'read'
+      raise ValueError(f'{dashes}{option}={given[option]!r} has no effect: data={name!r} says how '
+                       f'it is {done}')
 
 
 def count_sides(data: str, x3: str) -> int:
@@ -86,16 +98,17 @@ def _emoji(folder: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
       raise ValueError(f'{folder}: no {key!r} for {role}; it has {", ".join(known)}')
     array = store.read(key)
     arrays[role] = array if array.ndim == 2 else array[np.argmin(language.read('uniqueness'))]
-  if names['y'] not in table.names:
-    raise ValueError(f'{folder}: no column {names["y"]!r} for y; captions.csv has '
-                     f'{", ".join(table.names)}')
-  arrays['y'] = table.text(table.names.index(names['y']))
+  for role in [role for role in ('y', 'group') if names[role]]:
+    if names[role] not in table.names:
+      raise ValueError(f'{folder}: no column {names[role]!r} for {role}; captions.csv has '
+                       f'{", ".join(table.names)}')
+    arrays[role] = table.text(table.names.index(names[role]))
   return stores.Raw(str(folder), {role: names[role] for role in arrays}, {'': arrays}, table.notes)
 
 
 def _digits(path: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:
   sides = {role: names[role] for role in stores.sides_of(names)}
-  return views.read_raw('digits', y=names['y'], reading=None, **sides)
+  return views.read_raw('digits', y=names['y'], group=names['group'], reading=None, **sides)
 
 
 def _avmnist(folder: pathlib.Path, names: Mapping[str, str]) -> stores.Raw:

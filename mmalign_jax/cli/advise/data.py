@@ -14,6 +14,7 @@ def read(asked: Request) -> pairs.Pairs:
   names = {name: getattr(asked, name) for name in ('x1', 'x2', 'x3', 'y', 'group')}
   task = asked.reading.task
   if asked.published:
+    published.refuse_unread(asked.data, asked.reading, asked.id, '--')
     raw = published.read_published(asked.data, asked.data_dir, names, asked.reading.pool)
     if task == 'auto' and not asked.reading.classes:
       task = published.DATASETS[asked.data].reading.task

@@ -21,7 +21,8 @@ Should these pairs be aligned, with which objective, and how strongly? A decisio
 with the gain on rows that chose nothing, in about --minutes.
 
   FILE                      views x1, x2 (x3) and label y in it, row i the same sample; rows without
-                            a label (NaN, empty, -1 of a file that says so) are aligned, too
+                            a label (NaN, empty; -1 beside the classes of --classes=N) are aligned,
+                            too
   FILE --x1=NAME --x2=NAME  where they are called otherwise
   --x1=FILE --x2=FILE --y=FILE  each in a file of its own (.npy, .csv, .npz:KEY, ...), row i of all
                             the same sample, or --id=NAME joins them; y and group may be columns or

@@ -185,7 +185,8 @@ def index_of(table: Table, marked: Sequence[int],
   if reading.index == 'none':
     return (), ()
   if reading.index != 'auto':
-    return _asked(table, reading.index), ()
+    asked = (asked_for(table, name.strip()) for name in reading.index.split(','))
+    return tuple(j for j in asked if j is not None), ()
   width, found = len(table.names), dict.fromkeys(marked, 'marked by the file')
   if width < 2 or not table.n:
     return tuple(found), ()
@@ -206,11 +207,6 @@ def index_of(table: Table, marked: Sequence[int],
       'keeps it' for j, reason in sorted(found.items())[:5])
 
 
-def _asked(table: Table, names: str) -> tuple[int, ...]:
-  """Columns by name, or by place where no column is called so."""
-  return tuple(j for name in names.split(',') if (j := asked_for(table, name.strip())) is not None)
-
-
 def asked_for(table: Table, name: str) -> int | None:
   """The column that one name of --index means, None where the table has none."""
   j = table.place(name)
@@ -222,19 +218,24 @@ def asked_for(table: Table, name: str) -> int | None:
 
 def refuse_unknown(tables: Sequence[Table], index: str, dashes: str = '--') -> None:
   """Raises ValueError for a name in --index that none of the tables has."""
-  for name in () if index in ('auto', 'none') else map(str.strip, index.split(',')):
+  for name in () if not tables or index in ('auto', 'none') else map(str.strip, index.split(',')):
     if all(asked_for(table, name) is None for table in tables):
       raise ValueError(f'{dashes}index={index}: no table has a column {name!r}; ' + '; '.join(
           f'{table.path.name} has {", ".join(map(repr, table.names[:20]))}' for table in tables))
 
 
-def _column(table: Table, j: int) -> np.ndarray | None:
-  """A column as numbers [N], None where it is not."""
+def _tried(read: Callable[..., np.ndarray], at: int | Sequence[int]) -> np.ndarray | None:
+  """What a column is as text or as numbers, None where it is not."""
   try:
-    values = table.numbers([j])
+    return read(at)
   except ValueError:
     return None
-  return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else None
+
+
+def _column(table: Table, j: int) -> np.ndarray | None:
+  """A column as numbers [N], None where it is not."""
+  values = _tried(table.numbers, [j])
+  return values[:, 0] if values is not None and values.shape[1:] == (1,) else None
 
 
 def _is_whole(values: np.ndarray | None) -> bool:
@@ -247,7 +248,8 @@ def _is_id(table: Table, j: int, distinct: bool) -> bool:
   values = _column(table, j)
   if values is not None and not _is_whole(values):
     return False
-  return not distinct or len(set(table.text(j).tolist())) == table.n
+  cells = _tried(table.text, j) if distinct else None
+  return not distinct or cells is not None and len(set(cells.tolist())) == table.n
 
 
 def _counting(table: Table, found: Collection[int]) -> list[int]:
@@ -280,7 +282,7 @@ def _first(table: Table) -> str:
   """Why the first column is an index, '' where it is none."""
   values = _column(table, 0)
   if values is None:
-    cells = table.text(0).tolist()
+    cells = [] if (text := _tried(table.text, 0)) is None else text.tolist()  # none of lists
     names = len(set(cells)) == table.n and not any(map(_nearly_number, cells))
     return 'text that differs in every row' if names else ''
   if table.n < _FEW or not _is_whole(values) or len(np.unique(values)) < table.n:

@@ -10,6 +10,7 @@ exponent (`is_number`). 1_0, 0x10, nan and inf are not, nor is 1,234 where the p
 import csv
 import dataclasses
 import io
+import itertools
 import pathlib
 import re
 
@@ -189,20 +190,44 @@ def has_header(rows: Rows, mark: str = '.') -> bool | None:
   It does where it holds text above numbers; where it counts the columns 0, 1, 2, ... (the last may
   break the count, as in the UCI files; more than three are needed, since a row of binary features
   may well start 0, 1); and where it is text alone, of which some does not come back further down
-  its column. Text and rising whole numbers, above text and numbers, may be names or values.
+  its column. Text and rising whole numbers, above text and numbers, may be names or values. Numbers
+  beside an empty first cell are names where what is below that cell names or counts the rows.
   """
   first, later = rows[0], rows[1:]
   def numeric(cell: str) -> bool:
     return is_number(cell, mark) or is_missing(cell)
+  if not first[0] and (found := _under_corner(rows)) is not False:
+    return found
   text = [j for j, cell in enumerate(first) if not numeric(cell)]
   if any(all(numeric(row[j]) for row in later) for j in text):
     return True
   counted = [cell for cell in first if is_number(cell, mark)]
   if not text:
-    return len(first) > 3 and first[:-1] == [str(j) for j in range(len(first) - 1)]
+    return len(first) > 3 and first[:-1] == _count(len(first) - 1)
   own = any(all(row[j] != first[j] for row in later) for j in text)
   if not counted or not own:
     return own
   rising = all(map(str.isdigit, counted)) and sorted(set(map(int, counted))) == [
       int(cell) for cell in counted]
-  return None if rising and len(counted) > 2 else False
+  few = len(counted) > 1 and counted == _count(len(counted)) and any(  # name,0,1 above r1,0.5,1.5
+      mark in row[j] for j, cell in enumerate(first) if cell in counted for row in later)
+  return None if rising and (len(counted) > 2 or few) else False
+
+
+def _under_corner(rows: Rows) -> bool | None:
+  """Whether the first row, whose first cell is empty, names columns by numbers, as pandas does
+  beside an index without a name; None where that cannot be told."""
+  names = list(itertools.dropwhile(lambda cell: not cell, rows[0]))
+  index = [row[0] for row in rows[1:]]
+  if any(map(is_missing, index)):
+    return False
+  whole = len(set(names)) == len(names) and all(map(str.isdigit, names))
+  counted = index in (_count(len(index)), _count(len(index) + 1)[1:])
+  if len(index) > 2 and (counted or whole and not any(map(is_number, index))) or (
+      len(names) > 2 and names == _count(len(names))):
+    return True
+  return None if whole and len(set(index)) == len(index) and all(map(str.isdigit, index)) else False
+
+
+def _count(n: int) -> list[str]:
+  return [str(i) for i in range(n)]

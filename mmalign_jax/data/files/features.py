@@ -89,7 +89,8 @@ def find(spec: str, argument: str, opened: Opened | None = None,
     path, key = parts(spec)
     source = opened.at(path)
     if isinstance(source, columns.Table):
-      return _of_table(spec, source, key, [name for at, name in left_out if at == path])
+      return _of_table(spec, source, key, [
+          name for at, name in left_out if at.resolve() == path.resolve()])
     more = stores.steps_of_file(path) if guard.kind(path) == '.npy' else None
     return _of_store(spec, source, key, more)
 

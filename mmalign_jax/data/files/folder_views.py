@@ -6,11 +6,12 @@ import re
 import numpy as np
 
 from mmalign_jax.data.files import labels, rows, stores
-from mmalign_jax.data.files.columns import FORMATS, Table, open_table, read_by
-from mmalign_jax.data.files.formats import guard
+from mmalign_jax.data.files.columns import FORMATS, Table, open_table, read_by, refuse_unknown
+from mmalign_jax.data.files.formats import guard, parts as formats
 from mmalign_jax.data.files.reading import Reading
 
 _KNOWN = ('.npy', *FORMATS)
+_VALID = formats.ENDINGS[1:-1]
 Families = dict[str, dict[str, pathlib.Path]]  # pattern -> {'': file} or {'train': .., 'test': ..}
 
 
@@ -19,8 +20,9 @@ def from_folder(folder: pathlib.Path, asked: dict[str, str], reading: Reading,
   """Views of a folder; labels from the file of y, else from the last column of both views.
 
   Args:
-    folder: holds NAME.npy (or NAME_train.npy and NAME_test.npy), or csv files in whose names NAME
-      is one of the words between '-' and '_', with a word train... and test... for a given split.
+    folder: holds NAME.npy (or NAME_train.npy and NAME_test.npy, perhaps NAME_valid.npy), or csv
+      files in whose names NAME is one of the words between '-' and '_', with a word train... and
+      test... (and valid, val or dev) for a given split.
     asked: NAME of each role; '' for y and group takes a file of that very name, if there is one.
     reading: how tables are read.
     id: column of every file by which rows are joined, '' for rows in the same order.
@@ -30,7 +32,8 @@ def from_folder(folder: pathlib.Path, asked: dict[str, str], reading: Reading,
     ValueError: several sets of files fit, or the labels of the two views differ.
   """
   names = {role: name or role for role, name in asked.items()}
-  found = {role: _families(folder, name, exact=not asked[role]) for role, name in names.items()}
+  found = {role: _families(folder, name, [*filter(None, asked.values())], exact=not asked[role])
+           for role, name in names.items()}
   found = {role: families for role, families in found.items() if families or asked[role]}
   for role, families in found.items():
     if not families:
@@ -38,10 +41,14 @@ def from_folder(folder: pathlib.Path, asked: dict[str, str], reading: Reading,
       raise FileNotFoundError(f'{folder}: no .npy file or table (or train and test pair) for '
                               f'{role} {names[role]!r}; it has {stores.listing(known)}')
   chosen = _choose(folder, found, () if asked['group'] else ('group',), reading)
-  notes, parts, columns, pooled = [], {}, {}, {}
-  for part in sorted(chosen['x1'], reverse=True):  # train first
+  shared, notes = _shared(chosen)
+  tables = {part: {role: open_table(paths[part], reading) for role, paths in chosen.items()
+                   if guard.kind(paths[part]) in FORMATS} for part in shared}
+  refuse_unknown([table for one in tables.values() for table in one.values()], reading.index, '')
+  parts, columns, pooled = {}, {}, {}
+  for part in shared:
     paths = {role: paths[part] for role, paths in chosen.items()}
-    arrays = _read_part(paths, notes, reading, id, columns)
+    arrays = _read_part(paths, tables[part], notes, reading, id, columns)
     parts[part] = stores.settled({role: stores.beside_file(paths.get(role), array)
                                  for role, array in arrays.items()}, reading, notes, pooled)
   notes = tuple(dict.fromkeys(notes))
@@ -51,27 +58,61 @@ def from_folder(folder: pathlib.Path, asked: dict[str, str], reading: Reading,
   return stores.Raw(str(folder), roles, parts, notes, used, columns, pooled)
 
 
-def _families(folder: pathlib.Path, name: str, exact: bool) -> Families:
-  """Files of a view by pattern, e.g. 'mfeat-{}.csv' or '{}_*0.csv' ({} the name, * the part)."""
+def _families(folder: pathlib.Path, name: str, others: list[str], exact: bool) -> Families:
+  """Files of a view by pattern, e.g. 'mfeat-{}.csv' or '{}_*0.csv' ({} the name, * the part); none
+  of a longer name among `others`, as image_caption.csv is of no view 'image' beside it."""
+  longer = [other for other in others if other != name and '{}' in _pattern(other, name)[0]]
   found = {}
   for path in sorted(folder.iterdir()):
     kind = guard.kind(path)
     stem = path.name[:-len(kind) - 3 * path.name.lower().endswith('.gz')] if kind else ''
     pattern, part = _pattern(stem, name)
     if kind in _KNOWN and (
-        pattern in ('{}', '{}_*') or '{}' in pattern and kind in FORMATS and not exact):
+        pattern in ('{}', '{}_*') or '{}' in pattern and kind in FORMATS and not exact) and not (
+            any('{}' in _pattern(stem, other)[0] for other in longer)):
       found.setdefault(pattern + kind, {})[part] = path
-  return {pattern: paths for pattern, paths in found.items()
-          if set(paths) in ({''}, {'train', 'test'})}
+  return _whole_or_split(folder, found, exact)
+
+
+def _whole_or_split(folder: pathlib.Path, found: Families, exact: bool) -> Families:
+  """Families of one file, or of a train and a test part; `dev` without these is a word as others.
+
+  Raises:
+    ValueError: two validation parts.
+  """
+  made: Families = {}
+  for pattern, paths in found.items():
+    valid = [part for part in paths if part in _VALID]
+    if {'train', 'test'} <= set(paths):
+      if len(valid) > 1:
+        raise ValueError(f'{folder}: {" and ".join(paths[part].name for part in valid)} are both a '
+                         'validation part; leave one')
+      made[pattern] = {formats.ALIAS.get(part, part): path for part, path in paths.items()}
+    elif '' in paths:
+      made[pattern] = paths
+    elif pattern.endswith(FORMATS) and not exact:
+      made |= {pattern.replace('*', part): {'': paths[part]} for part in valid}
+  return made
 
 
 def _pattern(stem: str, name: str) -> tuple[str, str]:
   """('{}_*0', 'train') for 'text_train0' and 'text'; no {} where the name is not in the stem."""
   pattern = re.sub(rf'(^|[-_]){re.escape(name)}(?=$|[-_])', r'\1{}', stem, count=1)
-  part = re.search(r'(?:^|(?<=[-_]))(train|test)', pattern)
+  part = re.search(r'(?:^|(?<=[-_]))(train|test)', pattern) or re.search(
+      rf'(?:^|(?<=[-_]))({"|".join(_VALID)})(?=$|[-_\d])', pattern)
   if not part:
     return pattern, ''
   return pattern[:part.start()] + '*' + pattern[part.end():], part[0]
+
+
+def _shared(chosen: dict[str, dict[str, pathlib.Path]]) -> tuple[list[str], list[str]]:
+  """Parts that all roles have, train first; a note on a validation part that some lack."""
+  has = {part: [role for role, paths in chosen.items() if part in paths]
+         for part in ('', *formats.PARTS)}
+  parts = [part for part, roles in has.items() if len(roles) == len(chosen)]
+  notes = [f'the validation part of {", ".join(has["valid"])} is not read: not all have one'
+           ] if has['valid'] and 'valid' not in parts else []
+  return parts, notes
 
 
 def _choose(folder: pathlib.Path, found: dict[str, Families],
@@ -131,12 +172,10 @@ def _has_label(path: pathlib.Path, reading: Reading) -> bool:
   return len(np.unique(label)) <= max(labels.SHARE * len(label), 2) and labels.is_classes(label)
 
 
-def _read_part(paths: dict[str, pathlib.Path], notes: list[str], reading: Reading,
-               id: str, named: dict[str, tuple[str, ...]]) -> stores.Arrays:
+def _read_part(paths: dict[str, pathlib.Path], tables: dict[str, Table], notes: list[str],
+               reading: Reading, id: str, named: dict[str, tuple[str, ...]]) -> stores.Arrays:
   """Arrays of one part by role; adds to `notes` what was assumed of each table, and to `named` the
   names of its columns."""
-  tables = {role: open_table(path, reading) for role, path in paths.items()
-            if guard.kind(path) in FORMATS}
   notes.extend(note for table in tables.values() for note in table.notes)
   arrays = {role: stores.npy(path) for role, path in paths.items() if guard.kind(path) == '.npy'}
   shared = 'y' not in paths
@@ -160,6 +199,7 @@ def _read_part(paths: dict[str, pathlib.Path], notes: list[str], reading: Readin
     _check_order(tables)
   if shared:
     arrays['y'] = _shared_label(texts, paths)
+    notes.append('y is the last column of every view; y=NAME takes a file')
   return arrays
 
 

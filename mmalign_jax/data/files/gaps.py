@@ -4,13 +4,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mmalign_jax.data.files import rows
+from mmalign_jax.data.files import labels, rows
 from mmalign_jax.data.files.delimited import is_missing
 from mmalign_jax.data.files.rows import Layers
 
 
 def kept(sides: Mapping[str, Layers], missing: str, label: np.ndarray | None = None,
-         label_is: str = 'y', dashes: str = '--') -> tuple[np.ndarray, list[str]]:
+         label_is: str = 'y', dashes: str = '--',
+         classes: int = 0) -> tuple[np.ndarray, list[str]]:
   """Rows [N] bool that stay, and notes.
 
   Args:
@@ -21,12 +22,13 @@ def kept(sides: Mapping[str, Layers], missing: str, label: np.ndarray | None = N
     label: [N] numbers or text, which no mean can stand for.
     label_is: what an error message calls it.
     dashes: before the name of the option.
+    classes: how many there are; 0 where it is not said.
 
   Raises:
     ValueError: what is missing is to be refused, or fewer than two rows stay.
   """
   n = len(next(iter(sides.values()))[0])
-  gone, notes = no_label(label, n), []
+  gone, notes = no_label(label, n, classes), []
   if label is not None and gone.any() and missing != 'drop':
     first = gone.argmax()
     raise ValueError(f'{label_is}: {gone.sum()} values missing or not finite, first '
@@ -75,13 +77,17 @@ def zeros(layers: Layers) -> np.ndarray:
   return zero & ~zero.all()
 
 
-def no_label(label: np.ndarray | None, n: int) -> np.ndarray:
-  """[N] bool: rows without a label."""
+def no_label(label: np.ndarray | None, n: int, classes: int = 0) -> np.ndarray:
+  """[N] bool: rows without a label; with -1 too, where so many `classes` leave none for it."""
   if label is None or label.ndim != 1:
     return np.zeros(n, bool)
   if label.dtype.kind == 'U':
-    return np.array([is_missing(text.strip()) for text in label.tolist()], bool)
-  return ~np.isfinite(label) if label.dtype.kind == 'f' else np.zeros(n, bool)
+    gone = np.array([is_missing(text.strip()) for text in label.tolist()], bool)
+  else:
+    gone = ~np.isfinite(label) if label.dtype.kind == 'f' else np.zeros(n, bool)
+  if classes:
+    gone[~gone] = labels.unlabelled(label[~gone], classes)
+  return gone
 
 
 def of_steps(view: np.ndarray, missing: str, where: str = '',

@@ -9,6 +9,9 @@ equal (0.50, 1.25, ...), it is numbers after all.
 Text is classes. Whole numbers are classes where they take at most SHARE of n values (100 classes
 of 16 samples are; up to ten may be half of n), and a quantity (task l1) else; other numbers are a
 quantity. `task` and `classes` decide against these rules.
+
+-1 beside classes from 0 or 1 may be one of them, or the mark of a row without a label that
+scikit-learn uses: refused, unless `classes` says how many there are.
 """
 
 import dataclasses
@@ -43,7 +46,8 @@ def read_label(y: np.ndarray, task: str, where: str, classes: int = 0) -> Label:
     classes: how many there are, which settles that they are classes; 0 where it is not said.
 
   Raises:
-    ValueError: text with task 'l1', one class only, or more than `classes`.
+    ValueError: text with task 'l1', one class only, more than `classes`, or -1 of which it is not
+      clear whether it is a class.
   """
   y = to_numbers(y)
   if task == 'l1' and y.dtype.kind == 'U':
@@ -53,6 +57,11 @@ def read_label(y: np.ndarray, task: str, where: str, classes: int = 0) -> Label:
   if task != 'cross_entropy':
     return Label('l1', y.astype(np.float64), (), (_quantity_note(y, asked),))
   values, codes = np.unique(y, return_inverse=True)
+  if not classes and (n_others := _beside_mark(values)):
+    raise ValueError(
+        f'{where}: -1 in {(y == -1).sum()} of {len(y)} rows, beside {n_others} classes from '
+        f'{values[1]:g}: a class, or no label? --classes={n_others + 1} counts it as one, '
+        f'--classes={n_others} does not; or write nan for no label, a name for a class')
   names = tuple(_class_name(value) for value in values.tolist())
   if len(names) == 1:
     raise ValueError(f'{where}: one class only, {names[0]!r}')
@@ -77,6 +86,16 @@ def to_numbers(values: np.ndarray) -> np.ndarray:
   return numbers[inverse] if spelt or many and not padded else values
 
 
+def unlabelled(y: np.ndarray, classes: int) -> np.ndarray:
+  """[N] bool: labels [N] that are -1, the mark of none, beside classes from 0 or 1; no row where
+  there are so many `classes` that -1 is one of them."""
+  numbers = to_numbers(y)
+  values = np.unique(numbers)
+  if not _beside_mark(values) or classes == len(values):
+    return np.zeros(len(y), bool)
+  return np.asarray(numbers == -1)
+
+
 def is_classes(values: np.ndarray) -> bool:
   """Whether labels [N], as `to_numbers` gives them, are classes where nothing else is said."""
   if values.dtype.kind in 'Ub':
@@ -98,6 +117,14 @@ def units(y: np.ndarray, where: str) -> tuple[float, float]:
   if not 0 < scale < math.inf:
     raise ValueError(f'{where}: no spread in training: deviation {scale} about {center}')
   return center, scale
+
+
+def _beside_mark(values: np.ndarray) -> int:
+  """How many classes that begin with 0 or 1 stand beside -1 among sorted values [K]; 0 where -1 is
+  no mark."""
+  marked = values.dtype.kind in 'if' and len(values) > 2 and values[0] == -1 and (
+      values[1] in (0, 1) and (values == np.round(values)).all())
+  return len(values) - 1 if marked else 0
 
 
 def _parsed(unique: np.ndarray) -> np.ndarray | None:
@@ -138,8 +165,11 @@ def _quantity_note(y: np.ndarray, asked: bool) -> str:
 
 def _class_notes(values: np.ndarray, names: tuple[str, ...], n: int, asked: bool, classes: int):
   unclear = not asked and values.dtype.kind != 'U' and len(names) > max(_SURE * n, _FEW)
+  numbers = None if asked or values.dtype.kind != 'U' else _parsed(values)
+  spelt = numbers is not None and (numbers != np.round(numbers)).any()  # 0.20, of %.2f
   yield f'task cross_entropy: {len(names)} classes' + (
-      '; if the label is a quantity, --task=l1' if unclear else '')
+      f': numbers such as {names[0]!r} are text as they are spelt' if spelt else '') + (
+          '; if the label is a quantity, --task=l1' if unclear or spelt else '')
   if classes and len(names) < classes:
     yield f'{classes - len(names)} of {classes} classes have no sample'
   if not asked and values.dtype.kind == 'U' and len(names) > max(SHARE * n, _FEW):

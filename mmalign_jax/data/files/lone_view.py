@@ -15,10 +15,9 @@ from mmalign_jax.data.files import (
   stores,
   table_views,
 )
+from mmalign_jax.data.files.formats import parts
 from mmalign_jax.data.files.opened import Opened
 from mmalign_jax.data.files.reading import Reading
-
-PARTS = ('train', 'valid', 'test')
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,17 +29,19 @@ class LoneView:
   notes: tuple[str, ...] = ()
 
 
-def read(spec: str, name: str, known: Collection[str] = (), *, reading: Reading | None = None,
-         argument: str = 'FILE', pooled: str = '') -> LoneView:
+def read(spec: str, name: str, known: Collection[str] = (), *, others: Collection[str] = (),
+         reading: Reading | None = None, argument: str = 'FILE',
+         pooled: str = '') -> LoneView:
   """The rows of a view.
 
   Args:
     spec: FILE or FILE:KEY. Without KEY, of a file with keys the one of the view's name (NAME_train,
       NAME_valid, NAME_test one after the other), or the only one; of a table the columns that are
       `known` or begin with the view's name, else all.
-    name: of the view. known: the columns that it had when the encoder was fitted.
+    name: of the view. known: the columns that it had when the encoder was fitted. others: names of
+      views whose columns may be there, too.
     reading: how the file is read; missing numbers are refused, given the means of training
-      ('mean': they stay NaN here), or the row lacks the view ('drop').
+      ('mean': they stay NaN here), or the row lacks the view ('drop'; so does one of zeros).
     argument: what an error message calls the file.
     pooled: how sequences became what the encoder was fitted on, where `reading` does not say.
 
@@ -57,7 +58,7 @@ def read(spec: str, name: str, known: Collection[str] = (), *, reading: Reading 
     path, key = features.parts(spec)
     source = opened.at(path)
     if isinstance(source, columns.Table):
-      made = _of_table(source, key, name, known)
+      made = _of_table(source, key, name, known, others)
     elif key is None and _keys(source, name):
       made = _of_store(source, name, opened.reading, pooled)
     else:
@@ -66,15 +67,15 @@ def read(spec: str, name: str, known: Collection[str] = (), *, reading: Reading 
     return _judged(made, opened.reading)
 
 
-def _of_table(table: columns.Table, key: str | None, name: str,
-              known: Collection[str]) -> LoneView:
+def _of_table(table: columns.Table, key: str | None, name: str, known: Collection[str],
+              others: Collection[str]) -> LoneView:
   if key is not None:
     chosen = table.features(pattern=key)
   elif not table.named:
     chosen = table.features()
   else:
-    chosen = [j for j in table.features()
-              if table.names[j] in known or table_views.in_view(table.names[j], name)]
+    chosen = [j for j in table.features() if table.names[j] in known
+              or table_views.view_of(table.names[j], (name, *others)) == name]
     chosen = chosen or table.features()
   if not chosen:
     raise ValueError(f'no column {key!r}; it has {stores.listing(table.names)}' if key else
@@ -87,7 +88,7 @@ def _keys(store: stores.Store, name: str) -> list[str]:
   """Keys of a view: its name, or its parts where train and test are there."""
   if name in store.keys:
     return [name]
-  found = [key for part in PARTS if (key := f'{name}_{part}') in store.keys]
+  found = [key for ending in parts.ENDINGS if (key := f'{name}_{ending}') in store.keys]
   return found if {f'{name}_train', f'{name}_test'} <= set(found) else []
 
 
@@ -123,22 +124,28 @@ def _settled(name: str, found: steps.Found, reading: Reading, pooled: str) -> st
 
 
 def _judged(view: LoneView, reading: Reading) -> LoneView:
-  """Single numbers that are missing, as `pairs` judges them; a row without any lacks the view."""
+  """Numbers that are missing, and rows of zeros, as `pairs` judges them."""
   x = view.x
   if x.ndim == 3:
     return _judged_steps(view, reading)
   gone = np.asarray(np.isnan(x).all(axis=1))
+  zero = gaps.zeros((np.where(gone[:, None], 1, x),))
   partly = np.asarray(np.isnan(x).any(axis=1)) & ~gone
-  notes = [*view.notes] + [f'{gone.sum()} of {len(x)} rows lack this view'] * bool(gone.any())
-  if not partly.any():
-    return dataclasses.replace(view, notes=tuple(dict.fromkeys(notes)))
+  notes = [*view.notes]
   if reading.missing == 'drop':
-    notes.append(f'{partly.sum()} rows with missing numbers count as lacking this view')
-    return LoneView(np.where(partly[:, None], np.nan, x), view.columns, tuple(notes))
-  gaps.kept({'features': [x[~gone]]}, reading.missing)  # refuses, or leaves them
-  notes.append(f'{partly.sum()} rows with missing numbers given the means of the columns in '
-               'training')
-  return LoneView(x, view.columns, tuple(notes))
+    for some, what in ((partly, 'with missing numbers'), (zero, 'of zeros')):
+      notes += [f'{some.sum()} rows {what} count as lacking this view'] * bool(some.any())
+    gone |= partly | zero
+  elif partly.any():
+    gaps.kept({'features': [x[~gone]]}, reading.missing)  # refuses, or leaves them
+    notes.append(f'{partly.sum()} rows with missing numbers given the means of the columns in '
+                 'training')
+  if zero.any() and reading.missing != 'drop':
+    notes.append(f'{zero.sum()} of {len(x)} rows are 0 in every feature: if they are missing '
+                 'samples, --missing=drop takes them for rows without this view')
+  if gone.any():
+    notes.append(f'{gone.sum()} of {len(x)} rows lack this view')
+  return LoneView(np.where(gone[:, None], np.nan, x), view.columns, tuple(dict.fromkeys(notes)))
 
 
 def _judged_steps(view: LoneView, reading: Reading) -> LoneView:

@@ -40,7 +40,7 @@ _HELP = {
              '[samples, steps] beside them count; HOW-centred: less the own mean of the sample'),
     'task': (None, 'whether the label is classes (cross_entropy) or a number (l1); auto: by its '
              'values (auto)'),
-    'classes': ('N', 'the label is classes, N of them'),
+    'classes': ('N', 'the label is classes, N of them; -1 beside these is no label'),
     'group': ('NAME', 'what samples that belong together share (speaker, patient, video): a column '
               'or key of a file of the sides, or FILE[:KEY]; permutations and resamples keep a '
               'group whole'),

@@ -4,6 +4,7 @@ Features, label, groups and items are joined by ids where that is asked; one sel
 serves all. What was assumed is said in notes.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 
@@ -65,7 +66,7 @@ def matched(sides: dict[str, str], reading: Reading, *, y: tuple[str, str] | Non
   asked = {'--group': group, '--item': item}
   columns = {name: _attached(name, spec, paths, opened) for name, spec in asked.items() if spec}
   label, notes, left_out = _label(y, paths, opened)
-  left_out += [(path, name) for path in paths.values() for name in (group, item, id) if name]
+  left_out += _of_rows(id, (group, item), paths)
   if label is not None and label[0] not in columns:
     columns[label[0]] = label[1]
   known = {len(label[1][at]) for at in label[1]} if label and not id else set()
@@ -115,6 +116,19 @@ def _attached(name: str, spec: str, paths: dict[str, pathlib.Path],
   return {name: _flat(values)}
 
 
+def _of_rows(id: str, others: tuple[str, ...],
+             paths: dict[str, pathlib.Path]) -> list[tuple[pathlib.Path, str]]:
+  """Columns by file that name rows or say which belong together, and so are no features."""
+  ids = id.split(',')
+  found = [*((path, name) for path in paths.values() for name in others),
+           *zip(paths.values(), ids * len(paths) if len(ids) == 1 else ids)]
+  for spec in filter(None, (*others, *ids)):
+    with contextlib.suppress(OSError):  # a name, and no FILE:COLUMN
+      path, key = features.parts(spec)
+      found.append((path, key or ''))
+  return [(path, name) for path, name in found if name]
+
+
 def _flat(values: np.ndarray) -> np.ndarray:
   """One value a sample where that is all there is."""
   values = np.atleast_1d(values)
@@ -153,13 +167,18 @@ def _agreed(name: str, columns: dict[str, np.ndarray], at: dict[str, np.ndarray]
     made[side] = made[side][at[side]]
   (first, one), *others = made.items()
   for side, other in others:
-    differ = np.flatnonzero(one != other)
+    differ = np.flatnonzero((one != other) & ~(_no_number(one) & _no_number(other)))
     if len(differ):
       i = differ[0]
       raise ValueError(f'{where[name]}: {first} and {side} differ in {len(differ)} rows, first at '
                        f'row {i} (from 0): {one[i].item()!r} and {other[i].item()!r}; --id=NAME '
                        'joins rows by ids')
   return one
+
+
+def _no_number(values: np.ndarray) -> np.ndarray:
+  """Where values are NaN, which equals nothing."""
+  return np.isnan(values) if values.dtype.kind == 'f' else np.zeros(values.shape, bool)
 
 
 # -- the same rows in all --------------------------------------------------------------------------
@@ -255,7 +274,7 @@ def without_gaps(made: Samples, reading: Reading, where: dict[str, str],
     ValueError: see `gaps.kept`.
   """
   layers = {where[name]: side.layers for name, side in made.sides.items()}
-  keep, notes = gaps.kept(layers, reading.missing, made.label, label)
+  keep, notes = gaps.kept(layers, reading.missing, made.label, label, classes=reading.classes)
   sides = {name: dataclasses.replace(side, layers=gaps.filled(side.layers, reading.missing,
                                                               where[name]))
            for name, side in made.sides.items()}

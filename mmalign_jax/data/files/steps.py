@@ -10,6 +10,7 @@ import dataclasses
 
 import numpy as np
 
+from mmalign_jax.data.files.formats import parts
 from mmalign_jax.data.files.pooling import POOLS, Steps, is_ragged, pooled
 
 LAYERS = ('auto', 'first', 'none')
@@ -45,7 +46,7 @@ def beside(name: str, keys: Collection[str]) -> dict[str, str]:
   for ending in ENDINGS:
     stem, _, part = name.rpartition('_')
     names = [f'{name}_{ending}', f'{stem}_{ending}_{part}']
-    for key in names if part in ('train', 'valid', 'test') else names[:1]:
+    for key in names if part in parts.ENDINGS else names[:1]:
       if key in keys:
         found[ending] = key
   return found

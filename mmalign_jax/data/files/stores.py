@@ -25,6 +25,7 @@ from mmalign_jax.data.files.formats import (
   tensors,
 )
 from mmalign_jax.data.files.formats.guard import listing
+from mmalign_jax.data.files.formats.parts import ALIAS, ENDINGS
 from mmalign_jax.data.files.formats.store import Store
 from mmalign_jax.data.files.reading import Reading
 
@@ -105,13 +106,16 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
     ValueError: a missing key, a damaged file or a pickled object.
   """
   names = {**asked, 'y': asked['y'] or store.y}
-  parts = _parts(store, [names[role] for role in (*sides_of(names), 'y')])
+  parts, notes = _parts(store, [names[role] for role in (*sides_of(names), 'y')])
   keys: dict[str, dict[str, str]] = {
-      role: {part: f'{name}_{part}' if part else name for part in parts}
+      role: {part: f'{name}{ending}' for part, ending in parts.items()}
       for role, name in names.items()}
   if not asked['group']:  # the name 'group' needs no asking
-    keys['group'] = {part: f'group_{part}' if part else 'group' for part in parts}
-    if not set(keys['group'].values()) <= set(store.keys):
+    keys['group'] = {part: f'group{ending}' for part, ending in parts.items()}
+    lacking = sorted(set(keys['group'].values()) - set(store.keys))
+    if 0 < len(lacking) < len(parts):
+      notes.append(f'{store.where}: groups are not read, there is no {lacking[0]!r}')
+    if lacking:
       del keys['group']
     names['group'] = 'group'
   for role, wanted in keys.items():
@@ -119,7 +123,7 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
       if key not in store.keys:
         raise ValueError(f'{store.where}: no key {key!r} for {role} (a given split needs NAME_train'
                          f' and NAME_test for every side and y); it has {listing(store.keys)}')
-  made, notes, pooled = {}, [], {}
+  made, pooled = {}, {}
   for part in parts:
     found = {role: find(store, wanted[part]) for role, wanted in keys.items()}
     made[part] = settled(found, reading, notes, pooled)
@@ -127,12 +131,23 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
              tuple(dict.fromkeys((*store.remarks, *notes))), pooled=pooled)
 
 
-def _parts(store: Store, names: list[str]) -> tuple[str, ...]:
-  """train, valid and test, as far as the store has all names in them; '' for no split."""
-  has = lambda part: all(f'{name}_{part}' in store.keys for name in names)
-  if not (has('train') and has('test')):
-    return ('',)
-  return ('train', 'valid', 'test') if has('valid') else ('train', 'test')
+def _parts(store: Store, names: list[str]) -> tuple[dict[str, str], list[str]]:
+  """How keys end in train, valid (val, dev, validation) and test, as far as the store has all names
+  in them, {'': ''} for no split; notes on a validation part that is passed over.
+
+  Raises:
+    ValueError: two validation parts.
+  """
+  has = lambda ending: [f'{name}_{ending}' in store.keys for name in names]
+  if not all((*has('train'), *has('test'))):
+    return {'': ''}, []
+  some = [ending for ending in ENDINGS[1:-1] if any(has(ending))]
+  given = [ending for ending in some if all(has(ending))]
+  if len(given) > 1:
+    raise ValueError(f'{store.where}: {" and ".join(given)} are both a validation part; leave one')
+  notes = [f'{store.where}: the {ending} part is not read, as only some of {", ".join(names)} have '
+           'it' for ending in some if ending not in given]
+  return {ALIAS.get(ending, ending): f'_{ending}' for ending in ('train', *given, 'test')}, notes
 
 
 is_folder = h5_folder.recognised  # of HDF5 files as published

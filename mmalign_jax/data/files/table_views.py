@@ -1,5 +1,6 @@
 """Views of one table: .csv, .tsv or .parquet, by the prefix of their column names."""
 
+from collections.abc import Collection
 import pathlib
 import re
 
@@ -31,7 +32,10 @@ def from_table(path: pathlib.Path, asked: dict[str, str], reading: Reading) -> s
   known = [name for j, name in enumerate(table.names) if j not in table.index]
   group = asked['group'] or ('group' if 'group' in known else '')
   last = ([name for name in known if name != group] or list(table.names))[-1]
-  y = asked['y'] or next((name for name in ('y', 'label') if name in known), last)
+  named = asked['y'] or next((name for name in ('y', 'label') if name in known), '')
+  y, notes = named or last, table.notes
+  if not named:
+    notes += (f'{path.name}: y is the last column {last!r}; y=NAME takes another',)
   single = {'y': y, 'group': group} if group else {'y': y}
   for role, name in single.items():
     if table.names.count(name) != 1:
@@ -39,9 +43,10 @@ def from_table(path: pathlib.Path, asked: dict[str, str], reading: Reading) -> s
                        f'it has {stores.listing(table.names)}')
   arrays = {role: table.text(table.names.index(name)) for role, name in single.items()}
   columns = {}
+  views = [asked[role] for role in stores.sides_of(asked)]
   for role in stores.sides_of(asked):
     chosen = [j for j in table.features(tuple(single.values()))
-              if in_view(table.names[j], asked[role])]
+              if view_of(table.names[j], views) == asked[role]]
     if not chosen:
       used = [f"; {name!r} is read as {one}={name}" for one, name in single.items()
               if in_view(name, asked[role])]  # the last column is y, where nothing is named so
@@ -49,7 +54,7 @@ def from_table(path: pathlib.Path, asked: dict[str, str], reading: Reading) -> s
                        f'it has {stores.listing(table.names)}{"".join(used)}')
     arrays[role] = table.numbers(chosen)
     columns[role] = tuple(table.names[j] for j in chosen)
-  return stores.Raw(str(path), {**asked, **single}, {'': arrays}, table.notes,
+  return stores.Raw(str(path), {**asked, **single}, {'': arrays}, notes,
                    frozenset(read_by(path)), columns)
 
 
@@ -58,3 +63,9 @@ def in_view(column: str, view: str) -> bool:
   does not belong to 'x1'."""
   digits = '' if view[-1:].isdigit() else r'|\d+'
   return bool(re.fullmatch(rf'{re.escape(view)}([_.\-].*{digits})?', column))
+
+
+def view_of(column: str, views: Collection[str]) -> str | None:
+  """The view that a column is of, the longest of the names that fit: image_caption_0 is of
+  'image_caption', where 'image' is a view, too. None where none fits."""
+  return max((view for view in views if in_view(column, view)), key=len, default=None)

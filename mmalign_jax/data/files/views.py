@@ -92,7 +92,7 @@ def load_paired(data: str, *, x1: str = '', x2: str = '', y: str = '', group: st
   arrays, n_train = checked.whole(raw)
   views = {role: checked.called(raw, role) for role in ('x1', 'x2')}
   keep, said = gaps.kept({where: [arrays[role]] for role, where in views.items()}, missing,
-                         arrays['y'], checked.called(raw, 'y'), '')
+                         arrays['y'], checked.called(raw, 'y'), '', classes)
   arrays = {role: array[keep] for role, array in arrays.items()}
   n_train = None if n_train is None else int(keep[:n_train].sum())
   label = labels.read_label(arrays['y'], task, checked.called(raw, 'y'), classes)

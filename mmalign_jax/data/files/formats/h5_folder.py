@@ -12,7 +12,7 @@ import numpy as np
 from mmalign_jax.data.files.formats import guard, hdf5, parts
 from mmalign_jax.data.files.formats.store import Store
 
-_FILE = re.compile(r'(.+?)[-_](train|valid|test|dev|val)((?:[-_][^.]*)?)\.(?:h5|hdf5)(?:\.gz)?')
+_FILE = re.compile(rf'(.+?)[-_]({"|".join(parts.ENDINGS)})((?:[-_][^.]*)?)\.(?:h5|hdf5)(?:\.gz)?')
 _DATASET = 'd1'
 _OTHERS = ('.npy', '.csv', '.tsv', '.parquet')
 

@@ -15,6 +15,7 @@ from mmalign_jax.data.files.formats.store import Store, plain
 
 PARTS = ('train', 'valid', 'test')
 ALIAS = {'dev': 'valid', 'val': 'valid', 'validation': 'valid'}
+ENDINGS = ('train', 'valid', *ALIAS, 'test')  # of names of arrays and files
 _ENDINGS = ('_length', '_mask')
 
 
