@@ -9,7 +9,8 @@ data=PATH,x1=NAME,x2=NAME[,y=NAME][,group=NAME][,task=l1]... for files.
 n_labelled is the number of labels a class (in all, for a regression; 0: all) that the task may
 learn from; every training sample is aligned (align_on='pairs'), or only the labelled ones
 ('labelled'). Learning rate, weight decay, steps and the number of principal components are chosen
-at lam = 0 on further labels, `n_validation` a class; and again for the best strength.
+at lam = 0 on further labels, `n_validation` a class; and again for the best strength. Who sets
+`steps`, sets `tune_train_steps` beside it: no training is longer.
 """
 
 from ml_collections import ConfigDict

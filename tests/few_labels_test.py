@@ -8,7 +8,15 @@ import pytest
 import xarray as xr
 
 from mmalign_jax.data import published
-from mmalign_jax.studies.strength import linear, report, tuning, tuning_report
+from mmalign_jax.reports import document
+from mmalign_jax.studies.registry import STUDIES
+from mmalign_jax.studies.strength import (
+  linear,
+  references,
+  report,
+  tuning,
+  tuning_report,
+)
 from mmalign_jax.studies.strength.plan import defaults, from_settings
 from mmalign_jax.studies.strength.run import run_study
 
@@ -153,6 +161,91 @@ def test_what_cannot_be_is_one_line(changed, words):
   with pytest.raises((ValueError, FileNotFoundError)) as error:
     from_settings({**TINY, **changed})
   assert words in str(error.value) and '\n' not in str(error.value)
+
+
+def lacking(dataset: xr.Dataset, encoder: int, fold: int) -> xr.Dataset:
+  """The data set of test rows of which those of a fold lack the side of an encoder."""
+  name = f'accuracy_by_fold_{encoder}'
+  kept = xr.DataArray(np.arange(dataset.sizes['fold']) != fold, dims='fold')
+  return dataset.assign({name: dataset[name].where(kept)})
+
+
+def test_a_fold_without_a_row_of_a_side_is_left_out(found):
+  study, dataset, folder = found
+  with xr.open_zarr(folder / 'tuning/final/results.zarr', zarr_format=2) as stage:
+    final = lacking(stage.load(), 2, 5)
+  rows = json.loads(dataset.attrs['linear'])
+  for row in rows:  # as `linear` gives them
+    row['accuracy'] = row['accuracy'][:5] + row['accuracy'][6:] if row['encoder'] == 2 else (
+        row['accuracy'])
+  part = lacking(dataset, 2, 5).assign_attrs(linear=json.dumps(rows))
+  for row, whole in zip(report.summarise(part, resamples=50),
+                        report.summarise(dataset, resamples=50), strict=True):
+    assert row['folds'] == whole['folds'] - (row['encoder'] == 2)
+    assert row['seeds'] == whole['seeds'] == 2 and set(row['linear']) == {'pca', 'cca', 'pls'}
+    assert row['accuracy_at_lowest'] == pytest.approx(whole['accuracy_at_lowest'], abs=0.05)
+    assert (row == whole) == (row['encoder'] == 1)
+  made = tuning.gains(part, final, study)
+  for row in made:
+    zero = part[f'accuracy_by_fold_{row["encoder"]}'].sel(
+        lam=0.0, align_on='pairs', n_labelled=row['n_labelled'])
+    assert row['accuracy_at_0'] == pytest.approx(float(zero.mean()))  # NaN left out
+    assert np.isfinite(row['gain'])
+  assert {row['encoder'] for row in tuning.over_linear(part, final, study)} == {1, 2}
+
+
+def test_what_lacks_a_test_row_altogether_did_not_diverge(found):
+  _, dataset, _ = found
+  none = dataset.assign({name: dataset[name] * np.nan
+                         for name in ('accuracy_2', 'accuracy_by_fold_2')})
+  said = document.text(report.compose(none, None, resamples=50)[0])
+  assert 'no test row has side 2' in said and 'diverged' not in said
+
+
+def test_a_side_without_validation_rows_does_not_choose(found):
+  study, _, folder = found
+  with xr.open_zarr(folder / 'tuning/baseline/results.zarr', zarr_format=2) as stage:
+    stage = stage.load()
+  one = stage['validation'].where(stage['encoder'] == 1)
+  first = one.sel(encoder=1).mean('seed')
+  for budget, choice in tuning.choose(stage.assign(validation=one), study).items():
+    assert choice['validation'] == pytest.approx(float(first.sel(n_labelled=budget).max()))
+  nothing = tuning.choose(stage.assign(validation=one * np.nan), study)
+  assert [choice['validation'] for choice in nothing.values()] == [None, None]
+
+
+def test_fewer_pairs_than_all_are_not_set_beside_linear_algebra(found):
+  study, dataset, _ = found
+  configuration = json.loads(dataset.attrs['configuration'])
+  for n_pairs, known in ((0, True), (500, False), (len(study.loaded.y), True)):
+    of = dataset.assign_attrs(configuration=json.dumps(configuration | {'n_pairs': [n_pairs]}))
+    assert bool(references.accuracies(of, {'n_labelled': 3}, 1)) == known
+    assert bool(references.accuracies(dataset, {'n_labelled': 3, 'n_pairs': n_pairs}, 1)) == known
+
+
+@pytest.mark.parametrize('more', [{'temperature': (0.1, 0.2)}, {'n_pairs': (200, 400)}])
+def test_a_tuned_study_has_one_gain_to_quote(more):
+  name, = more
+  build = STUDIES['strength'].from_settings
+  with pytest.raises(ValueError, match=rf'{name}=.*tuned \(tune_learning_rate, .*a study for each'):
+    build({**TINY, **more})
+  build({**TINY, **more, 'tune_learning_rate': (), 'tune_components': (), 'tune_seeds': 5})
+
+
+def test_candidates_are_those_that_can_be():
+  made = lambda **more: from_settings({**TINY, **more})
+  assert made(tune_components=(10, 30, 0)).tuned['components'] == (0, 10, 30)  # of 32 columns
+  few = made(tune_components=(10, 30, 50, 0), most_components=20)
+  assert few.tuned['components'] == few.settings['tune_components'] == (0, 10)
+  assert any('tune_components=(0, 10, 30, 50): of so few columns (0, 10)' in note
+             for note in few.notes)
+  with pytest.raises(ValueError, match=r'tune_train_steps=\(4, 9\): no training is longer than '
+                                       'steps=8'):
+    made(tune_train_steps=(4, 9))
+  with pytest.raises(ValueError, match=r'^train_steps=\(9,\): no training is longer'):
+    made(train_steps=(9,))
+  said = lambda study: [note for note in study.notes if note.startswith('steps=8')]
+  assert said(made(tune_train_steps=(2, 4))) and not said(made(tune_train_steps=(4, 8)))
 
 
 def test_where_all_is_labelled_pairs_say_nothing_new():

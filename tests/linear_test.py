@@ -94,7 +94,7 @@ def test_what_cannot_be_is_one_line():
   data = made()
   with pytest.raises(ValueError, match='two sides of vectors'):
     linear.references(dataclasses.replace(data, x=data.x[:1]), 3, 0)
-  with pytest.raises(ValueError, match='need validation rows'):
+  first, second = data.validation
+  with pytest.raises(ValueError, match='need validation rows of both sides'):
     linear.references(dataclasses.replace(
-        data, validation=tuple(dataclasses.replace(one, y=one.y[:0]) for one in data.validation)),
-                      3, 0)
+        data, validation=(first, dataclasses.replace(second, y=second.y[:0]))), 3, 0)

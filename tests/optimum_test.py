@@ -101,6 +101,15 @@ def test_few_seeds_have_no_interval():
   assert found.best_lam == 0.4 and found.gain_interval is None and found.shape is None
 
 
+def test_one_part_of_a_finite_test_set_does_not_tell_how_uncertain_it_is():
+  accuracy = noisy([.5, .55, .6, .65, .68, .7])
+  assert optimum(LAM, accuracy, n_boot=50).shape == 'rising'  # exact
+  found = optimum(LAM, accuracy, n_boot=50, exact=False)
+  assert (found.best_lam, found.n_seeds, found.n_folds) == (1.0, 10, 1)
+  assert found.best_lam_interval is found.gain_interval is found.shape is None
+  assert optimum(LAM, noisy([.5] * 6, n_folds=2), n_boot=50, exact=False).shape == 'flat'
+
+
 def test_interval_is_wider_for_few_units():
   values = np.random.default_rng(0).standard_normal(20_000)
   few, many = interval(values, 5), interval(values, 10_000)

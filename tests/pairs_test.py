@@ -335,12 +335,31 @@ def test_a_class_that_is_never_in_training_is_one_line():
 
 
 def test_groups_stay_whole():
-  some = made(group=np.arange(N) // 4)
-  train, test = prepared._split(some, 0.25, 0)
-  train, chosen = prepared._set_aside(some, train, 3, 0)
-  ids = [set(some.group[part].tolist()) for part in (train, chosen, test)]
+  some = made(group=np.arange(N) // 4)  # of which some rows have no label
+  rows = prepared.divide(some, n_validation=3)
+  ids = [set(some.group[part].tolist()) for part in (rows.train, rows.validation, rows.test)]
   assert all(ids) and not (ids[0] & ids[1] or ids[0] & ids[2] or ids[1] & ids[2])
-  np.testing.assert_array_equal(np.bincount(some.y[chosen]), [3, 3, 3])
+  np.testing.assert_array_equal(np.bincount(some.y[rows.validation]), [3, 3, 3])
+  assert not some.labelled[rows.train].all()
+
+
+@pytest.mark.parametrize('given', [False, True])
+def test_a_row_without_a_label_is_not_seen_where_its_group_is_judged(given):
+  some = made(group=np.arange(N) // 4, group_name='speaker')
+  if given:
+    some = dataclasses.replace(some, test=(np.arange(N) >= 44) & some.labelled)
+  rows, got = prepared.divide(some), prepared.prepare(some)
+  judged = some.group[np.concatenate([rows.validation, rows.test])]
+  hidden = np.flatnonzero(~some.labelled & np.isin(some.group, judged))
+  moved = [view.copy() for view in some.views]
+  for view in moved:
+    view[hidden] += 100
+  again = prepared.prepare(dataclasses.replace(some, views=tuple(moved)))
+  assert len(hidden) and len(got.y) == len(rows.train)
+  jax.tree.map(np.testing.assert_array_equal, (got.x, got.y), (again.x, again.y))
+  assert any(f'{len(hidden)} rows without a label are not used: others of their group (speaker)'
+             in note for note in got.notes)
+  assert not any('both sides' in note for note in got.notes)
 
 
 def test_a_regression_has_its_units():

@@ -1,9 +1,14 @@
 """Plain settings become a study, or one line that names what is wrong."""
 
+import re
+
 import numpy as np
 import pytest
+import xarray as xr
 
-from mmalign_jax.studies.strength import plan
+from mmalign_jax import named
+from mmalign_jax.reports import document
+from mmalign_jax.studies.strength import chunks, plan, report, retention, together
 
 
 def build(**settings):
@@ -84,3 +89,94 @@ def test_data_decide_the_settings():
   assert made.spec.task == 'cross_entropy' and made.spec.max_train == 1348
   assert made.spec.n_align == 449 and made.tables.n_outputs == 10
   assert 'data_fingerprint' in made.settings and made.notes
+
+
+# -- in a folder -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('setting, value', [
+    ('guard', ('project',)), ('lam_mode', ('share',)), ('probes', True), ('study', 'own')])
+def test_a_folder_with_what_is_recorded_only_where_it_is_set_is_not_one_without(
+    setting, value, tmp_path):
+  plain, other = build(steps=2), build(**{'steps': 2, setting: value})
+  assert setting in other.settings and setting not in plain.settings
+  for first, then, end in ((plain, other, 'None there'), (other, plain, 'None now')):
+    for _ in range(2):
+      chunks.Chunks(tmp_path / end, first).close()
+    with pytest.raises(ValueError, match=f'holds another configuration .{setting}: .*{end}'):
+      chunks.Chunks(tmp_path / end, then)
+
+
+# -- what is said of results -----------------------------------------------------------------------
+
+
+def results(study: plan.Study, n_folds: int = 1):
+  """As if encoders of more strength were better by 0.1 and more."""
+  g = np.random.default_rng(0)
+  lam = sum(named.traced(study.hypers)[name] for name in study.axes if name.startswith('lam'))
+  by_fold = lambda: 0.5 + 0.1 * lam[:, None] + 0.01 * g.normal(size=(study.n_cells, n_folds))
+  found = {'diverged': np.zeros(study.n_cells, bool)}
+  for name in ('', 'fused_', 'joint_'):
+    for end in ('',) if name == 'fused_' else ('_1', '_2'):
+      one = by_fold() + 0.2 * (name == 'fused_')
+      found |= {f'{name}accuracy{end}': one.mean(axis=1), f'{name}accuracy_by_fold{end}': one}
+  return chunks.to_dataset(study, found, {})
+
+
+@pytest.fixture(scope='module')
+def grouped(tmp_path_factory):
+  """A study of a file whose rows are of three speakers, one of whom is to test on."""
+  path = tmp_path_factory.mktemp('speakers') / 'data.npz'
+  g = np.random.default_rng(0)
+  np.savez(path, x1=g.normal(size=(90, 3)), x2=g.normal(size=(90, 3)), y=np.arange(90) % 2,
+           speaker=np.arange(90) // 30)
+  return build(generator='paired', task='auto', data=str(path), group='speaker', n_train=(),
+               lam=(0.0, 1.0), seed=tuple(range(5)), depth=1, width=4, batch_size=16, steps=2,
+               neighbors=3, n_align=16, fusion='frozen')
+
+
+def test_a_test_set_of_one_group_has_no_verdict(grouped):
+  assert grouped.loaded.n_folds == 1
+  whole = results(grouped)
+  rows, fused = report.summarise(whole, resamples=50), together.entries(whole)
+  for row in rows:
+    assert (row['best_lam'], row['seeds'], row['folds']) == (1.0, 5, 1)
+    assert row['shape'] is row['gain_interval'] is row['best_lam_interval'] is None
+  assert {row['folds'] for row in fused} == {1}
+  assert all(row['synergy_interval'] is row['verdict'] is None for row in fused)
+  said = document.text(report.compose(whole, None, resamples=50)[0])
+  assert 'the test set has one independent part (group): no interval, no verdict' in said
+  assert 'one independent part of the test set: no verdict' in said
+  assert 'one independent part of the test rows: no verdict' in said
+  several = results(grouped, 8)
+  assert {row['shape'] for row in report.summarise(several, resamples=50)} == {'rising'}
+  assert {row['verdict'] for row in together.entries(several)} == {'more'}
+
+
+def test_folds_of_the_joint_rows_that_have_none_are_left_out(grouped):
+  whole = results(grouped, 8)
+  has = xr.DataArray(np.arange(8) != 3, dims='joint_fold')
+  part = whole.assign(synergy_by_fold=whole['synergy_by_fold'].where(has))
+  assert {(row['folds'], row['verdict']) for row in together.entries(part)} == {(7, 'more')}
+
+
+@pytest.mark.parametrize('n_seeds', [1, 4, 5])
+def test_a_gain_of_few_seeds_has_no_interval(n_seeds):
+  made = build(lam_1=(0.0, 1.0), lam_2=(0.0, 1.0), seed=tuple(range(n_seeds)))
+  said = report.pairs(results(made))
+  assert re.search(r'lam_1 1, lam_2 1: \+(1[6-9]|2[0-4])', said)
+  assert ('+-' in said) == (n_seeds == 5)
+
+
+@pytest.mark.parametrize('n_seeds', [1, 2, 3])
+def test_retention_of_few_seeds_has_no_interval(n_seeds):
+  dims = ('lam', 'seed', 'encoder', 'layer', 'factor')
+  dataset = xr.Dataset(
+      {'accuracy_1': (dims[:2], np.zeros((2, n_seeds))),
+       'retention': (dims, np.random.default_rng(0).random((2, n_seeds, 1, 1, 1))),
+       'chance': (dims[:3] + dims[4:], np.full((2, n_seeds, 1, 1), 0.5))},
+      {'lam': [0.0, 1.0], 'seed': range(n_seeds), 'encoder': [1], 'layer': ['z'],
+       'factor': ['shared']})
+  row, = retention.entries(dataset, 1, {})
+  assert (row['half_width'] == [None, None]) == (n_seeds < 3)
+  assert None not in row['retention']

@@ -78,10 +78,11 @@ def prepare(pairs: Pairs, *, components: int = MOST_COMPONENTS, n_validation: in
   Test rows are drawn from the labelled ones, stratified; a group is on one side only. Validation
   rows have labels, `n_validation` a class where the class has three times as many, and whole
   groups; where the data come with validation rows, they are those that have a label. Rows without
-  a label are all for training. Components are those of all training rows that have the modality,
-  its columns standardised before; in units of one common scale, so that noise is not blown up to
-  the size of what matters. Of a modality that no training row has they are those of the validation
-  rows. Sequences keep their features, standardised.
+  a label are for training, but those of a group to test on or to choose settings by. Components are
+  those of all training rows that have the modality, its columns standardised before; in units of
+  one common scale, so that noise is not blown up to the size of what matters. Of a modality that no
+  training row has they are those of the validation rows. Sequences keep their features,
+  standardised.
 
   Args:
     components: kept of every side at most.
@@ -135,14 +136,15 @@ class Rows:
 def divide(pairs: Pairs, *, n_validation: int = VALIDATION, test_fraction: float = TEST_FRACTION,
            split_seed: int = 0) -> Rows:
   """Which rows are for what; arguments and errors as of `prepare`."""
-  train, test = _split(pairs, test_fraction, split_seed)
+  known, test = _split(pairs, test_fraction, split_seed)
   label = Label(pairs.task, pairs.y, pairs.classes, ())
-  splits.check_classes(label, train, test, f'{pairs.where}: y')
-  said = () if pairs.group is None else (
-      splits.group_note(pairs.group_name, pairs.group[train], pairs.group[test]),)
-  train, chosen = _set_aside(pairs, train, n_validation, split_seed)
-  alone = np.logical_or.reduce(pairs.present) & ~pairs.labelled & ~_given(pairs)
-  train = np.sort(np.concatenate([train, np.flatnonzero(alone)]))
+  splits.check_classes(label, known, test, f'{pairs.where}: y')
+  train, chosen = _set_aside(pairs, known, n_validation, split_seed)
+  alone, said = _alone(pairs, chosen, test)
+  train = np.sort(np.concatenate([train, alone]))
+  if pairs.group is not None:
+    said += (splits.group_note(
+        pairs.group_name, pairs.group[np.concatenate([known, alone])], pairs.group[test]),)
   return Rows(train, chosen, test, said)
 
 
@@ -214,6 +216,19 @@ def _set_aside(pairs: Pairs, train: np.ndarray, n_validation: int,
                      'could choose settings')
   stay = ~chosen if pairs.group is None else ~held
   return train[stay], train[chosen]
+
+
+def _alone(pairs: Pairs, chosen: np.ndarray,
+           test: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
+  """Rows without a label that train, and a note of those that do not, being of a group to test on
+  or to choose settings by."""
+  usable = np.logical_or.reduce(pairs.present) & ~pairs.labelled & ~_given(pairs)
+  if pairs.group is None:
+    return np.flatnonzero(usable), ()
+  held = usable & np.isin(pairs.group, pairs.group[np.concatenate([chosen, test])])
+  said = (f'{held.sum()} rows without a label are not used: others of their group '
+          f'({pairs.group_name}) are to test on or to choose settings by')
+  return np.flatnonzero(usable & ~held), (said,) if held.any() else ()
 
 
 def _components(pairs: Pairs, train: np.ndarray, chosen: np.ndarray,

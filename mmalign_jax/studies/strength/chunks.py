@@ -14,7 +14,7 @@ from mmalign_jax.losses import task_of
 from mmalign_jax.runs import folder
 from mmalign_jax.runs.damage import note
 from mmalign_jax.runs.dataset import with_encoders
-from mmalign_jax.studies.strength.plan import RUN, Study, defaults as study_defaults
+from mmalign_jax.studies.strength.plan import RUN, UNSET, Study, defaults as study_defaults
 from mmalign_jax.training.evaluate import Cell, Fused, pairs
 
 if TYPE_CHECKING:  # slow to import: launch/sweep.py does so while XLA compiles
@@ -142,10 +142,10 @@ class Chunks:
 
 
 def defaults() -> dict[str, Any]:
-  """Settings that decide the results of a study, with their defaults; but for `fusion`, which is
-  in a record only where it is not 'none', and must then be the same."""
+  """Settings that decide the results of a study, with their defaults; but for those of UNSET, which
+  are in a record only where they are set, and must then be the same."""
   return {name: value for name, value in study_defaults().items()
-          if name not in (*RUN, 'fusion')}
+          if name not in (*RUN, *UNSET)}
 
 
 def read_chunks(chunks: pathlib.Path, n_cells: int, n_sides: int,

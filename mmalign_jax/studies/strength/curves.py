@@ -2,17 +2,20 @@
 
 import dataclasses
 import itertools
+import json
 from typing import Any, Iterator
 
 import numpy as np
 import xarray as xr
 
+from mmalign_jax.data.sources import SOURCES, Source
+
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
   """setting: {dimension: value} of the data; axis: name of the strength that varies; lam [L];
-  accuracy [L, S, F] (F = 1 where exact); cka [L, S], the mean of its pairs; ceiling: Bayes
-  accuracy, NaN if unknown."""
+  accuracy [L, S, F] by fold of the test rows with its side (F = 1 where exact); cka [L, S], the
+  mean of its pairs; ceiling: Bayes accuracy, NaN if unknown."""
   setting: dict[str, Any]
   encoder: int
   axis: str
@@ -59,15 +62,47 @@ def setting_dims(dataset: xr.Dataset, encoder: int) -> tuple[str, ...]:
 def curves(dataset: xr.Dataset) -> Iterator[Curve]:
   """Every curve of a data set, settings in order, encoder 1 first."""
   for encoder in encoders(dataset):
-    own = setting_dims(dataset, encoder)
+    own, accuracy = setting_dims(dataset, encoder), folded(dataset, encoder)
     for point in itertools.product(*(dataset[d].values.tolist() for d in own)):
-      yield _curve(dataset.sel(dict(zip(own, point))), dict(zip(own, point)), encoder)
+      at = dict(zip(own, point))
+      yield _curve(dataset.sel(at), accuracy.sel(at), at, encoder)
 
 
-def _curve(cell: xr.Dataset, setting: dict[str, Any], encoder: int) -> Curve:
+def folded(dataset: xr.Dataset, encoder: int) -> xr.DataArray:
+  """Accuracy of an encoder [..., fold], without the folds that have no row of its side; of one fold
+  where it is exact, or the test set is a single one."""
+  name = f'accuracy_by_fold_{encoder}'
+  return with_rows(dataset[name]) if name in dataset else (
+      dataset[f'accuracy_{encoder}'].expand_dims('fold'))
+
+
+def with_rows(accuracy: xr.DataArray, dim: str = 'fold') -> xr.DataArray:
+  """Accuracies of the folds (or encoders, ...) that are `judged`."""
+  return accuracy.isel({dim: judged(accuracy, dim)})
+
+
+def judged(accuracy: xr.DataArray, dim: str = 'fold') -> np.ndarray:
+  """Numbers of the folds (or encoders, ...) that have rows: one without is NaN in every cell. All,
+  where every cell diverged."""
+  has = accuracy.notnull().any([d for d in accuracy.dims if d != dim]).values
+  return np.flatnonzero(has if has.any() else ~has)
+
+
+def source_of(dataset: xr.Dataset) -> Source | None:
+  """The row that made the data; None where it is not registered here."""
+  configuration = json.loads(dataset.attrs.get('configuration', '{}'))
+  return SOURCES.get(configuration.get('generator', 'bits'))
+
+
+def is_exact(dataset: xr.Dataset) -> bool:
+  """Whether accuracies are those of a generator; those of files are of the test rows at hand."""
+  source = source_of(dataset)
+  return source is None or source.tables is not None
+
+
+def _curve(cell: xr.Dataset, accuracy: xr.DataArray, setting: dict[str, Any],
+           encoder: int) -> Curve:
   axis = strength_axis(cell, encoder)
-  by_fold = f'accuracy_by_fold_{encoder}'
-  accuracy = cell[by_fold] if by_fold in cell else cell[f'accuracy_{encoder}'].expand_dims('fold')
   return Curve(
       setting, encoder, axis, cell[axis].values,
       accuracy.transpose(axis, 'seed', 'fold').values,

@@ -8,7 +8,7 @@ import xarray as xr
 
 from mmalign_jax.reports.chart import Chart, Series
 from mmalign_jax.reports.document import Section, Words
-from mmalign_jax.reports.statistics import half_width
+from mmalign_jax.reports.statistics import mean_band
 from mmalign_jax.reports.text import bracket, plain, points
 from mmalign_jax.studies.strength.curves import Curve, curves
 
@@ -16,52 +16,85 @@ MOST_CHARTS = 6
 _HELPS = ('rising', 'inverted_u')
 
 
-def sentences(summary: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> list[str]:
+Row = Mapping[str, Any]  # an entry of a summary: of one setting and encoder
+
+
+def sentences(summary: Sequence[Row], settings: Sequence[str]) -> list[str]:
   """One for every encoder."""
-  return [_sentence(number, [row for row in summary if row['encoder'] == number], settings)
-          for number in sorted({row['encoder'] for row in summary})]
+  return [_sentence(number, rows, settings) for number, rows in of_encoders(summary).items()]
 
 
-def _sentence(number: int, rows: Sequence[Mapping[str, Any]], settings: Sequence[str]) -> str:
+def _sentence(number: int, rows: Sequence[Row], settings: Sequence[str]) -> str:
   """What to do about an encoder, over its settings."""
-  judged = [row for row in rows if row['gain'] is not None]
-  if not judged:
+  best = largest(rows)
+  if best is None:
     return f'Encoder {number}: nothing can be said.'
-  best = max(judged, key=lambda row: row['gain'])
-  helped = [row for row in judged if row['shape'] in _HELPS]
-  hurt = sum(row['shape'] == 'falling' for row in judged)
+  helped = [row for row in rows if row['shape'] in _HELPS]
+  hurt = sum(row['shape'] == 'falling' for row in rows)
   if len(rows) == 1:
     words = 'align' if helped else 'do not align strongly: it hurts' if hurt else (
         'no difference shows')
     at = f', at about {plain(best["best_lam"])}' if helped else ''
-    return f'Encoder {number}: {words}{at} ({_gain(best)}).'
-  if not helped:
+    return f'Encoder {number}: {words}{at} ({gained(best)}).'
+  most = largest(helped)
+  if most is None:
     return (f'Encoder {number}: aligning helps in none of {len(rows)} settings'
             + (f', and strong alignment hurts in {hurt}' if hurt else '') + '.')
-  most = max(helped, key=lambda row: row['gain'])
-  where = ', '.join(f'{name} {plain(most[name])}' for name in settings if name in most
-                    and len({row[name] for row in rows}) > 1)
   return (f'Encoder {number}: aligning helps in {len(helped)} of {len(rows)} settings, most at '
-          f'{where}, strength {plain(most["best_lam"])} ({_gain(most)})'
+          f'{where(most, rows, settings)}, strength {plain(most["best_lam"])} ({gained(most)}, '
+          'which does not pay for choosing among the settings)'
           + (f'; strong alignment hurts in {hurt}' if hurt else '') + '.')
 
 
-def _gain(row: Mapping[str, Any]) -> str:
+def numbers(summary: Sequence[Row], dataset: xr.Dataset) -> dict[str, str]:
+  """The numbers in which several studies are compared."""
+  names, found = list(map(str, dataset['accuracy_1'].dims)), {}
+  for number, rows in of_encoders(summary).items():
+    found |= largest_gain(number, rows, names)
+  diverged = dataset['diverged']
+  return found | {'trainings': f'{diverged.size:,}', 'diverged': str(int(diverged.sum()))}
+
+
+# -- of any study with gains -----------------------------------------------------------------------
+
+
+def of_encoders(rows: Sequence[Row]) -> dict[int, list[Row]]:
+  """The rows of every encoder, in order."""
+  return {number: [row for row in rows if row['encoder'] == number]
+          for number in sorted({row['encoder'] for row in rows})}
+
+
+def largest(rows: Sequence[Row]) -> Row | None:
+  """The row of the largest gain; None where none is known."""
+  return max((row for row in rows if row['gain'] is not None), key=lambda row: row['gain'],
+             default=None)
+
+
+def gained(row: Row) -> str:
+  """Its gain with its interval."""
   return f'{points(row["gain"])} points, 95 % {bracket(row["gain_interval"], "+.1f", 100)}'
 
 
-def numbers(summary: Sequence[Mapping[str, Any]], dataset: xr.Dataset) -> dict[str, str]:
-  """The numbers in which several studies are compared."""
-  found: dict[str, str] = {}
-  for number in sorted({row['encoder'] for row in summary}):
-    judged = [row for row in summary if row['encoder'] == number and row['gain'] is not None]
-    if judged:
-      best = max(judged, key=lambda row: row['gain'])
-      found[f'encoder {number}: largest gain (points)'] = (
-          f'{points(best["gain"])} {bracket(best["gain_interval"], "+.1f", 100)}')
-      found[f'encoder {number}: at strength'] = plain(best['best_lam'])
-  diverged = dataset['diverged']
-  return found | {'trainings': f'{diverged.size:,}', 'diverged': str(int(diverged.sum()))}
+def where(row: Row, rows: Sequence[Row], settings: Sequence[str]) -> str:
+  """The setting of a row, by what differs among `rows`."""
+  return ', '.join(f'{name} {plain(row[name])}' for name in settings if name in row
+                   and len({other.get(name) for other in rows}) > 1)
+
+
+def largest_gain(number: int, rows: Sequence[Row], settings: Sequence[str]) -> dict[str, str]:
+  """The largest gain of an encoder for a headline, with the setting that it is of, where there are
+  several; {} where none is known."""
+  best = largest(rows)
+  if best is None:
+    return {}
+  found = {f'encoder {number}: largest gain (points)':
+           f'{points(best["gain"])} {bracket(best["gain_interval"], "+.1f", 100)}',
+           f'encoder {number}: at strength': plain(best['best_lam'])}
+  if len(rows) > 1:
+    found[f'encoder {number}: at setting'] = (
+        f'{where(best, rows, settings)}: the largest of {len(rows)}, and its interval does not pay '
+        'for choosing it')
+  return found
 
 
 def charts(dataset: xr.Dataset) -> list[Section]:
@@ -83,16 +116,15 @@ def _pictures(groups: Mapping[str, Sequence[Curve]]) -> Iterator[Chart]:
   for name, group in groups.items():
     setting, _, axis = name.rpartition('|')
     if len(group[0].lam) > 1:
-      words = 'Test accuracy in percent against the strength of alignment, means over seeds' + (
-          f'; {setting}' if setting else '')
+      words = ('Test accuracy in percent against the strength of alignment, means over seeds and '
+               '95 % intervals' + (f'; {setting}' if setting else ''))
       yield Chart(words, axis, 'test accuracy, %', [_series(curve) for curve in group], '.1f')
 
 
 def _series(curve: Curve) -> Series:
   """Means over seeds that did not diverge, with 95 % t intervals over them."""
   flat = 100 * curve.accuracy.mean(axis=2)
-  n = flat.shape[1]
-  half = np.full(len(flat), np.nan) if n < 2 else half_width(flat.std(axis=1, ddof=1), n)
-  mean = 100 * curve.mean
+  mean, half = mean_band(flat)
+  half = np.where(np.isfinite(flat).sum(axis=1) > 1, half, np.nan)  # of one seed there is none
   return Series(f'encoder {curve.encoder}', curve.lam.tolist(), mean.tolist(),
                 (mean - half).tolist(), (mean + half).tolist())

@@ -44,12 +44,12 @@ def references(data: Prepared, n_labelled: int, seed: int) -> dict[str, tuple[Ju
     seed: of the budget.
 
   Raises:
-    ValueError: sequences, other than two sides, or no validation rows.
+    ValueError: sequences, other than two sides, or one without validation rows.
   """
   if len(data.x) != 2 or not all(isinstance(x, np.ndarray) for x in data.x):
     raise ValueError('linear references are of two sides of vectors')
-  if not len(data.validation[0].y):
-    raise ValueError('linear references need validation rows to choose by')
+  if not all(len(of.y) for of in data.validation):
+    raise ValueError('linear references need validation rows of both sides to choose by')
   known = budget(data, n_labelled, seed)
   return {method: tuple(_side(data, side, method, known) for side in (0, 1))
           for method in METHODS}

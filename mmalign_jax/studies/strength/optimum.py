@@ -10,7 +10,12 @@ import dataclasses
 
 import numpy as np
 
-from mmalign_jax.reports.statistics import half_width, interval
+from mmalign_jax.reports.statistics import (
+  cross_fitted as cross_fitted,  # studies take it from here
+  half_width,
+  interval,
+  judged,
+)
 
 SHAPES = ('rising', 'falling', 'inverted_u', 'flat')
 MIN_SEEDS = 5  # with fewer, a flat curve is called flat too seldom: no interval and no shape
@@ -19,11 +24,12 @@ MIN_FOLDS = 4  # with fewer, resamples of folds do not know how uncertain they a
 
 @dataclasses.dataclass(frozen=True)
 class Optimum:
-  """Best strength of one curve, with 95 % intervals (None below MIN_SEEDS usable seeds).
+  """Best strength of one curve, with 95 % intervals (None below MIN_SEEDS usable seeds, and of a
+  finite test set of one fold).
 
   gain: accuracy at the chosen strength minus accuracy at the lowest one (0 in a normal grid); drop:
   minus accuracy at the highest one. Both cross-fitted, in units of accuracy. shape: see `shape_of`.
-  n_folds: parts of the test set that are independent of each other, 1 where accuracy is exact.
+  n_folds: parts of the test set that are independent of each other, 1 also where accuracy is exact.
   """
   best_lam: float | None
   best_lam_interval: tuple[float, float] | None
@@ -36,7 +42,8 @@ class Optimum:
   n_folds: int = 1
 
 
-def optimum(lam: np.ndarray, accuracy: np.ndarray, *, n_boot: int = 2000, seed: int = 0) -> Optimum:
+def optimum(lam: np.ndarray, accuracy: np.ndarray, *, n_boot: int = 2000, seed: int = 0,
+            exact: bool = True) -> Optimum:
   """Best strength, gain and shape of a curve.
 
   Resamples draw seeds, paired across strengths, and folds of the test set where there are several;
@@ -50,6 +57,8 @@ def optimum(lam: np.ndarray, accuracy: np.ndarray, *, n_boot: int = 2000, seed: 
     accuracy: [L, S, F] by strength, seed and test fold; F = 1 where accuracy is exact. NaN marks a
       diverged cell: a strength with any is never chosen; a seed without the lowest is left out.
     n_boot: resamples. seed: of the resampling.
+    exact: of one fold: that it is an exact accuracy. If it is one of a finite test set it does not
+      tell how uncertain it is, and there is no interval, gain or shape.
   """
   lam, accuracy = np.asarray(lam, float), np.asarray(accuracy, float)
   if accuracy.ndim != 3 or len(accuracy) != len(lam):
@@ -61,7 +70,7 @@ def optimum(lam: np.ndarray, accuracy: np.ndarray, *, n_boot: int = 2000, seed: 
   if not n_seeds or not len(lam):
     return Optimum(None, None, None, None, None, None, None, 0, n_folds)
   best = float(lam[accuracy.mean(axis=(1, 2)).argmax()])
-  if n_seeds < MIN_SEEDS:
+  if n_seeds < MIN_SEEDS or n_folds == 1 and not exact:
     return Optimum(best, None, None, None, None, None, None, n_seeds, n_folds)
   whole = np.ones((1, n_seeds))
   gain, drop, _ = (v[0] for v in cross_fit(accuracy, whole, np.ones((1, n_folds))))
@@ -72,7 +81,7 @@ def optimum(lam: np.ndarray, accuracy: np.ndarray, *, n_boot: int = 2000, seed: 
   gains, drops, chosen = cross_fit(accuracy, seeds, folds)
   intervals = [interval(v, n_seeds) for v in (gains, drops)]
   if few and n_folds > 1:
-    by_fold = (cells[0].mean(axis=0) for cells in _judged(accuracy, whole, folds[:1])[:2])
+    by_fold = (cells[0].mean(axis=0) for cells in judged(accuracy, whole, folds[:1])[:2])
     intervals = [_joined(value, ends, own)
                  for value, ends, own in zip((gain, drop), intervals, by_fold)]
   return Optimum(
@@ -89,33 +98,11 @@ def cross_fit(accuracy: np.ndarray, seeds: np.ndarray, folds: np.ndarray):
   made = []
   parts = -(-len(seeds) // 100)
   for w, v in zip(np.array_split(seeds, parts), np.array_split(folds, parts)):
-    gain, drop, chosen = _judged(accuracy, w, v)
+    gain, drop, chosen = judged(accuracy, w, v)
     weight = w[:, :, None] * v[:, None, :]
     mean = lambda x: (x * weight).sum(axis=(1, 2)) / weight.sum(axis=(1, 2))
     made.append((mean(gain), mean(drop), chosen))
   return tuple(np.concatenate(values) for values in zip(*made))
-
-
-def cross_fitted(accuracy: np.ndarray) -> np.ndarray:
-  """Gain [S, F] of every seed and fold at the strength that the others choose, of accuracy
-  [L, S, F], lowest strength first."""
-  n_seeds, n_folds = accuracy.shape[1:]
-  return _judged(accuracy, np.ones((1, n_seeds)), np.ones((1, n_folds)))[0][0]
-
-
-def _judged(accuracy: np.ndarray, w: np.ndarray, v: np.ndarray):
-  """Gain and drop [b, S, F] of every seed and fold at the strength that the others choose, under
-  counts w [b, S] and v [b, F], and the index of the strength that all choose [b]."""
-  cell = accuracy[None] * w[:, None, :, None] * v[:, None, None, :]  # [b, L, S, F]
-  by_seed = cell.sum(axis=3, keepdims=True)
-  total = by_seed.sum(axis=2, keepdims=True)
-  others = total - by_seed
-  if accuracy.shape[2] > 1:  # leave out the fold as well as the seed
-    others = others - cell.sum(axis=2, keepdims=True) + cell
-  pick = others.argmax(axis=1)[:, None]  # [b, 1, S, F]
-  everywhere = np.broadcast_to(accuracy, (len(w), *accuracy.shape))
-  at_pick = np.take_along_axis(everywhere, pick, axis=1)[:, 0]
-  return at_pick - accuracy[0], at_pick - accuracy[-1], total[:, :, 0, 0].argmax(axis=1)
 
 
 def choices(lam: np.ndarray, accuracy: np.ndarray, *, n_boot: int = 2000,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mmalign_jax import checks, losses, named
+from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.data.published import count_sides
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.named import OF_TRAINING
@@ -40,6 +41,8 @@ _ABSENT = ('guard', 'lam_mode')  # unless asked for: they take a second gradient
 TUNED = {'tune_learning_rate': (), 'tune_weight_decay': (), 'tune_train_steps': (),
          'tune_components': (), 'tune_seeds': 5}
 _KIND = 'strength'
+# not in a record where they are as here: a record of before has none of them
+UNSET = {'study': _KIND, 'fusion': 'none', 'probes': False, **dict.fromkeys(_ABSENT, ())}
 _MOST_OF_FILES = 3  # sides
 RULES_OF_RUN = {
     'chunk': count(0, 2**20), 'workers': count(0, 1024), 'resamples': count(20, 10**7),
@@ -152,6 +155,8 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = (),
     settings |= files.decided(settings, loaded)
     read |= {name: settings[name] for name in ('task', 'n_align', *(
         name for name in ('n_train', 'n_labelled') if name in source.settings))}
+    if 'components' in tuned:
+      tuned['components'] = read['tune_components'] = _within(tuned['components'], loaded)
     axes = _dimensions(settings, source)
   elif losses.task_of(settings['task']).regression:
     raise ValueError(f'task={settings["task"]!r} is not for generator {generator!r}, whose label '
@@ -163,16 +168,13 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = (),
     labels = int(max(settings['n_labelled'])) * source.n_outputs(tables)
     spec = dataclasses.replace(spec, labelled_batch=min(spec.batch_size, labels))
   traceable(spec, tables)
-  record = {name: value for name, value in read.items() if name not in RUN} | (
+  record = {name: value for name, value in read.items()
+            if name not in RUN and (name not in UNSET or value != UNSET[name])} | (
       {'data_fingerprint': loaded.fingerprint} if loaded else {})
-  if record['study'] == _KIND:
-    del record['study']  # what a record without it is of
-  for name, value in (('fusion', 'none'), *((name, ()) for name in _ABSENT)):
-    if record.get(name) == value:
-      del record[name]  # as above: a record of before is the same
   return Study(settings['name'], spec, axes, hypers, tables, record,
                {name: settings[name] for name in RUN},
-               (files.notes(settings, loaded) if loaded else ()) + _judged(spec, hypers, tables),
+               (files.notes(settings, loaded) if loaded else ()) + _judged(spec, hypers, tables)
+               + _idle(settings, source, tuned),
                tuned, loaded)
 
 
@@ -201,8 +203,6 @@ def unread(settings: Mapping[str, Any], source: Source, n_sides: int) -> dict[st
   found |= files.unread(settings['generator'])
   if source.tables is None and 'n_train' not in source.settings:
     found['n_train'] = 'has no effect: n_labelled and n_pairs say how many samples'
-  if not settings['probes']:
-    found['probes'] = 'is off'  # as in records of before
   if source.validation is None:
     found |= dict.fromkeys(TUNED, 'has no effect: generator '
                            f'{settings["generator"]!r} has no validation rows; pairs has')
@@ -217,6 +217,10 @@ def _tuned(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]:
   """{setting: candidates} of what is tuned."""
   if source.validation is None:
     return {}
+  for name in ('train_steps', 'tune_train_steps'):
+    if max(settings[name], default=0) > settings['steps']:
+      raise ValueError(f'{name}={shown(settings[name])}: no training is longer than '
+                       f'steps={settings["steps"]}; give fewer of them, or more steps')
   found = {name.removeprefix('tune_'): settings[name] for name in TUNED
            if name != 'tune_seeds' and settings[name]}
   if found and not settings['lam'][0] == 0 < settings['lam'][-1]:
@@ -227,6 +231,29 @@ def _tuned(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]:
     raise ValueError(f'{own[0]}={shown(settings[own[0]])}: settings are tuned for one strength, '
                      'lam; leave out the others, or all of tune_learning_rate, ...')
   return found
+
+
+def _within(asked: tuple[int, ...], loaded: files.Loaded) -> tuple[int, ...]:
+  """Candidates of components, those of the widest side and more as 0, which stands for all."""
+  sides = loaded.x if isinstance(loaded, Prepared) else ()
+  most = max((x.shape[1] for x in sides if isinstance(x, np.ndarray)), default=0)
+  return tuple(sorted({0 if n >= most else n for n in asked}))
+
+
+def _idle(settings: Mapping[str, Any], source: Source,
+          tuned: Mapping[str, tuple]) -> tuple[str, ...]:
+  """What of the settings comes to nothing, in words."""
+  said = []
+  name = 'tune_train_steps' if settings['tune_train_steps'] else 'train_steps'
+  if 'train_steps' in source.settings and 0 < min(settings[name]) and (
+      max(settings[name]) < settings['steps']):
+    said.append(f'steps={settings["steps"]}: no training is so long, with '
+                f'{name}={shown(settings[name])}')
+  asked = settings['tune_components']
+  if tuned.get('components', asked) != asked:
+    said.append(f'tune_components={shown(asked)}: of so few columns {shown(tuned["components"])}, '
+                '0 for all')
+  return tuple(said)
 
 
 def _unread_of_tuning(settings: Mapping[str, Any]) -> dict[str, str]:

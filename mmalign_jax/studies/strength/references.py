@@ -20,14 +20,15 @@ if TYPE_CHECKING:  # slow to import
 
 LINEAR = 'linear'         # attribute of a data set: rows of `references`
 BASE, *MAPS = linear.METHODS
-BUDGET = 'n_labelled'
+BUDGET, PAIRS = 'n_labelled', 'n_pairs'
 _FILE = 'linear.json'
 
 
 def possible(data: Prepared) -> bool:
-  """Whether there are linear references of these data: two sides of vectors, validation rows."""
-  return len(data.x) == 2 and all(isinstance(x, np.ndarray) for x in data.x) and (
-      len(data.validation[0].y) > 0)
+  """Whether there are linear references of these data: two sides of vectors, validation rows of
+  both."""
+  return len(data.x) == 2 and all(isinstance(x, np.ndarray) for x in data.x) and all(
+      len(of.y) for of in data.validation)
 
 
 def references(data: Prepared, budgets: Iterable[int],
@@ -44,12 +45,14 @@ def references(data: Prepared, budgets: Iterable[int],
 
 def in_folder(data: Any, axes: Mapping[str, Sequence], fingerprint: str,
               place: pathlib.Path) -> list[dict[str, Any]]:
-  """`references` of the budgets and seeds of a study, kept beside the rest; [] of other data."""
+  """`references` of the budgets and seeds of a study, kept beside the rest, each with the number of
+  its pairs; [] of other data."""
   if not isinstance(data, Prepared) or not possible(data):
     return []
   asked = {BUDGET: list(axes[BUDGET]), 'seed': list(axes['seed']), 'data': fingerprint}
-  return kept(place / _FILE, asked, 'references',
-              lambda: references(data, axes[BUDGET], axes['seed']))
+  found = kept(place / _FILE, asked, 'references',
+               lambda: references(data, axes[BUDGET], axes['seed']))
+  return [row | {PAIRS: len(data.y)} for row in found]
 
 
 def kept(path: pathlib.Path, asked: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
@@ -65,9 +68,13 @@ def kept(path: pathlib.Path, asked: dict[str, Any], name: str, make: Callable[[]
 
 def accuracies(dataset: 'xr.Dataset', setting: Mapping[str, Any],
                encoder: int) -> dict[str, np.ndarray]:
-  """{method: accuracy [S, F]} of one budget and side; {} where there are no references."""
+  """{method: accuracy [S, F]} of one budget and side; {} where there are no references, or encoders
+  align fewer pairs than these, which are of all."""
+  configuration = json.loads(dataset.attrs.get('configuration', '{}'))
+  n_pairs = setting.get(PAIRS, configuration.get(PAIRS, [0])[0])
   rows = [row for row in json.loads(dataset.attrs.get(LINEAR, '[]'))
-          if row['encoder'] == encoder and row[BUDGET] == setting.get(BUDGET)]
+          if row['encoder'] == encoder and row[BUDGET] == setting.get(BUDGET)
+          and n_pairs in (0, row.get(PAIRS, 0))]
   found = {method: [row['accuracy'] for row in sorted(rows, key=lambda row: row['seed'])
                     if row['method'] == method] for method in linear.METHODS}
   return {method: np.array(values) for method, values in found.items() if values}
@@ -81,9 +88,11 @@ def gains(dataset: 'xr.Dataset', setting: Mapping[str, Any],
           for method, values in made.items()}
 
 
-def more(values: np.ndarray, base: np.ndarray) -> dict[str, Any]:
+def more(values: np.ndarray, base: np.ndarray, exact: bool = False) -> dict[str, Any]:
   """What values [S, F] have more than base [S, F], the mean and its 95 % interval: Student's t over
-  seeds and over folds of the test rows, joined in squares."""
+  seeds and over folds of the test rows, joined in squares; None of a single fold, which does not
+  tell how uncertain it is, unless it is `exact`."""
   gain = values - base
   mean, half = float(gain.mean()), over_seeds_and_folds(gain)
-  return {'gain': mean, 'gain_interval': [mean - half, mean + half]}
+  return {'gain': mean,
+          'gain_interval': [mean - half, mean + half] if exact or gain.shape[1] > 1 else None}

@@ -1,14 +1,13 @@
 """What a study answers: summary.json, trends.json, the same in words, and report.html."""
 
 from collections.abc import Sequence
-import json
 import pathlib
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from mmalign_jax.data.sources import SOURCES, Source
+from mmalign_jax.data.sources import Source
 from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
 from mmalign_jax.reports.statistics import half_width, spearman
@@ -21,7 +20,15 @@ from mmalign_jax.studies.strength import (
   together,
   tuning_report,
 )
-from mmalign_jax.studies.strength.curves import Curve, curves, encoders, is_strength
+from mmalign_jax.studies.strength.curves import (
+  Curve,
+  curves,
+  encoders,
+  folded,
+  is_exact,
+  is_strength,
+  source_of,
+)
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS, Optimum, choices, optimum
 
 FEW_FOLDS = 8  # parts of a test set, below which intervals are said to be rough
@@ -54,7 +61,9 @@ def _words(picture: pathlib.Path) -> str:
 
 def summarise(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
   """One entry per data setting and encoder, JSON-ready; see `Optimum` for the statistics."""
-  found = [(curve, _entry(curve, optimum(curve.lam, curve.accuracy, n_boot=resamples)))
+  exact = is_exact(dataset)
+  found = [(curve, _entry(curve, optimum(
+      curve.lam, curve.accuracy, n_boot=resamples, exact=exact)))
            for curve in sorted(curves(dataset), key=_order)]
   for curve, entry in found:
     if more := scores.scores(dataset, curve, entry['best_lam']):
@@ -105,8 +114,12 @@ def _settings(summary: list[dict], dataset: xr.Dataset) -> list[str]:
 def remarks(summary: list[dict], dataset: xr.Dataset) -> list[str]:
   """What a reader of the table must know of it."""
   diverged = int(dataset['diverged'].sum())
-  few = sorted({row['folds'] for row in summary if 1 < row['folds'] < FEW_FOLDS})
+  folds = {row['folds'] for row in summary}
+  few = sorted(n for n in folds if 1 < n < FEW_FOLDS)
   said = [f'{diverged} of {dataset["diverged"].size} cells diverged'] if diverged else []
+  if 1 in folds and not is_exact(dataset):
+    said.append('the test set has one independent part (group): no interval, no verdict; '
+                'test on more groups')
   return said + ([f'the test set has {" or ".join(map(str, few))} independent parts (groups): '
                   'intervals are rough'] if few else [])
 
@@ -117,7 +130,17 @@ def _cells(row: dict, settings: Sequence[str]) -> list[str]:
           percent(row['accuracy_at_lowest']), best, bracket(row['best_lam_interval'], 'g'),
           points(row['gain']), bracket(row['gain_interval'], '+.1f', 100),
           percent(row['ceiling']), row['shape'] or '-',
-          _WORDS[row['shape']].format(best) if row['seeds'] else 'all diverged at the lowest lam']
+          _so(row, best)]
+
+
+def _so(row: dict, best: str) -> str:
+  """The advice in words, or why there is none."""
+  if not row['seeds']:
+    return ('all diverged at the lowest lam' if row['diverged'] else
+            f'no test row has side {row["encoder"]}')
+  if row['shape'] is None and row['seeds'] >= MIN_SEEDS:
+    return 'one independent part of the test set: no verdict'
+  return _WORDS[row['shape']].format(best)
 
 
 # -- trends --------------------------------------------------------------------------------------
@@ -131,7 +154,7 @@ def trends(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
   `words` and `shares` of their rows say. The interval is over seeds, drawn
   alike for all settings, the best strengths chosen anew in each resample.
   """
-  found, source = [], _source(dataset)
+  found, source = [], source_of(dataset)
   for encoder in encoders(dataset):
     own = [c for c in curves(dataset) if c.encoder == encoder]
     for name, predictor in _predictors(own, encoder, source).items():
@@ -145,12 +168,6 @@ def trends(dataset: xr.Dataset, *, resamples: int = 2000) -> list[dict]:
           'interval': np.quantile(rho[1:], [0.025, 0.975]).tolist() if enough else None,
           'points': list(zip(predictor, best[0].tolist()))})
   return found
-
-
-def _source(dataset: xr.Dataset) -> Source | None:
-  """The row that made the data; None where it is not registered here."""
-  configuration = json.loads(dataset.attrs.get('configuration', '{}'))
-  return SOURCES.get(configuration.get('generator', 'bits'))
 
 
 def _predictors(own: list[Curve], encoder: int, source: Source | None) -> dict[str, list[float]]:
@@ -175,7 +192,8 @@ def trend_lines(found: list[dict]) -> str:
 
 def pairs(dataset: xr.Dataset) -> str:
   """What all points of several strengths (lam_1, lam_2) gain over the lowest one, in words: all
-  encoders' mean accuracy in points, 95 % t intervals over seeds; '' where there is one axis."""
+  encoders' mean accuracy in points, with 95 % t intervals over seeds where curves have one, too;
+  '' where there is one axis."""
   axes = [name for name in map(str, dataset.sizes) if is_strength(name)]
   if len(axes) < 2:
     return ''
@@ -184,7 +202,9 @@ def pairs(dataset: xr.Dataset) -> str:
       'encoder', skipna=False)
   gain = 100 * (mean - mean.isel(dict.fromkeys(axes, 0)))
   n = gain.sizes['seed']
-  spread = gain.std('seed', ddof=1 if n > 1 else 0, skipna=False)
+  told = n >= MIN_SEEDS and (
+      is_exact(dataset) or all(folded(dataset, i).sizes['fold'] > 1 for i in numbers))
+  spread = gain.std('seed', ddof=int(told), skipna=False)
   half = spread.copy(data=half_width(spread.values, n))
   lines = [f'gain of {"both" if len(numbers) == 2 else "all"} encoders together (points) by '
            f'{" and ".join(axes)}:']
@@ -192,7 +212,7 @@ def pairs(dataset: xr.Dataset) -> str:
   for point in mean.stack(cell=[d for d in gain.dims if d != 'seed']).cell.values:
     at = dict(zip([d for d in gain.dims if d != 'seed'], point))
     lines.append('  ' + ', '.join(f'{k} {plain(v)}' for k, v in at.items()) + ': ' + (
-        f'{float(mean.sel(at)):+.2f} +- {float(half.sel(at)):.2f}'
+        f'{float(mean.sel(at)):+.2f}' + (f' +- {float(half.sel(at)):.2f}' if told else '')
         if np.isfinite(mean.sel(at)) else 'a seed of it, or of the lowest, diverged'))
   return '\n'.join(lines)
 

@@ -22,7 +22,7 @@ READING = (
     'seeds, with its 95 % t interval. falls from: the lowest strength from which on the interval '
     'of that change lies below 0 at every strength; each is of one strength alone. '
     'unique_other cannot be read by any probe: it is a control.')
-MIN_SEEDS = 3  # below which a change has no interval
+MIN_SEEDS = 3  # below which there is no interval
 SAID = 2       # layers from the last on that a command prints; the report has all
 
 
@@ -119,6 +119,7 @@ def entries(dataset: xr.Dataset, encoder: int, setting: Mapping[str, Any]) -> li
     if one.encoder != encoder:
       continue
     mean, half = mean_band(one.values)
+    half[np.isfinite(one.values).sum(axis=1) < MIN_SEEDS] = np.nan
     change, wide = one.change()
     found.append({
         'factor': one.factor, 'layer': one.layer, 'chance': one.chance, 'lam': one.lam.tolist(),

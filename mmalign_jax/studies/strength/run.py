@@ -1,11 +1,12 @@
 """Runs a study in a folder: what is finished stays, and the same call continues."""
 
+from collections.abc import Callable
 import itertools
 import json
 import os
 import pathlib
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -21,6 +22,9 @@ from mmalign_jax.training.sweep import run_chunks
 if TYPE_CHECKING:
   import xarray as xr
 
+CHOICES = 'choices.json'  # of a tuned study: the settings of each budget, for all shards
+_Whole = Callable[[Study, str], 'xr.Dataset']  # (a stage, its name) -> all of it
+
 
 def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int] = (1, 1),
               progress: bool = True) -> 'xr.Dataset | None':
@@ -30,7 +34,7 @@ def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int
     study: what to run.
     workdir: made if missing; holds config.json, chunks/ and results.zarr. Several shards may share
       it, or have one each and be merged.
-    shard: (i, n), every n-th cell from the i-th (from 1) on.
+    shard: (i, n), every n-th cell from the i-th (from 1) on. The first in a folder tunes for all.
     progress: a bar with cells done, time left and cells/s on standard error.
 
   Returns:
@@ -40,36 +44,75 @@ def run_study(study: Study, workdir: str | os.PathLike, *, shard: tuple[int, int
     ValueError: the folder holds another configuration, or is in use.
     OSError: a chunk cannot be written; those before it are safe.
   """
+  workdir = pathlib.Path(workdir)
   if not study.tuned:
     return _run(study, workdir, shard, progress)
-  # Every shard chooses by itself, in a folder of its own: without alignment that takes little.
-  place = lambda stage: pathlib.Path(workdir) / (tuning.FOLDERS[stage] + shards.suffix(shard))
 
   def whole(part: Study, stage: str) -> 'xr.Dataset':
-    made = _run(part, place(stage), (1, 1), progress)
+    made = _run(part, _place(workdir, stage), (1, 1), progress)
     assert made is not None  # of one shard it is whole
     return made
 
   _claimed(study, workdir, shard).close()  # another configuration's is refused before any work
-  choices = tuning.choose(whole(tuning.baseline(study), 'baseline'), study)
+  choices = _chosen(study, workdir, whole)
   dataset = _run(tuning.with_choices(study, choices), workdir, shard, progress)
   if dataset is None:
     return None
+  with folder.finishing(workdir):  # shards may come here together
+    dataset = _beside(study, workdir, dataset, choices, whole)
+    write_dataset(dataset, workdir / 'results.zarr')
+    return dataset
+
+
+def _chosen(study: Study, workdir: pathlib.Path, whole: _Whole) -> tuning.Choices:
+  """Settings for no alignment: workdir/choices.json, which the first shard of a folder makes while
+  the others wait, so that all cells have the same."""
+  path = workdir / CHOICES
+  with folder.choosing(workdir):
+    if not path.exists():
+      found = tuning.choose(whole(tuning.baseline(study), 'baseline'), study)
+      folder.write_whole(path, json.dumps(_rows(found), indent=1).encode())
+  rows = folder.read_json(path, 'remove it, and it is made again from tuning/')
+  if not _fit(rows, study):
+    raise ValueError(f'{path} is of other budgets or candidates than this study; remove it')
+  return {row[tuning.BUDGET]: {name: value for name, value in row.items() if name != tuning.BUDGET}
+          for row in rows}
+
+
+def _fit(rows: Any, study: Study) -> bool:
+  """Whether these are choices for every budget, among the candidates of the study."""
+  names = {tuning.BUDGET, 'validation', *study.tuned}
+  return (isinstance(rows, list)
+          and all(isinstance(row, dict) and row.keys() == names for row in rows)
+          and [row[tuning.BUDGET] for row in rows] == list(study.axes[tuning.BUDGET])
+          and all(row[name] in known for row in rows for name, known in study.tuned.items()))
+
+
+def _beside(study: Study, workdir: pathlib.Path, dataset: 'xr.Dataset', choices: tuning.Choices,
+            whole: _Whole) -> 'xr.Dataset':
+  """The data set with what alignment gains over a baseline that is tuned as hard, and with linear
+  references."""
   strengths = tuning.strongest(dataset, study)
   again = tuning.choose(whole(tuning.aligned(
       study, {b: {'lam': lam} for b, lam in strengths.items()}), 'aligned'), study)
   best = {b: {**choice, 'lam': strengths[b]} for b, choice in again.items()}
   final = whole(tuning.final(study, best), 'final')
   dataset.attrs[references.LINEAR] = json.dumps(references.in_folder(
-      study.loaded, study.axes, study.settings.get('data_fingerprint', ''), pathlib.Path(workdir)))
+      study.loaded, study.axes, study.settings.get('data_fingerprint', ''), workdir))
   dataset.attrs['tuning'] = json.dumps({
       'at_0': _rows(choices), 'at_best': _rows(best), 'gains': tuning.gains(dataset, final, study),
       references.LINEAR: tuning.over_linear(dataset, final, study)})
-  write_dataset(dataset, pathlib.Path(workdir) / 'results.zarr')
   return dataset
 
 
-def _claimed(study: Study, workdir: str | os.PathLike, shard: tuple[int, int]) -> on_disk.Chunks:
+def _place(workdir: pathlib.Path, stage: str) -> pathlib.Path:
+  """Folder of a stage; of a version before, in which every shard had its own, one that is done."""
+  place = workdir / tuning.FOLDERS[stage]
+  older = sorted(place.parent.glob(f'{place.name}_*_of_*/results.zarr'))
+  return older[0].parent if older and not place.exists() else place
+
+
+def _claimed(study: Study, workdir: pathlib.Path, shard: tuple[int, int]) -> on_disk.Chunks:
   return on_disk.Chunks(workdir, study, f'chunks/.lock{shards.suffix(shard)}')
 
 
@@ -77,12 +120,12 @@ def _rows(choices: tuning.Choices) -> list[dict]:
   return [{tuning.BUDGET: budget, **choice} for budget, choice in choices.items()]
 
 
-def _run(study: Study, workdir: str | os.PathLike, shard: tuple[int, int],
+def _run(study: Study, workdir: pathlib.Path, shard: tuple[int, int],
          progress: bool) -> 'xr.Dataset | None':
   i, n = shard
   chunks = _claimed(study, workdir, shard)
   try:
-    folder.write_whole(pathlib.Path(workdir) / shards.LATEST, _all_settings(study))
+    folder.write_whole(workdir / shards.LATEST, _all_settings(study))
     mine = np.arange(study.n_cells)[i - 1::n]
     wanted = np.setdiff1d(mine, chunks.read()['cell'])
     _train(study, wanted, len(mine), chunks, progress)
@@ -94,7 +137,7 @@ def _run(study: Study, workdir: str | os.PathLike, shard: tuple[int, int],
       if len(missing):
         return None
       dataset = on_disk.to_dataset(study, values, versions())
-      write_dataset(dataset, pathlib.Path(workdir) / 'results.zarr')
+      write_dataset(dataset, workdir / 'results.zarr')
       return dataset
   finally:
     chunks.close()
@@ -129,8 +172,9 @@ def _train(study: Study, wanted: np.ndarray, total: int, chunks: on_disk.Chunks,
     return
   plan, lock = devices.plan(), threading.Lock()
   workers = study.run['workers'] or plan.workers
-  size = min(study.run['chunk'], len(wanted)) or chunk_size(
-      study.spec, study.tables, len(wanted), workers, best=plan.chunk,
+  # of all cells, not of the missing ones: continued, they fall into the same chunks
+  size = min(study.run['chunk'], total) or chunk_size(
+      study.spec, study.tables, total, workers, best=plan.chunk,
       budget_bytes=study.run['memory_gb'] * 1e9)
   size = -(-size // plan.multiple) * plan.multiple
   with tqdm(total=total, initial=total - len(wanted), unit='cell', desc=study.name,

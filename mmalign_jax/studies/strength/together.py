@@ -17,12 +17,12 @@ import xarray as xr
 from mmalign_jax.reports.document import Section, Table, Words
 from mmalign_jax.reports.statistics import over_seeds_and_folds
 from mmalign_jax.reports.text import bracket, percent, points
-from mmalign_jax.studies.strength.curves import is_strength
+from mmalign_jax.studies.strength.curves import is_exact, is_strength, with_rows
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS
 
 MOST_ROWS = 40  # of the table; beyond, the lowest and the highest strengths alone
 _SO = {'more': 'more together', 'less': 'less than the best side alone',
-       'none': 'no difference shows', None: f'under {MIN_SEEDS} seeds: no verdict'}
+       'none': 'no difference shows'}
 _WORDS = (
     'fused: a head on the embeddings of all sides, {how}. synergy: its accuracy minus that of the '
     'best side (by the mean over seeds) on the same test rows, in percentage points; intervals are '
@@ -56,22 +56,28 @@ def entries(dataset: xr.Dataset) -> list[dict[str, Any]]:
   """One entry per data setting and strength, JSON-ready; none of a study without such a head.
 
   The interval is Student's t over seeds and over folds of the test rows, joined in squares; where
-  the test is exact or a single fold, over seeds alone. Seeds that diverged are left out.
+  the test is exact, over seeds alone. A single fold of a finite test set has none. Seeds that
+  diverged are left out.
   """
   if 'synergy' not in dataset:
     return []
   dims = [str(d) for d in dataset['best_side'].dims]
   points = itertools.product(*(dataset[d].values.tolist() for d in dims))
-  return [_entry(dataset.sel(dict(zip(dims, point))), dict(zip(dims, point))) for point in points]
+  exact, name = is_exact(dataset), 'synergy_by_fold'
+  by_fold = with_rows(dataset[name], 'joint_fold') if name in dataset else (
+      dataset['synergy'].expand_dims('joint_fold', -1))
+  return [_entry(dataset.sel(at), by_fold.sel(at), at, exact)
+          for at in (dict(zip(dims, point)) for point in points)]
 
 
-def _entry(cell: xr.Dataset, at: dict[str, Any]) -> dict[str, Any]:
+def _entry(cell: xr.Dataset, folds: xr.DataArray, at: dict[str, Any],
+           exact: bool) -> dict[str, Any]:
   cell = cell.transpose('seed', ..., 'encoder', missing_dims='ignore')
   fine = np.isfinite(cell['synergy'].values)
   gain = cell['synergy'].values[fine]
-  by_fold = (cell['synergy_by_fold'].values[fine]
-             if 'synergy_by_fold' in cell else gain[:, None])
-  half = over_seeds_and_folds(by_fold) if len(gain) >= MIN_SEEDS else math.nan
+  by_fold = folds.transpose('seed', 'joint_fold').values[fine]
+  told = len(gain) >= MIN_SEEDS and (exact or by_fold.shape[1] > 1)
+  half = over_seeds_and_folds(by_fold) if told else math.nan
   mean = float(gain.mean()) if len(gain) else None
   ends = [mean - half, mean + half] if mean is not None and math.isfinite(half) else None
   best = int(cell['best_side'])
@@ -130,6 +136,15 @@ def _cells(row: dict[str, Any], dims: list[str]) -> list[str]:
           percent(row['accuracy_of_best_side']),
           points(row['synergy']),
           bracket(row['synergy_interval'], '+.1f', 100), percent(row['ceiling']),
-          _SO[row['verdict']] if row['seeds'] else 'all diverged']
+          _so(row)]
+
+
+def _so(row: dict[str, Any]) -> str:
+  """The verdict in words, or why there is none."""
+  if row['verdict']:
+    return _SO[row['verdict']]
+  return ('all diverged' if not row['seeds'] else
+          f'under {MIN_SEEDS} seeds: no verdict' if row['seeds'] < MIN_SEEDS else
+          'one independent part of the test rows: no verdict')
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmalign_jax import checks, named
+from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.settings import shown
 from mmalign_jax.studies.strength import references
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS
 from mmalign_jax.studies.strength.plan import Study, number_of
@@ -27,8 +29,21 @@ if TYPE_CHECKING:  # slow to import
 
 FOLDERS = {'baseline': 'tuning/baseline', 'aligned': 'tuning/aligned', 'final': 'tuning/final'}
 
-Choice = Mapping[str, float]  # setting: value; `lam` among them where it is not 0
+Choice = Mapping[str, Any]  # setting: value; `lam` among them where it is not 0; `validation`
 Choices = Mapping[float, Choice]  # by budget of labels
+
+
+def check(study: Study) -> None:
+  """Whether there is one gain to quote where settings are tuned.
+
+  Raises:
+    ValueError: a further axis: settings would be chosen, and the gain measured, at its first value.
+  """
+  for name, values in study.axes.items():
+    if study.tuned and len(values) > 1 and name not in (BUDGET, 'align_on', 'lam', 'seed'):
+      tuned = ', '.join(f'tune_{one}' for one in study.tuned)
+      raise ValueError(f'{name}={shown(values)}: settings are tuned ({tuned}) for one value of it; '
+                       'run a study for each')
 
 
 def baseline(study: Study) -> Study:
@@ -52,15 +67,16 @@ def with_choices(study: Study, choices: Choices) -> Study:
 
 
 def choose(dataset: 'xr.Dataset', study: Study) -> Choices:
-  """The candidates of the highest validation accuracy for each budget; of several, the first."""
+  """The candidates of the highest validation accuracy for each budget; of several, the first. Where
+  all diverged on some seed that is of all, and `validation` None."""
   names = list(study.tuned)
-  mean = validation(dataset).mean('seed', skipna=False).fillna(-1)
+  mean = validation(dataset).mean('seed', skipna=False)
   found = {}
   for budget in study.axes[BUDGET]:
     table = mean.sel({BUDGET: budget}).transpose(*names)
-    place = np.unravel_index(int(table.values.argmax()), table.shape)
+    place = np.unravel_index(int(table.fillna(-1).values.argmax()), table.shape)
     found[budget] = {name: table[name].values[i].item() for name, i in zip(names, place)} | {
-        'validation': float(table.values[place])}
+        'validation': _number(float(table.values[place]))}
   return found
 
 
@@ -77,16 +93,18 @@ def strongest(dataset: 'xr.Dataset', study: Study) -> dict[float, float]:
 
 
 def validation(dataset: 'xr.Dataset') -> 'xr.DataArray':
-  """Validation accuracy, the mean over encoders."""
-  return dataset['validation'].mean('encoder', skipna=False)
+  """Validation accuracy, the mean over the encoders whose side has validation rows."""
+  from mmalign_jax.studies.strength.curves import with_rows  # needs xarray
+  return with_rows(dataset['validation'], 'encoder').mean('encoder', skipna=False)
 
 
 def gains(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> list[dict[str, Any]]:
   """What alignment gains on the test rows where both sides were tuned: one entry for each budget
   and encoder, with a 95 % interval: Student's t over seeds (labelled rows and initialisations) and
   over folds of the test rows, joined in squares."""
-  return [{BUDGET: budget, 'encoder': encoder, **_more(there, zero),
-           'accuracy_at_0': float(zero.mean()), 'accuracy': float(there.mean())}
+  exact = SOURCES[study.spec.generator].tables is not None
+  return [{BUDGET: budget, 'encoder': encoder, **_more(there, zero, exact),
+           'accuracy_at_0': _number(float(zero.mean())), 'accuracy': _number(float(there.mean()))}
           for budget, encoder, zero, there in _tuned_accuracies(main, best, study)]
 
 
@@ -108,22 +126,29 @@ def over_linear(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> list[di
 
 def _tuned_accuracies(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> Iterator[
     tuple[float, int, np.ndarray, np.ndarray]]:
-  """Budget, encoder, and accuracies [S, F] without alignment and at the best strength."""
-  name = 'accuracy_by_fold' if 'accuracy_by_fold' in main else 'accuracy'
-  zero = main[name].sel(lam=0.0)
-  zero = zero.isel({d: 0 for d in zero.dims if d not in (BUDGET, 'seed', 'encoder', 'fold')})
+  """Budget, encoder, and accuracies [S, F] without alignment and at the best strength, folds with
+  rows of the side alone."""
+  from mmalign_jax.studies.strength.curves import judged  # needs xarray
   for budget, encoder in itertools.product(study.axes[BUDGET], main['encoder'].values.tolist()):
-    at = {BUDGET: budget, 'encoder': encoder}
-    before, after = (one.sel(at).transpose('seed', ...).values for one in (zero, best[name]))
+    name = f'accuracy_by_fold_{encoder}'
+    name = name if name in main else f'accuracy_{encoder}'
+    folds = {'fold': judged(main[name])} if 'fold' in main[name].dims else {}
+    zero = main[name].sel({'lam': 0.0, BUDGET: budget}).isel(folds)
+    zero = zero.isel({d: 0 for d in zero.dims if d not in ('seed', 'fold')})
+    before, after = (one.transpose('seed', ...).values for one in (
+        zero, best[name].sel({BUDGET: budget}).isel(folds)))
     yield budget, encoder, before.reshape(len(before), -1), after.reshape(len(after), -1)
 
 
-def _more(values: np.ndarray, base: np.ndarray) -> dict[str, Any]:
+def _more(values: np.ndarray, base: np.ndarray, exact: bool = False) -> dict[str, Any]:
   """`references.more`, without an interval of few seeds, or of what diverged."""
-  found = references.more(values, base)
-  known = np.isfinite([found['gain'], *found['gain_interval']]).all()
-  return {'gain': found['gain'] if np.isfinite(found['gain']) else None,
-          'gain_interval': found['gain_interval'] if known and len(values) >= MIN_SEEDS else None}
+  found = references.more(values, base, exact)
+  told = np.isfinite(found['gain']) and len(values) >= MIN_SEEDS
+  return {'gain': _number(found['gain']), 'gain_interval': found['gain_interval'] if told else None}
+
+
+def _number(value: float) -> float | None:
+  return value if np.isfinite(value) else None
 
 
 def part(study: Study, axes: dict[str, tuple], choices: Choices | None = None,

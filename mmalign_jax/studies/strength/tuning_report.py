@@ -32,7 +32,14 @@ def sections(dataset: xr.Dataset) -> list[Section]:
   made = json.loads(dataset.attrs['tuning'])
   return [Section('With settings tuned for both', [
       _gains(made), Words(_WORDS), Words('chosen at lam = 0:'), _choices(made['at_0']),
-      Words('chosen at the best strength:'), _choices(made['at_best'])]), *_linear(made)]
+      Words('chosen at the best strength:'), _choices(made['at_best']), *_unjudged(made)]),
+          *_linear(made)]
+
+
+def _unjudged(made: dict[str, Any]) -> list[Words]:
+  if all(row['validation'] is not None for row in (*made['at_0'], *made['at_best'])):
+    return []
+  return [Words('validation -: every candidate diverged on some seed, and the first was taken')]
 
 
 def _linear(made: dict[str, Any]) -> list[Section]:
