@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -14,8 +16,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from mmalign_jax import cli
 from mmalign_jax.data import loading, pairs, prepared
-from mmalign_jax.studies.train import judge, pipeline, plan as train_plan, run
+from mmalign_jax.runs import folder as folder_of
+from mmalign_jax.studies.strength import plan as strength_plan, run as sweep
+from mmalign_jax.studies.train import judge, pipeline, plan as train_plan, report, run
 from mmalign_jax.types import Frames
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -131,6 +136,37 @@ def test_results_are_of_each_sides_own_rows(trained, data):
   hits = dataset['accuracy_1'] * len(data.test[0].y)
   np.testing.assert_allclose(hits, np.round(hits), atol=1e-6)
   xr.testing.assert_equal(dataset, xr.open_zarr(folder / 'results.zarr').load())
+  assert dataset['accuracy_by_fold_1'].isnull().any()  # a fold of rows that all lack it
+  summary = report.summarise(dataset)
+  for row, i in itertools.product(summary, (1, 2)):
+    assert np.isfinite([row[f'accuracy_{i}'], row[f'gain_{i}'], *row[f'interval_{i}']]).all()
+  assert not any('diverged' in text for text in report.remarks(summary))
+
+
+def test_a_folder_says_what_it_is_of(trained, data, tmp_path, capsys):
+  plan, folder, _ = trained
+  held = json.loads((folder / 'config.json').read_text())
+  assert held['study'] == 'train' and held == json.loads(
+      (folder / 'checkpoints/config.json').read_text())
+  assert cli.main(['report', str(folder), f'--out={tmp_path / "page.html"}']) == 0
+  assert 'Encoder 1: most accurate at strength' in (tmp_path / 'page.html').read_text()
+  with pytest.raises(ValueError, match='holds another configuration'):
+    sweep.run_study(strength_plan.from_settings({}), folder, progress=False)
+  with folder_of.claim(folder, held), pytest.raises(ValueError, match='another run is using'):
+    run.train(plan, data, folder, progress=False)
+
+
+def test_a_folder_of_the_version_before_goes_on(trained, data, tmp_path):
+  plan, folder, dataset = trained
+  shutil.copytree(folder, tmp_path / 'W')
+  config = tmp_path / 'W/config.json'
+  config.unlink()
+  other = dataclasses.replace(plan, settings=plan.settings | {'learning_rate': 0.5})
+  for _ in range(2):  # what it is of is not forgotten by asking for another
+    with pytest.raises(ValueError, match='another configuration .*learning_rate: 0.003 there'):
+      run.train(other, data, tmp_path / 'W', progress=False)
+  xr.testing.assert_equal(run.train(plan, data, tmp_path / 'W', progress=False), dataset)
+  assert config.read_bytes() == (folder / 'config.json').read_bytes()
 
 
 def test_a_run_that_was_stopped_continues_to_the_same(trained, data, tmp_path, monkeypatch):

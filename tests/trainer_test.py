@@ -1,5 +1,6 @@
 """Data-parallel training: one device, eight, two processes and jit agree; a kill loses nothing."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -234,6 +235,29 @@ def test_a_ragged_end_of_the_test_set_counts_once(monkeypatch):
   parts = judge.accuracies(params, data.test, spec=spec, n_outputs=3)
   for name, value in whole.items():
     np.testing.assert_allclose(parts[name], value, atol=1e-6)
+
+
+def test_few_rows_are_of_all_the_test_rows_however_they_are_sorted(monkeypatch):
+  plan, data = train_plan.from_settings(SMALL | dict(n_align=12)), made(m=60)
+  order = np.argsort(data.test[0].y, kind='stable')
+  y = data.test[0].y[order]
+  data = dataclasses.replace(  # by class: x is y, and the encoders say what they see
+      data, test=tuple(dataclasses.replace(one, x=y[:, None], y=y) for one in data.test),
+      unseen=(y[:, None],) * 2)
+  seen = []
+  def forward(params, x, side, **_):
+    seen.append(x[:, 0])
+    return np.log(np.eye(3) + 1e-9)[x[:, 0]][None], x[None], x[None]
+  monkeypatch.setattr(judge, 'forward', forward)
+  monkeypatch.setattr(judge, '_similar', lambda neighbors: lambda *sides: (np.zeros(1),) * 4)
+  spec = plan.bound(data)
+  found = judge.accuracies({}, data.test, spec=spec, n_outputs=3, most=12)
+  assert found['accuracy_1'] == 1 and [len(rows) for rows in seen] == [12, 12]
+  judge.judge({'w': np.zeros((1, 1))}, data, spec=spec, n_outputs=3)
+  first, second, *_, third, fourth = seen
+  np.testing.assert_array_equal([first] * 3, [second, third, fourth])  # the same pairs
+  assert set(first) == {0, 1, 2} and len(third) == 12
+  np.testing.assert_array_equal(judge.some(5, 9), np.arange(5))
 
 
 def test_batches_are_epochs_and_their_parts_the_whole():

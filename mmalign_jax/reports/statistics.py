@@ -50,6 +50,37 @@ def over_seeds_and_folds(values: np.ndarray) -> float:
                       for one in means))
 
 
+def cross_fitted(accuracy: np.ndarray) -> np.ndarray:
+  """Gain [S, F] of every seed and fold at the strength that the others choose, of accuracy
+  [L, S, F], lowest strength first. Of one seed the other folds choose; of one seed and one fold
+  nothing does, and the gain is 0.
+
+  Examples:
+    >>> cross_fitted(np.array([[[0.5, 0.5]], [[0.75, 0.25]]]))  # each fold, where the other is best
+    array([[ 0.  , -0.25]])
+  """
+  n_seeds, n_folds = accuracy.shape[1:]
+  if n_seeds == 1 < n_folds:
+    return cross_fitted(accuracy.swapaxes(1, 2)).T
+  return judged(accuracy, np.ones((1, n_seeds)), np.ones((1, n_folds)))[0][0]
+
+
+def judged(accuracy: np.ndarray, w: np.ndarray, v: np.ndarray):
+  """Gain and drop [b, S, F] of every seed and fold of accuracy [L, S, F] at the strength that the
+  others choose, under counts w [b, S] and v [b, F], and the index of the strength that all choose
+  [b]."""
+  cell = accuracy[None] * w[:, None, :, None] * v[:, None, None, :]  # [b, L, S, F]
+  by_seed = cell.sum(axis=3, keepdims=True)
+  total = by_seed.sum(axis=2, keepdims=True)
+  others = total - by_seed
+  if accuracy.shape[2] > 1:  # leave out the fold as well as the seed
+    others = others - cell.sum(axis=2, keepdims=True) + cell
+  pick = others.argmax(axis=1)[:, None]  # [b, 1, S, F]
+  everywhere = np.broadcast_to(accuracy, (len(w), *accuracy.shape))
+  at_pick = np.take_along_axis(everywhere, pick, axis=1)[:, 0]
+  return at_pick - accuracy[0], at_pick - accuracy[-1], total[:, :, 0, 0].argmax(axis=1)
+
+
 def interval(values: np.ndarray, n: int, *, level: float = LEVEL,
              method: Literal['linear', 'nearest'] = 'linear') -> tuple[float, float]:
   """Expanded percentile interval of bootstrap `values` [B] over n units (Hesterberg 2015)."""

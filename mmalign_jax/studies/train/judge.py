@@ -10,6 +10,7 @@ import numpy as np
 from mmalign_jax import losses, objective, similarity
 from mmalign_jax.data.prepared import Judged, Prepared, View, take
 from mmalign_jax.runs.dataset import with_encoders
+from mmalign_jax.training import compiling
 from mmalign_jax.training.evaluate import pairs
 from mmalign_jax.types import PyTree, Spec
 
@@ -26,7 +27,7 @@ _SIMILAR = {
     'mutual kNN of the last hidden layers', 'recall': 'recall at 1'}
 
 
-@functools.lru_cache(maxsize=16)
+@compiling.kept(16)
 def _forward(spec: Spec, n_outputs: int, side: int):
   module = objective.modules(spec, n_outputs, side)[-1]
   def one(params, x):
@@ -53,13 +54,19 @@ def count(x: View) -> int:
   return len(jax.tree.leaves(x)[0])
 
 
+def some(n: int, most: int | None) -> np.ndarray:
+  """`most` of the rows 0..n-1 at random, in order; all where there are no more. Always the same:
+  test rows may come sorted by class, and the first are then of a few classes alone."""
+  return np.sort(np.random.default_rng(0).permutation(n)[:most])
+
+
 def accuracies(params: PyTree, tests: Sequence[Judged], *, spec: Spec, n_outputs: int,
                most: int | None = None) -> dict[str, np.ndarray]:
-  """Accuracy [R] and task loss [R] (cross-entropy in nats) of every encoder on the first `most`
-  rows."""
+  """Accuracy [R] and task loss [R] (cross-entropy in nats) of every encoder on all rows, or on
+  `most` of them (`some`)."""
   found = {}
   for i, test in enumerate(tests, start=1):
-    few = np.arange(count(test.x))[:most]
+    few = some(count(test.x), most)
     prediction, *_ = forward(params, take(test.x, few), i, spec=spec, n_outputs=n_outputs)
     hit, loss = outcomes(prediction, test.y[few])
     found |= {f'accuracy_{i}': hit.mean(axis=1), f'{_loss(spec)}_{i}': loss.mean(axis=1)}
@@ -99,7 +106,7 @@ def judge(params: PyTree, data: Prepared, *, spec: Spec, n_outputs: int) -> dict
     found[f'accuracy_by_fold_{i}'] = by_fold(hit, test.fold, data.n_folds)
     found[f'{_loss(spec)}_{i}'] = loss.mean(axis=1)
     found[f'ceiling_{i}'] = np.full(len(hit), np.nan)
-  few = np.arange(count(data.unseen[0]))[:spec.n_align]
+  few = some(count(data.unseen[0]), spec.n_align)
   sides = [forward(params, take(x, few), i, spec=spec, n_outputs=n_outputs)[1:]
            for i, x in enumerate(data.unseen, start=1)]
   for i, j in pairs(len(sides)):

@@ -12,7 +12,7 @@ import xarray as xr
 from mmalign_jax.reports import document, style
 from mmalign_jax.reports.chart import Chart, Series
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
-from mmalign_jax.reports.statistics import half_width
+from mmalign_jax.reports.statistics import cross_fitted, over_seeds_and_folds
 from mmalign_jax.reports.text import bracket, number, write_json
 from mmalign_jax.studies.train.judge import similar
 
@@ -30,19 +30,28 @@ def summarise(dataset: xr.Dataset) -> list[dict]:
   """One entry a strength: accuracies with 95 % intervals, what they gain over the lowest strength
   with that of the paired difference, and how similar the sides are (means over seeds).
 
-  With one seed the units of the intervals are folds of the test images and of the recordings,
-  which every strength shares: the chance of which were tested, not that of another training. With
-  more they are the seeds: both.
+  Intervals are over seeds and over folds of the test rows, which every strength shares, joined in
+  squares; of one seed over folds alone: the chance of which rows were tested, not that of another
+  training. None where the rows are one fold, a single group: that of seeds alone would be too
+  short.
+
+  The entry of an encoder's highest accuracy has a `best_gain_I` too: every seed and fold at the
+  strength that the others choose, since choosing the best on the rows that judge it flatters.
   """
+  cells = {side: _cells(dataset, side) for side in _sides(dataset)}
   rows = []
   for i, lam in enumerate(dataset['lam'].values.tolist()):
     row: dict = {'lam': lam, 'seeds': int(dataset.sizes['seed'])}
-    for side in _sides(dataset):
-      units = _units(dataset, side)  # [L, n]
-      row[f'accuracy_{side}'], wide = _mean(units[i])
-      row[f'interval_{side}'] = max(wide[0], 0.0), min(wide[1], 1.0)
-      row[f'gain_{side}'], row[f'gain_interval_{side}'] = _mean(units[i] - units[0])
+    for side, own in cells.items():
+      row[f'accuracy_{side}'], wide = _mean(own[i])
+      row[f'interval_{side}'] = wide and (max(wide[0], 0.0), min(wide[1], 1.0))
+      row[f'gain_{side}'], row[f'gain_interval_{side}'] = _mean(own[i] - own[0])
+      row[f'folds_{side}'] = own.shape[2]
     rows.append(row | {name: float(dataset[name].isel(lam=i).mean()) for name in similar(dataset)})
+  for side, own in cells.items():
+    best = max(rows, key=lambda row: -np.inf if not np.isfinite(row[f'accuracy_{side}'])
+               else row[f'accuracy_{side}'])
+    best[f'best_gain_{side}'], best[f'best_gain_interval_{side}'] = _mean(_chosen(own))
   return rows
 
 
@@ -51,16 +60,29 @@ def _sides(of: xr.Dataset | dict) -> list[int]:
   return list(itertools.takewhile(lambda i: f'accuracy_{i}' in of, itertools.count(1)))
 
 
-def _units(dataset: xr.Dataset, side: int) -> np.ndarray:
+def _cells(dataset: xr.Dataset, side: int) -> np.ndarray:
+  """Accuracy [L, S, F] by strength, seed and those folds that hold a row of the side."""
   by_fold = dataset[f'accuracy_by_fold_{side}'].transpose('lam', 'seed', 'fold').values
-  return by_fold[:, 0] if by_fold.shape[1] == 1 else by_fold.mean(axis=2)
+  empty = np.isnan(by_fold).all(axis=(0, 1))
+  return by_fold if empty.all() else by_fold[:, :, ~empty]  # all: every run diverged
 
 
-def _mean(values: np.ndarray) -> tuple[float, tuple[float, float]]:
-  """Mean of n units and its 95 % t interval."""
-  n = len(values)
-  half = half_width(values.std(ddof=min(n - 1, 1)), n)
-  return float(values.mean()), (float(values.mean() - half), float(values.mean() + half))
+def _mean(values: np.ndarray) -> tuple[float, tuple[float, float] | None]:
+  """Mean of values [S, F] and its 95 % interval; None of one fold, or of what is not finite."""
+  mean = float(values.mean())
+  if values.shape[1] < 2 or not np.isfinite(mean):
+    return mean, None
+  half = over_seeds_and_folds(values)
+  return mean, (mean - half, mean + half)
+
+
+def _chosen(cells: np.ndarray) -> np.ndarray:
+  """Gain [S, F] of accuracies [L, S, F] at the strength that the other seeds and folds choose; of
+  one seed and one fold at their own best. A strength at which a run diverged is never chosen."""
+  known = cells[np.isfinite(cells).all(axis=(1, 2))]
+  if not np.isfinite(cells[0]).all():
+    return np.full(cells.shape[1:], np.nan)
+  return cross_fitted(known) if known[0].size > 1 else known.max(axis=0) - known[0]
 
 
 def tables(summary: list[dict]) -> list[Table]:
@@ -113,11 +135,17 @@ def _short(name: str) -> str:
 
 def remarks(summary: list[dict]) -> list[str]:
   """What a reader of the table must know of it."""
-  unit = 'seeds' if summary[0]['seeds'] > 1 else (
-      'folds of the test rows, each group or recording within one')
-  lost = sum(not np.isfinite(sum(r[f'accuracy_{i}'] for i in _sides(r))) for r in summary)
-  return [f'intervals over {unit}'] + (
-      [f'at {lost} of {len(summary)} strengths a run diverged'] if lost else [])
+  first, sides = summary[0], _sides(summary[0])
+  alone = [i for i in sides if first[f'folds_{i}'] < 2]
+  said = [f'encoder {i}: no interval, since its test rows are one group' for i in alone]
+  if len(alone) < len(sides):
+    units = 'seeds and folds' if first['seeds'] > 1 else 'folds'
+    said.append(f'intervals over {units} of the test rows, each group or recording within one')
+    if len(summary) > 1:
+      said.append('gain: of each strength by itself; in the answer every seed and fold is judged '
+                  'at the strength that the others choose, so that choosing does not flatter')
+  lost = sum(not np.isfinite(sum(r[f'accuracy_{i}'] for i in sides)) for r in summary)
+  return said + ([f'at {lost} of {len(summary)} strengths a run diverged'] if lost else [])
 
 
 def felt(dataset: xr.Dataset) -> list[str]:
@@ -143,7 +171,8 @@ def figure(dataset: xr.Dataset, summary: list[dict]) -> Figure:
     axes[0, 0].plot(lam, [r[f'accuracy_{side}'] for r in summary], line, color=color, marker=mark,
                     markersize=4, label=f'encoder {side}')
     for x, row in zip(lam, summary):
-      axes[0, 0].plot([x, x], row[f'interval_{side}'], color=color, linewidth=2, alpha=0.5)
+      if (wide := row[f'interval_{side}']) is not None:
+        axes[0, 0].plot([x, x], wide, color=color, linewidth=2, alpha=0.5)
   for name, (stem, pair) in shown.items():
     axis = axes[0, 1 + stems.index(stem)] if apart else axes[0, 1]
     color, mark, line = _look(pairs.index(pair) if apart else stems.index(stem))
@@ -169,7 +198,7 @@ def write(dataset: xr.Dataset, folder: pathlib.Path, *, figures: bool = True) ->
   write_json(folder / 'summary.json', summary)
   if figures:
     document.write(folder / 'report.html', made)
-  return document.text(made)
+  return '\n'.join([document.text(made), *made.answer])
 
 
 def compose(dataset: xr.Dataset, figures: pathlib.Path | None) -> tuple[Document, list[dict]]:
@@ -192,10 +221,16 @@ def compose(dataset: xr.Dataset, figures: pathlib.Path | None) -> tuple[Document
 def answer(summary: list[dict]) -> list[str]:
   """A sentence for every encoder."""
   return [f'Encoder {side}: most accurate at strength {best["lam"]:g}, '
-          f'{number(100 * best[f"accuracy_{side}"], ".1f", " %")} '
-          f'({number(100 * best[f"gain_{side}"], "+.1f")} points over strength '
-          f'{summary[0]["lam"]:g}, 95 % {bracket(best[f"gain_interval_{side}"], "+.1f", 100)}).'
+          f'{number(100 * best[f"accuracy_{side}"], ".1f", " %")}'
+          f'{_gained(summary, best, side) if len(summary) > 1 else ""}.'
           for side, best in _best(summary).items()]
+
+
+def _gained(summary: list[dict], best: dict, side: int) -> str:
+  rows = 'other rows' if best[f'folds_{side}'] > 1 else 'the same rows'
+  return (f'; a strength chosen on {rows} gains '
+          f'{number(100 * best[f"best_gain_{side}"], "+.1f")} points over strength '
+          f'{summary[0]["lam"]:g}, 95 % {bracket(best[f"best_gain_interval_{side}"], "+.1f", 100)}')
 
 
 def headline(summary: list[dict]) -> dict[str, str]:
@@ -203,8 +238,8 @@ def headline(summary: list[dict]) -> dict[str, str]:
   found = {}
   for side, best in _best(summary).items():
     found[f'encoder {side}: largest gain (points)'] = (
-        f'{number(100 * best[f"gain_{side}"], "+.1f")} '
-        f'{bracket(best[f"gain_interval_{side}"], "+.1f", 100)}')
+        f'{number(100 * best[f"best_gain_{side}"], "+.1f")} '
+        f'{bracket(best[f"best_gain_interval_{side}"], "+.1f", 100)}')
     found[f'encoder {side}: at strength'] = f'{best["lam"]:g}'
     found[f'encoder {side}: accuracy there'] = number(100 * best[f'accuracy_{side}'], '.1f', ' %')
   return found
@@ -212,15 +247,16 @@ def headline(summary: list[dict]) -> dict[str, str]:
 
 def _best(summary: list[dict]) -> dict[int, dict]:
   """By side, the entry of its highest accuracy."""
-  return {side: max(summary, key=lambda row: -np.inf if not np.isfinite(row[f'accuracy_{side}'])
-                    else row[f'accuracy_{side}']) for side in _sides(summary[0])}
+  return {side: next(row for row in summary if f'best_gain_{side}' in row)
+          for side in _sides(summary[0])}
 
 
 def curve(summary: list[dict]) -> Chart:
   """Accuracy against strength."""
-  lam = [row['lam'] for row in summary]
+  lam, none = [row['lam'] for row in summary], (np.nan, np.nan)
   return Chart('Test accuracy in percent against the strength of alignment', 'lam',
                'test accuracy, %', [Series(
                    f'encoder {side}', lam, [100 * row[f'accuracy_{side}'] for row in summary],
-                   *([100 * row[f'interval_{side}'][end] for row in summary] for end in (0, 1)))
+                   *([100 * (row[f'interval_{side}'] or none)[end] for row in summary]
+                     for end in (0, 1)))
                    for side in _sides(summary[0])], '.1f')

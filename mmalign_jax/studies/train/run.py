@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mmalign_jax import rng
 from mmalign_jax.data.prepared import Prepared
-from mmalign_jax.runs import devices, processes
+from mmalign_jax.runs import devices, folder, processes
 from mmalign_jax.runs.checkpoints.checkpoints import Checkpoints
 from mmalign_jax.runs.dataset import write_dataset
 from mmalign_jax.runs.versions import versions
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Write = Callable[[int, dict[str, Any]], None]  # `TrainLog.write`
 QUICK_TEST = 2000  # test pairs that are looked at after each epoch
+CHECKPOINTS = 'checkpoints'
 
 
 class Stopped(KeyboardInterrupt):
@@ -42,14 +43,16 @@ def train(plan: TrainPlan, data: Prepared, workdir: str | os.PathLike, *,
 
   Args:
     plan: what to train. data: the pairs.
-    workdir: made if missing; holds checkpoints/, metrics.jsonl, tensorboard/ and results.zarr.
+    workdir: made if missing; holds config.json, checkpoints/, metrics.jsonl, tensorboard/ and
+      results.zarr.
     progress: a bar with steps, time left and samples/s on standard error.
 
   Returns:
     the data set over `plan.axes`.
 
   Raises:
-    ValueError: settings that do not fit the data or the devices; a folder of another configuration.
+    ValueError: settings that do not fit the data or the devices; a folder of another configuration,
+      or one that another run uses.
     OSError: a checkpoint that cannot be written, or none that can be read.
     FloatingPointError: a loss, gradient or parameter that is not finite, with the step; the last
       good checkpoint stays.
@@ -67,8 +70,9 @@ def train(plan: TrainPlan, data: Prepared, workdir: str | os.PathLike, *,
                             drop_last=plan.drop_last, multiple=devices.total(),
                             **_labels(plan, data))
   step = devices.data_parallel(ensemble_step(spec, n_outputs, devices.AXIS, source.per_epoch))
-  with Checkpoints(workdir / 'checkpoints', configuration,
-                   keep_last=plan.run['keep_last'], defaults=defaults()) as kept:
+  with _claimed(workdir, configuration), Checkpoints(
+      workdir / CHECKPOINTS, configuration, keep_last=plan.run['keep_last'],
+      defaults=defaults()) as kept:
     state, data_state, start = kept.restore(fresh) or (fresh, None, 0)
     if data_state is not None:
       source.set_state(data_state)
@@ -77,6 +81,23 @@ def train(plan: TrainPlan, data: Prepared, workdir: str | os.PathLike, *,
                     start, asked, progress)
       kept.wait()
     return results(plan, data, workdir, jax.device_get(state.params), spec)  # in one run at a time
+
+
+@contextlib.contextmanager
+def _claimed(workdir: pathlib.Path, configuration: dict[str, Any]) -> Iterator[None]:
+  """The folder is this configuration's and this run's alone."""
+  with contextlib.ExitStack() as held:
+    processes.from_first(lambda: _claim(held, workdir, configuration))
+    yield
+
+
+def _claim(held: contextlib.ExitStack, workdir: pathlib.Path,
+           configuration: dict[str, Any]) -> None:
+  """On process 0. A folder of the version before says what it is of beside its checkpoints only."""
+  path, older = workdir / 'config.json', workdir / CHECKPOINTS / 'config.json'
+  if older.exists() and not path.exists():
+    folder.write_whole(path, json.dumps(folder.read_json(older), indent=1).encode())
+  held.enter_context(folder.claim(workdir, configuration, defaults=defaults()))
 
 
 def initial(plan: TrainPlan, data: Prepared, spec: Spec) -> TrainState:
