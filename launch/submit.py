@@ -14,7 +14,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from mmalign_jax import cli
-from mmalign_jax.cli import launching
+from mmalign_jax.cli import launching, register
 from mmalign_jax.cli.sweep import HOME
 from mmalign_jax.cluster import drive
 from mmalign_jax.cluster.executors import EXECUTORS
@@ -39,6 +39,8 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   options = _checked()
   folder = pathlib.Path(FLAGS.workdir).absolute()
+  # shards beside this process may share its accelerator, of which JAX would take most at once
+  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
   study, plan = launching.planned(FLAGS, 'sweep')
   folder.mkdir(parents=True, exist_ok=True)
   arguments = (str(HOME / 'launch' / 'sweep.py'), *_passed_on(sys.argv[1:]), f'--workdir={folder}')
@@ -75,9 +77,10 @@ def _checked() -> dict[str, str]:
 
 
 def _passed_on(argv: list[str]) -> list[str]:
-  """What the sweep of a shard is told: all but the flags of this program alone."""
+  """What the sweep of a shard is told: files to register, and all but the flags of this program
+  alone."""
   found, skip = [], False
-  for argument in argv:
+  for argument in register.taken(argv):
     name, equals, _ = argument.lstrip('-').partition('=')
     if skip:
       skip = False
@@ -85,7 +88,7 @@ def _passed_on(argv: list[str]) -> list[str]:
       skip = not equals and name not in ('figures', 'nofigures')
     else:
       found.append(argument)
-  return cli.with_known_configs(found)
+  return [*(f'{register.FLAG}={file}' for file in register.loaded), *cli.with_known_configs(found)]
 
 
 def _progress(study, plan, folder: pathlib.Path):

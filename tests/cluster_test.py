@@ -57,10 +57,26 @@ def shards(n):
 
 def test_a_lost_shard_is_run_again():
   done, gone = Outcome(0), Outcome(executors.LOST, 'the node is gone')
-  engine, looks = Told(s1=[gone, gone, done], s2=[Outcome(2, f'error: x: {BUSY}'), done]), []
+  engine, looks = Told(s1=[gone, gone, done], s2=[gone, done]), []
   lost, last = drive.drive(engine, shards(2), look=looks.append, seconds=0)
   assert lost == 3 and last.i == 1 and engine.given == [1, 2, 1, 2, 1]
   assert looks[0] == 0 and looks[-1] == 2 and looks == sorted(looks)
+
+
+def test_one_that_still_runs_elsewhere_is_waited_for(capsys):
+  busy, done = Outcome(2, f'error: x: {BUSY}'), Outcome(0)
+  engine, looks = Told(s1=[*[busy] * 5, done], s2=[done]), []
+  lost, last = drive.drive(engine, shards(2), retries=0, look=looks.append, seconds=0, pause=0)
+  assert not lost and last.i == 1 and engine.given == [1, 2, *[1] * 5]
+  assert capsys.readouterr().err == 'note: shard 1/2 still runs elsewhere, and is waited for\n'
+  assert looks[0] == 0 and looks[-1] == 2 and looks == sorted(looks)
+
+
+def test_it_is_not_given_again_at_once(capsys):
+  engine = Told(s1=[Outcome(2, BUSY), Outcome(0)])
+  begun = time.monotonic()
+  drive.drive(engine, shards(1), seconds=0.001, pause=0.05)
+  assert time.monotonic() - begun >= 0.05 and capsys.readouterr().err
 
 
 def test_one_that_is_lost_too_often_ends_it():
@@ -154,6 +170,32 @@ def test_what_is_asked_wrongly_is_one_line(options, said, tmp_path, forked):
   found = forked(LAUNCH, 'launch/submit.py', STUDY[0], f'--workdir={tmp_path}', *options, cwd=ROOT)
   assert found.returncode == 2 and said in found.stderr, found.stderr
   assert len(found.stderr.splitlines()) == 1
+
+
+SAYS = '''
+import os
+from mmalign_jax.cluster import executors
+class Says:
+  def __init__(self, *_): pass
+  def close(self): pass
+  def submit(self, shards):
+    memory = os.environ['XLA_PYTHON_CLIENT_PREALLOCATE']
+    raise ValueError(' '.join([*shards[0].arguments, f'preallocate={memory}']))
+executors.EXECUTORS['says'] = Says
+'''
+
+
+def test_shards_are_told_of_rows_of_ones_own(tmp_path, forked):
+  (tmp_path / 'says.py').write_text(SAYS)
+  found = forked('import runpy; runpy.run_module("mmalign_jax.cli", run_name="__main__")',
+                 '--register=says.py', 'submit', '--config=strength:tiny', '--executor=says',
+                 f'--workdir={tmp_path / "run"}', cwd=tmp_path)
+  assert found.returncode == 2, found.stderr
+  told = found.stderr.split('sweep.py ')[1].split()
+  assert told[0] == f'--register={tmp_path / "says.py"}'
+  assert told[-1] == 'preallocate=false'  # of one accelerator each takes what it needs
+  found = forked(LAUNCH, 'launch/sweep.py', '--register=nothing.py', STUDY[0], cwd=ROOT)
+  assert found.stderr == 'error: --register=nothing.py is not a Python file\n'
 
 
 # -- a study ---------------------------------------------------------------------------------------

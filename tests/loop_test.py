@@ -1,5 +1,6 @@
 """A study in a folder: nothing finished is ever lost, and nothing foreign is mixed in."""
 
+from concurrent.futures import ThreadPoolExecutor
 import errno
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zlib
 
 from emitters import OLDER, WHOLE
 import jax
@@ -17,8 +19,10 @@ import pytest
 import xarray as xr
 
 from mmalign_jax import cli
-from mmalign_jax.studies.strength import chunks as writers, plan as study
+from mmalign_jax.runs import folder as files
+from mmalign_jax.studies.strength import chunks as writers, plan as study, run as strength
 from mmalign_jax.studies.strength.run import run_study
+from mmalign_jax.training import compiling, sweep
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SMALL = dict(redundancy=(0, 8), lam=(0.0, 1.0), seed=(0, 1), steps=3, depth=1, batch_size=16,
@@ -66,6 +70,44 @@ def test_another_chunk_size_continues_the_same_run(whole, tmp_path):
   sorted((tmp_path / 'chunks').glob('*.npz'))[1].unlink()
   again = run_study(study.from_settings(SMALL | dict(chunk=1, workers=2)), tmp_path, progress=False)
   xr.testing.assert_allclose(again, dataset, atol=1e-5)
+
+
+def test_interrupted_and_continued_is_the_same_to_the_last_bit(whole, tmp_path, monkeypatch):
+  plan = study.from_settings(SMALL | dict(chunk=0, workers=3))  # chunks of 3, as above
+  sizes, thorough, original, compiled = [], [], strength.run_chunks, sweep.compiled
+
+  def watched(*args, chunk, **options):
+    sizes.append(chunk)
+    return original(*args, chunk=chunk, **options)
+
+  def quick(spec, **asked):
+    thorough.append(asked['thorough'])
+    return compiled(spec, thorough=False)
+  monkeypatch.setattr(strength, 'run_chunks', watched)
+  monkeypatch.setattr(sweep, 'compiled', quick)
+  monkeypatch.setattr(compiling, '_SHORT', 3 * 5)  # steps of five cells
+  undisturbed = run_study(plan, tmp_path, progress=False)
+  xr.testing.assert_identical(undisturbed.drop_attrs(), whole[1].drop_attrs())
+  first, _, last = sorted((tmp_path / 'chunks').glob('*.npz'))
+  for lost in ([last], [first, last]):  # two cells are left, and five
+    for path in lost:
+      path.unlink()
+    again = run_study(plan, tmp_path, progress=False)
+    xr.testing.assert_identical(again, undisturbed)
+  assert sizes == [3] * 3 and thorough == [True] * 3
+
+
+def test_two_that_write_one_file_do_not_meet(tmp_path, monkeypatch):
+  """Not even two processes of one number, in containers on one disk."""
+  real, path = os.fsync, tmp_path / 'file.json'
+
+  def other_writes(file):
+    monkeypatch.setattr(files.os, 'fsync', real)
+    files.write_whole(path, b'other')
+    real(file)
+  monkeypatch.setattr(files.os, 'fsync', other_writes)
+  files.write_whole(path, b'one')
+  assert path.read_bytes() == b'one' and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_full_disk_says_so_and_loses_nothing(tmp_path, monkeypatch):
@@ -157,3 +199,144 @@ def test_shards_of_their_own_folders_are_merged(whole, tmp_path, capsys):
   assert cli.main(['merge', str(tmp_path / '1'), str(tmp_path / '2'), '--nofigures']) == 0
   merged = xr.open_zarr(tmp_path / 'merged' / 'results.zarr').load()
   xr.testing.assert_allclose(merged, whole[1], atol=1e-5)
+
+
+def made_up(spec, hypers, tables, wanted, *, chunk, done, **_):
+  """`run_chunks` without training: numbers of a cell's own settings."""
+  leaves = [np.asarray(leaf, np.float64) for leaf in jax.tree.leaves(hypers)]
+  one = jax.tree.map(lambda v: v[:1], hypers)
+  shapes = jax.eval_shape(sweep.compiled(spec, thorough=False), one, tables)
+  for i in range(0, len(wanted), chunk):
+    index = wanted[i:i + chunk]
+    numbers = [zlib.crc32(np.array([leaf[j] for leaf in leaves]).tobytes()) / 2**32 for j in index]
+    cells = jax.tree.map(lambda s: np.broadcast_to(
+        np.reshape(numbers, [-1] + [1] * (s.ndim - 1)), (len(index), *s.shape[1:])).astype(
+            s.dtype) * (s.dtype != bool), shapes)
+    done(index, cells)
+    yield index, cells
+
+
+def refuse(*_, **__):
+  raise AssertionError('trained again')
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_data_that_have_changed_are_not_merged(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(strength, 'run_chunks', made_up)
+  g = np.random.default_rng(0)
+  made = lambda: np.savez(tmp_path / 'data.npz', x1=g.normal(size=(60, 3)), y=np.arange(60) % 2,
+                          x2=g.normal(size=(60, 3)))
+  made()
+  plan = study.from_settings(dict(
+      generator='paired', data=str(tmp_path / 'data.npz'), lam=(0.0, 1.0), seed=(0, 1), steps=2,
+      depth=1, width=4, batch_size=8, n_train=(), task='auto', resamples=20))
+  for i in (1, 2):
+    assert run_study(plan, tmp_path / str(i), shard=(i, 2), progress=False) is None
+  argv = ['merge', str(tmp_path / '1'), str(tmp_path / '2'), '--nofigures']
+  assert cli.main(argv) == 0
+  assert 'note' not in capsys.readouterr().err  # of a fingerprint that is there
+  shutil.rmtree(tmp_path / 'merged')
+  made()
+  assert cli.main(argv) == 2
+  error = capsys.readouterr().err
+  assert 'what it was made of has changed since (data_fingerprint: ' in error
+  assert error.count('\n') == 1 and not (tmp_path / 'merged').exists()
+
+
+# -- shards of a study that is tuned -------------------------------------------------------------
+
+TUNED = dict(
+    generator='pairs', task='auto', data='digits', n_labelled=(3,), lam=(0.0, 1.0), seed=(0, 1),
+    align_on=('pairs',), steps=2, depth=1, width=4, projection_width=4, batch_size=32, n_align=64,
+    tune_learning_rate=(5e-3, 1e-2), tune_components=(10, 0), tune_seeds=2, chunk=3, workers=1,
+    resamples=20)
+BASELINE = 2 * 2 * 2  # cells
+
+
+@pytest.fixture(scope='module')
+def tuned(tmp_path_factory):
+  """(study, its folder, made up by two shards; their data set; the cells of each stage)."""
+  plan, folder, cells = study.from_settings(TUNED), tmp_path_factory.mktemp('tuned'), []
+
+  def counted(spec, hypers, tables, wanted, **options):
+    cells.append((spec.loss, len(wanted)))
+    return made_up(spec, hypers, tables, wanted, **options)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(strength, 'run_chunks', counted)
+    assert run_study(plan, folder, shard=(1, 2), progress=False) is None
+    dataset = run_study(plan, folder, shard=(2, 2), progress=False)
+  return plan, folder, dataset, cells
+
+
+def test_shards_of_one_folder_choose_once(tuned):
+  _, folder, dataset, cells = tuned
+  assert cells[0] == ('', BASELINE) and [n for _, n in cells] == [BASELINE, 2, 2, BASELINE, 2]
+  assert sorted(path.name for path in (folder / 'tuning').iterdir()) == [
+      'aligned', 'baseline', 'final']
+  assert json.loads((folder / 'choices.json').read_text()) == json.loads(
+      dataset.attrs['tuning'])['at_0']
+
+
+def test_shards_that_find_all_done_take_turns(tuned, tmp_path, monkeypatch):
+  plan, finished, dataset, _ = tuned
+  shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+  monkeypatch.setattr(strength, 'run_chunks', refuse)
+  write, writing = strength.write_dataset, []
+
+  def watched(made, path):
+    writing.append(path.parent)
+    time.sleep(0.05)
+    assert writing.count(path.parent) == 1
+    write(made, path)
+    writing.remove(path.parent)
+  monkeypatch.setattr(strength, 'write_dataset', watched)
+  with ThreadPoolExecutor(2) as pool:
+    found = list(pool.map(lambda i: run_study(plan, tmp_path, shard=(i, 2), progress=False),
+                          (1, 2)))
+  for one in found:
+    xr.testing.assert_identical(one, dataset)
+
+
+def test_what_every_shard_chose_by_itself_is_continued(tuned, tmp_path, monkeypatch):
+  """As the version before did, in a folder of its own."""
+  plan, finished, dataset, _ = tuned
+  shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+  (tmp_path / 'choices.json').unlink()
+  for path in (tmp_path / 'tuning').iterdir():
+    path.rename(path.with_name(f'{path.name}_2_of_2'))
+  monkeypatch.setattr(strength, 'run_chunks', refuse)
+  again = run_study(plan, tmp_path, shard=(1, 2), progress=False)
+  xr.testing.assert_identical(again, dataset)
+
+
+@pytest.mark.parametrize('text, why', [
+    ('[]', 'of other budgets or candidates'), ('{"a": 1}', 'of other budgets or candidates'),
+    ('[{"n_labelled": 3, "learning_rate": 0.5, "components": 10, "validation": 1}]',
+     'of other budgets or candidates'), ('[', 'damaged; remove it')])
+def test_choices_of_another_study_are_refused(tuned, tmp_path, text, why):
+  (tmp_path / 'choices.json').write_text(text)
+  with pytest.raises(ValueError, match=f'choices.json.*{why}'):
+    run_study(tuned[0], tmp_path, progress=False)
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_shards_of_own_folders_must_have_chosen_alike(tuned, tmp_path, monkeypatch, capsys):
+  plan, finished, dataset, _ = tuned
+  monkeypatch.setattr(strength, 'run_chunks', made_up)
+  for i in (1, 2):
+    assert run_study(plan, tmp_path / str(i), shard=(i, 2), progress=False) is None
+  chosen, argv = tmp_path / '2' / 'choices.json', ['merge', str(tmp_path / '1'),
+                                                   str(tmp_path / '2'), '--nofigures']
+  text = chosen.read_text()
+  for other, why in ((text.replace('0.005', '0.01') if '0.005' in text
+                      else text.replace('0.01', '0.005'), 'differs from'), (None, 'is missing')):
+    chosen.unlink() if other is None else chosen.write_text(other)
+    assert cli.main(argv) == 2
+    error = capsys.readouterr().err
+    assert f'{chosen} {why}' in error and error.count('\n') == 1
+    assert not (tmp_path / 'merged').exists()
+  chosen.write_text(text)
+  assert cli.main(argv) == 0
+  assert not (tmp_path / 'merged' / 'tuning' / 'baseline').exists()  # nothing was tuned again
+  merged = xr.open_zarr(tmp_path / 'merged' / 'results.zarr').load()
+  xr.testing.assert_identical(merged, dataset)

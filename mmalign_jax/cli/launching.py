@@ -13,16 +13,16 @@ from mmalign_jax.cli.sweep import HOME, flag_error, values, with_known_configs
 
 
 def parse(flags, argv: list[str]) -> list[str]:
-  """absl's parser, its errors as one line each.
+  """absl's parser, its errors as one line each; leading --register=FILE.py are run first.
 
   Args:
     flags: absl's FLAGS. argv: of the process, its name first.
 
   Raises:
-    ValueError: one line that names the flag.
+    ValueError: one line that names the flag, or of `register.taken`.
   """
   from absl.flags import Error
-  argv = cache.taken(with_known_configs(argv))
+  argv = cache.taken(with_known_configs([*argv[:1], *register.taken(argv[1:])]))
   if of_package(argv):
     early.refuse(numbers(argv))  # a configuration's own defaults are slow to import
   try:

@@ -22,9 +22,14 @@ class Outcome:
   said: str = ''
 
   @property
+  def busy(self) -> bool:
+    """Whether it was begun while the same shard still ran elsewhere."""
+    return self.status == OURS and BUSY in self.said
+
+  @property
   def lost(self) -> bool:
-    """Whether the same shard is to be run again: killed, or begun while it still ran elsewhere."""
-    return self.status not in (0, OURS) or (self.status == OURS and BUSY in self.said)
+    """Whether the same shard is to be run again: it was killed."""
+    return self.status not in (0, OURS)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,6 +107,11 @@ def finishing(workdir: str | os.PathLike) -> contextlib.AbstractContextManager[N
   return _waiting(pathlib.Path(workdir) / '.finishing')
 
 
+def choosing(workdir: str | os.PathLike) -> contextlib.AbstractContextManager[None]:
+  """Waits until no other shard in the same folder is choosing the settings of all."""
+  return _waiting(pathlib.Path(workdir) / '.choosing')
+
+
 def plain(settings: dict[str, Any]) -> dict[str, Any]:
   """Settings as JSON gives them back."""
   return json.loads(json.dumps(settings, default=float))
@@ -153,7 +158,8 @@ def read_json(path: pathlib.Path, advice: str = 'remove it only if the folder is
 
 def write_whole(path: pathlib.Path, content: bytes) -> None:
   """Writes a file so that a reader sees all of it or nothing, and puts it on disk."""
-  part = path.with_name(f'{path.name}.{os.getpid()}.part')
+  # no number of a process: two in containers, on one disk, may have the same
+  part = path.with_name(f'{path.name}.{os.urandom(6).hex()}.part')
   try:
     with open(part, 'wb') as file:
       file.write(content)

@@ -98,22 +98,36 @@ def copy(folders: Sequence[pathlib.Path], out: pathlib.Path, subfolders: Sequenc
     settings: of the study; defaults: of those.
 
   Raises:
-    ValueError: `out` holds another configuration, or a file of `files` differs between folders.
+    ValueError: `out` holds another configuration, or a file of `files` differs between folders, or
+      is in some of them only.
     OSError: a file cannot be read, or written, now.
   """
   for name in files:
-    first = folders[0] / name
-    for path in (*folders[1:], out):
-      if (path / name).exists() and (path / name).read_bytes() != first.read_bytes():
-        raise ValueError(f'{path / name} differs from {first}: the shards do not belong together')
+    _check_alike(name, folders, out)
   with folder.claim(out, settings, '.lock_of_merge', defaults):
     for path in folders:
       if path.resolve() != out.resolve():
         for name in files:
-          _copy(path / name, out / name)
+          if (path / name).exists():
+            _copy(path / name, out / name)
         for name in subfolders:
           for source in _below(path / name):
             _copy(source, out / source.relative_to(path))
+
+
+def _check_alike(name: str, folders: Sequence[pathlib.Path], out: pathlib.Path) -> None:
+  """A file of which all shards have the same, or none has it.
+
+  Raises:
+    ValueError: names the one that differs, or is missing.
+  """
+  held = [path / name for path in folders if (path / name).exists()]
+  lacking = [path / name for path in folders if not (path / name).exists()]
+  if held and lacking:
+    raise ValueError(f'{lacking[0]} is missing, and {held[0]} is there: run that shard again')
+  for path in (*held[1:], out / name) if held else ():
+    if path.exists() and path.read_bytes() != held[0].read_bytes():
+      raise ValueError(f'{path} differs from {held[0]}: the shards do not belong together')
 
 
 def _below(place: pathlib.Path) -> Iterator[pathlib.Path]:

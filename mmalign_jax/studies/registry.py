@@ -98,8 +98,9 @@ def merge(folders: Sequence[str | os.PathLike], out: str | os.PathLike, *,
   """Joins the shards of a study into the folder `out`, and answers it.
 
   Raises:
-    ValueError: folders of different configurations, the same cell in two of them, or a cell in
-      none; names the cells. FileNotFoundError: a folder without a study.
+    ValueError: folders of different configurations, or of data or measures that have changed since;
+      the same cell in two of them, or a cell in none; names the cells. FileNotFoundError: a folder
+      without a study.
   """
   folders, out = [pathlib.Path(f) for f in folders], pathlib.Path(out)
   settings = shards.settings_of(folders, lambda settings: _sharded(settings).deciding())
@@ -108,11 +109,23 @@ def merge(folders: Sequence[str | os.PathLike], out: str | os.PathLike, *,
   older = {name: value for name, value in study.deciding().items()  # what was, before it was asked
            if name in known and name not in settings and known[name] != value}
   plan = study.from_settings(settings | older, preset=tuple(settings | older))  # nobody's choice
-  if absent := [name for name in study.record(plan) if name not in settings]:
+  record, held = study.record(plan), runs.read_json(folders[0] / 'config.json')
+  _refuse_other_data(folders[0], held, record)
+  if absent := [name for name in record if name not in settings and name not in held]:
     note(f'{folders[0]} is of another version, without {", ".join(absent)}, taken as the default')
   shards.check_cells(study.wanted(plan), {f: study.held(plan, f) for f in folders})
-  shards.copy(folders, out, study.FOLDERS, study.FILES, study.record(plan), study.deciding())
+  shards.copy(folders, out, study.FOLDERS, study.FILES, record, study.deciding())
   return answer(study, plan, study.run(plan, out), out, figures=figures)
+
+
+def _refuse_other_data(path: pathlib.Path, held: Mapping[str, Any],
+                       record: Mapping[str, Any]) -> None:
+  """Raises ValueError where data or measures are no longer those that a folder is of."""
+  for name in shards.PRINTS:
+    there, now = held.get(name), runs.plain(dict(record)).get(name)
+    if name in held and there != now:
+      raise ValueError(f'{path}: what it was made of has changed since ({name}: {there!r} there, '
+                       f'{now!r} now); put that back, or run all shards again in other folders')
 
 
 def _sharded(settings: Mapping[str, Any]) -> Sharded:

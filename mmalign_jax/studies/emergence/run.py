@@ -122,12 +122,13 @@ def tuned(plan: Emergence, workdir: pathlib.Path, progress: bool) -> Chosen:
   path = workdir / 'tuning.json'
   groups = {(side, band): candidates(plan, side, depth)
             for band, depth in plan.bands().items() for side in (1, 2)}
-  if not path.exists():
-    several = [u for units in groups.values() if len(units) > 1 for u in units]
-    train(plan, workdir, several, progress, name=_candidate, where='tuning',
-          title=f'{plan.name}: tuning')
-    found = [_best(plan, workdir, band, units) for (_, band), units in groups.items()]
-    folder.write_whole(path, json.dumps(found, indent=1).encode())
+  with folder.choosing(workdir):  # the first shard of a folder does, and the others wait
+    if not path.exists():
+      several = [u for units in groups.values() if len(units) > 1 for u in units]
+      train(plan, workdir, several, progress, name=_candidate, where='tuning',
+            title=f'{plan.name}: tuning')
+      found = [_best(plan, workdir, band, units) for (_, band), units in groups.items()]
+      folder.write_whole(path, json.dumps(found, indent=1).encode())
   chosen = {(row['side'], tuple(row['depths'])): (row['learning_rate'], row['weight_decay'])
             for row in folder.read_json(path, 'remove it, and it is made again from tuning/')}
   if set(chosen) != set(groups):
