@@ -5,10 +5,20 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from mmalign_jax import losses, named, settings, similarity
-from mmalign_jax.data import sources
+from mmalign_jax.data import pair_source, sources
 from mmalign_jax.encoders import sides
 from mmalign_jax.settings import Rule, check_field, choice, of_range, whole
-from mmalign_jax.types import COMPUTE_DTYPES, FUSIONS, NAMES, Hyper, Range, Spec, lookup
+from mmalign_jax.types import (
+  COMPUTE_DTYPES,
+  FUSIONS,
+  LAM_MODES,
+  NAMES,
+  Hyper,
+  PyTree,
+  Range,
+  Spec,
+  lookup,
+)
 
 RANGES = {  # of the traced settings, where a generator does not say more in its own row
     'temperature': Range(1e-6), 'learning_rate': Range(1e-12), 'n_train': Range(1, 2**24, True),
@@ -81,9 +91,13 @@ def check(spec: Spec, hypers: Hyper) -> None:
   if spec.loss:
     check_own(spec, hypers.own)
   check_temperatures(spec, hypers)
+  check_lengths(hypers)
   if spec.probes:
     check_probes(spec.generator, source)
   check_pairs(spec.n_align, spec.neighbors)
+  most = np.max(hypers.train_steps) if 'train_steps' in source.settings else 0
+  if most > spec.steps:
+    raise ValueError(f'train_steps={most:g} is above steps={spec.steps}: raise steps')
   if source.present is not None:  # batches are filled up
     return
   n_train = np.asarray(hypers.n_train)
@@ -92,6 +106,32 @@ def check(spec: Spec, hypers: Hyper) -> None:
                      f'batch_size={spec.batch_size}')
   if n_train.max() > spec.max_train:
     raise ValueError(f'n_train={n_train.max():g} is above max_train={spec.max_train}')
+
+
+def check_lengths(hypers: Hyper) -> None:
+  """Whether strengths of pairs have a part in what every encoder feels."""
+  pairs = [name for name in hypers.own if name.startswith('lam_') and name.count('_') == 2]
+  mode = int(np.max(hypers.lam_mode)) if hypers.lam_mode is not None else 0
+  if pairs and mode:
+    raise ValueError(f'{pairs[0]} has no part in lam_mode={LAM_MODES[mode]!r}, which gives what an '
+                     'encoder feels of all others one length: give lam_1, lam_2, ... or '
+                     f'lam_mode={LAM_MODES[0]!r}')
+
+
+def check_tables(spec: Spec, hypers: Hyper, tables: PyTree) -> None:
+  """Whether the tables of paired arrays, or of pairs, have as many samples as are asked for, and
+  all of theirs are drawn.
+
+  Raises:
+    ValueError: more samples than there are would be some of them twice; fewer pairs would leave
+      out some that have a label.
+  """
+  draw = lookup(sources.SOURCES, spec.generator, 'generator').draw
+  if draw is sources.draw_rows and (most := np.max(hypers.n_train)) > len(tables.y):
+    raise ValueError(f'n_train={most:g} is above the {len(tables.y)} training rows of the tables')
+  if draw is pair_source.draw and spec.max_train < len(tables.y):
+    raise ValueError(f'max_train={spec.max_train} is below the {len(tables.y)} training rows of '
+                     f'the tables: give max_train={len(tables.y)}')
 
 
 def check_own(spec: Spec, own: Iterable[str]) -> None:

@@ -144,10 +144,11 @@ def _with_copies(outs: Sequence[Outputs], of_sides: Callable, batch: Batch, hype
   """Outputs with those of two augmented copies of the batch."""
   own = losses.loss_of(spec.loss).settings | losses.own_settings(hyper.own)
   key = jax.random.key(0) if key is None else key
-  noisy = [of_sides([
+  copies = lambda which: [
       augment.copy(x, jax.random.fold_in(key, 2 * side + which), noise=own['noise'],
-                   masked=own['masked'], axis_name=axis_name) for side, x in enumerate(batch.x)])
-           for which in (0, 1)]
+                   masked=own['masked'], components=hyper.components, axis_name=axis_name)
+      for side, x in enumerate(batch.x)]
+  noisy = [of_sides(copies(which)) for which in (0, 1)]
   return [dataclasses.replace(out, noisy=(a.raw, b.raw)) for out, a, b in zip(outs, *noisy)]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from mmalign_jax import named, objective
 from mmalign_jax.training import apart, step, sweep
-from mmalign_jax.types import GUARDS, LAM_MODES, Batch, Spec
+from mmalign_jax.types import GUARDS, LAM_MODES, SCHEDULES, Batch, Spec
 
 B, SPEC = 16, Spec(depth=2, width=6, projection_width=4, clip_norm=1e6)
 MODE = {name: i for i, name in enumerate(LAM_MODES)}
@@ -137,11 +137,14 @@ def initial(hyper):
   return step.init_state(jax.random.key(0), hyper, 5, 7, spec=SPEC, n_outputs=3)
 
 
+@jax.jit
+def stepped(*given):
+  return step.train_step(*given, spec=SPEC, n_outputs=3, n_batches=4)[0]
+
+
 def test_a_guard_is_against_the_mean_over_an_epoch():
   params, hyper, batch = setting(guard=1, lam=1.0)
   state = initial(hyper)
-  stepped = jax.jit(lambda *given: step.train_step(
-      *given, spec=SPEC, n_outputs=3, n_batches=4)[0])
   first = stepped(state, hyper, batch)
   other = dataclasses.replace(batch, y=(batch.y + 1) % 3)
   second = stepped(first, hyper, other)
@@ -151,6 +154,17 @@ def test_a_guard_is_against_the_mean_over_an_epoch():
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6),
                second.of_task, wanted)
   assert initial(named.hyper()).of_task is None
+
+
+@pytest.mark.parametrize('name, at, factor', [
+    ('warmup', 1, 0.5), ('cosine', 10, 0.5), ('cosine', 20, 0)])
+def test_a_schedule_is_of_the_training_and_not_of_the_most_steps(name, at, factor):
+  """Of 20 steps of a program of 600."""
+  params, hyper, batch = setting(schedule=SCHEDULES.index(name), train_steps=20)
+  state = dataclasses.replace(initial(named.hyper()), step=jnp.int32(at))
+  constant = hyper.replace(schedule=0, lam=factor * hyper.lam)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+               *(stepped(state, one, batch).params for one in (hyper, constant)))
 
 
 def test_devices_feel_what_the_whole_batch_does():

@@ -7,6 +7,8 @@ import pytest
 
 from mmalign_jax import named
 from mmalign_jax.checks import check
+from mmalign_jax.data import pair_source, sources
+from mmalign_jax.fitted import chosen
 from mmalign_jax.training import sweep
 from mmalign_jax.types import Hyper, Spec
 
@@ -111,3 +113,36 @@ def test_a_sweep_checks_before_it_trains():
 
 def test_the_defaults_are_fine():
   check(Spec(), Hyper())
+
+
+@pytest.mark.parametrize('mode, name', [(1, 'share'), (2, 'auto')])
+def test_strengths_of_pairs_have_no_part_in_one_length(mode, name):
+  pairs = {'lam_1_2': (0, 1), 'lam_1_3': (1,)}
+  with pytest.raises(ValueError, match=f"^lam_1_2 has no part in lam_mode='{name}'.*") as info:
+    check(BITS, sweep.grid(pairs | {'lam_mode': (0, mode)}, **FINE))
+  assert '\n' not in str(info.value)
+  check(BITS, sweep.grid(pairs | {'lam_mode': (0,), 'guard': (1,)}, **FINE))
+  check(BITS, sweep.grid({'lam_1': (0, 1), 'lam_mode': (mode,)}, **FINE))
+
+
+def test_steps_beyond_those_of_the_program_are_refused():
+  pairs = Spec(generator='pairs', n_align=64, steps=600)
+  with pytest.raises(ValueError, match='^train_steps=2000 is above steps=600: raise steps$'):
+    check(pairs, sweep.grid({'train_steps': (0, 100, 2000)}))
+  check(pairs, sweep.grid({'train_steps': (0, 600)}))
+  with pytest.raises(ValueError, match='train_steps=2000 is above steps=600'):
+    chosen.built(chosen.judged({'train_steps': 2000, 'task': 'cross_entropy'}), 2, n_train=40,
+                 n_labelled=40)
+
+
+def test_more_samples_than_the_tables_have_are_refused():
+  x, y = np.zeros((40, 3), np.float32), np.zeros(40, np.int32)
+  arrays = sources.ArrayTables((x, x), y, (x, x), y, y, 1, 2)
+  with pytest.raises(ValueError, match='^n_train=64 is above the 40 training rows of the tables$'):
+    sweep.run_sweep(Spec(**{**vars(BITS), 'generator': 'paired'}), Hyper(n_train=64), tables=arrays)
+  none = ((x[:0], y[:0], y[:0]),) * 2
+  tables = pair_source.PairTables(
+      (x, x), (y == 0,) * 2, y, y == 0, (np.ones(3, np.float32),) * 2, none, none, (x[:0],) * 2,
+      y[:0], y[:0], 1, 1, 2)
+  with pytest.raises(ValueError, match='^max_train=39 is below the 40 .*: give max_train=40$'):
+    sweep.run_sweep(Spec(generator='pairs', max_train=39, n_align=64), Hyper(), tables=tables)

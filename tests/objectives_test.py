@@ -11,7 +11,7 @@ import pytest
 from scipy import special
 
 from mmalign_jax import losses, named, objective
-from mmalign_jax.losses import augment
+from mmalign_jax.losses import augment, moments
 from mmalign_jax.similarity import debiased_linear_cka
 from mmalign_jax.training.step import init_state, train_step
 from mmalign_jax.training.sweep import grid, run_sweep
@@ -398,3 +398,44 @@ def test_a_bias_is_learnt_from_where_it_starts():
   np.testing.assert_allclose(abs(moved), 0.1, rtol=1e-3)
   with pytest.raises(ValueError, match="learnable_bias=True.*'info_nce' has no bias"):
     run_sweep(dataclasses.replace(spec, loss='info_nce'), grid({'lam': (0.0,)}))
+
+
+@pytest.mark.parametrize('size', [1e-30, 1e-10, 1e-5, 1e5, 1e10, 1e30])
+def test_cka_is_of_no_size(size):
+  a, b, *rest = single(sides(5))
+  wanted, (of_a, *_) = compiled('cka', [a, b, *rest])
+  value, grads = compiled('cka', [np.float32(size) * a, b, *rest])
+  np.testing.assert_allclose(value, wanted, rtol=1e-5)
+  np.testing.assert_allclose(np.float64(grads[0]) * size, of_a, rtol=1e-3, atol=1e-6)
+  both = compiled('cka', [np.float32(size) * a, np.float32(size) * b, *rest])[0]
+  np.testing.assert_allclose(both, wanted, rtol=1e-5)
+
+
+def test_cka_of_what_is_constant_but_for_rounding_is_1():
+  _, b, *rest = single(sides(5))
+  value, grads = compiled('cka', [np.float32(0.1 + 1e-8 * rest[0]), b, *rest])
+  assert value == 1 and not any(g.any() for g in grads)
+
+
+@pytest.mark.parametrize('width, shrinkage', [(32, 1e-3), (256, 1e-3), (256, 0.1)])
+def test_an_inverse_is_that_of_float64(width, shrinkage):
+  g = np.random.default_rng(0)
+  z = g.normal(size=(width // 2, width)) * np.geomspace(1, 1e-3, width)  # a batch of low rank
+  c = z.T @ z / len(z)
+  c = (1 - shrinkage) * c + shrinkage * np.trace(c) / width * np.eye(width)
+  found = np.asarray(jax.jit(moments.inverse)(np.float32(c)), np.float64)
+  np.testing.assert_allclose(found @ c, np.eye(width), atol=2e-2)
+
+
+def test_copies_of_few_components_are_those_of_a_narrower_table():
+  g, key, few = np.random.default_rng(0), jax.random.key(1), 3
+  x = np.zeros((4000, 12), np.float32)
+  x[:, :few] = 2 * g.normal(size=(4000, few))  # as `pair_source.scaled` has it: 12 / 3 is 2 squared
+  copy = jax.jit(augment.copy)
+  found = np.asarray(copy(x, key, noise=0.3, masked=0.0, components=few)) - x
+  assert not found[:, few:].any()
+  assert (found[:, :few] / 2).std() == pytest.approx(0.3, rel=0.03)
+  for all_of_them in (0, 12, 99):
+    np.testing.assert_array_equal(
+        copy(x, key, noise=0.3, masked=0.2, components=all_of_them),
+        copy(x, key, noise=0.3, masked=0.2))

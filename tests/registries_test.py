@@ -1,5 +1,6 @@
 """A row from outside the package suffices: each kind is added by one file and used by commands."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -180,3 +181,37 @@ def test_a_file_that_cannot_be_registered_is_one_line(text, why, tmp_path, capsy
   error = capsys.readouterr().err
   assert why in error and error.count('\n') == 1 and 'rows_of_nobody' in error
   assert 'rows_of_nobody' not in sys.modules
+
+
+def test_a_row_that_is_defined_anew_is_another_program(own):
+  """As in a notebook; nothing is compiled here, and each of its own only when it runs."""
+  from mmalign_jax import losses
+  from mmalign_jax.data.sources import SOURCES
+  from mmalign_jax.encoders import sides
+  from mmalign_jax.fitted import fitting as fits, model, together
+  from mmalign_jax.generators import synthetic
+  from mmalign_jax.training import alone, fitting, sweep
+  from mmalign_jax.types import OwnSide, Spec
+  copied = lambda row: (lambda *given, **options: row(*given, **options))
+  changes = {
+      'loss': (losses.LOSSES, 'vicreg', lambda row: dataclasses.replace(row)),
+      'task': (losses.TASKS, 'cross_entropy', lambda row: dataclasses.replace(row)),
+      'encoder': (sides.ENCODERS, 'mlp', copied), 'sides': (sides.ENCODERS, 'lenet', copied),
+      'projection': (sides.PROJECTIONS, 'mlp', copied),
+      'generator': (synthetic.GENERATORS, 'bits', dataclasses.replace)}
+  spec = Spec(loss='vicreg', projection='mlp', sides=(OwnSide(), OwnSide('lenet')))
+  protocol = alone.Protocol(spec, 1, 1, 8)
+  programs = lambda: (
+      sweep.compiled(spec), alone.compiled(protocol), alone.compiled_layers(protocol),
+      fits._compiled(spec, (None, None), True), model._compiled(spec, 2), together._head(spec, 2))
+  for registry, name, change in (*changes.values(), (SOURCES, 'bits', dataclasses.replace)):
+    before = programs()
+    assert all(one is other for one, other in zip(before, programs(), strict=True))
+    registry[name] = change(registry[name])
+    assert not any(one is other for one, other in zip(before, programs(), strict=True)), name
+  losses.LOSSES['mine'] = lambda z1, z2: (z1 - z2)[:, 0]
+  shapes = (Spec(loss='mine', depth=1), ((3,), (4,)), 'int32', 2)
+  fitting.fits(*shapes)
+  losses.LOSSES['mine'] = lambda z1, z2: z1 @ z2
+  with pytest.raises(ValueError, match="loss='mine'.* do not fit"):
+    fitting.fits(*shapes)

@@ -3,6 +3,7 @@
 A compilation takes seconds, so almost all cells share one Spec and one shape of Hyper.
 """
 
+import dataclasses
 import functools
 import os
 import pathlib
@@ -18,7 +19,7 @@ import pytest
 from mmalign_jax.data import pair_source
 from mmalign_jax.named import traced_fields
 from mmalign_jax.training import batches, memory, sweep
-from mmalign_jax.types import Spec
+from mmalign_jax.types import Frames, Spec
 
 SPEC = Spec(depth=1, batch_size=32, steps=20, max_train=64, n_align=64)
 BASE = dict(lam=1.0, lam_2=0.3, n_train=64, temperature=0.2)
@@ -234,3 +235,26 @@ def test_chunk_size_obeys_the_memory_budget():
   one = memory.cell_bytes(SPEC, tables())
   assert memory.chunk_size(SPEC, tables(), 100, 1, budget_bytes=2.5 * one) == 2
   assert memory.chunk_size(SPEC, tables(), 100, 1, budget_bytes=1) == 1
+
+
+def test_memory_of_sequences_is_that_of_all_their_steps():
+  """What a gradient surely keeps of every block: attention, hidden units and their inputs."""
+  rows, steps, width, depth, batch = 40, 20, 36, 2, 16
+  x = Frames(np.zeros((rows, steps, width), np.float32), np.ones((rows, steps), bool))
+  y = np.zeros(rows, np.int32)
+  judged = ((x, y, y),) * 2
+  of = pair_source.PairTables((x, x), (y == 0,) * 2, y, y == 0, (np.ones(width),) * 2, judged,
+                              judged, (x, x), y, y, 1, 1, 2)
+  spec = Spec(generator='pairs', encoder='sequence_transformer', depth=depth, batch_size=batch,
+              max_train=rows, n_align=16)
+  token, attention = batch * (1 + steps), batch * (1 + steps)**2
+  least = 4 * 2 * (depth - 1) * (token * (3 + 1 + 4 + 4 + 1) * width + attention)
+  found = memory.cell_bytes(spec, of)
+  assert 2 * least < found < 20 * least  # twice, as labels and pairs are batches of their own
+  longer = dataclasses.replace(spec, depth=3)
+  assert memory.cell_bytes(longer, of) > found + 2 * least
+  assert memory.chunk_size(spec, of, 100, 1, budget_bytes=2.5 * found) == 2
+
+
+def test_memory_of_an_mlp_is_as_it_was():
+  assert memory.cell_bytes(SPEC, tables()) == 2_819_072

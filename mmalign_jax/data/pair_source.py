@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from mmalign_jax import rng, struct
+from mmalign_jax.losses import augment
 from mmalign_jax.types import ALIGN_ON, Array, Draws, Frames, Hyper, Joint, Key, PyTree, Range, Test
 
 SETTINGS = ('n_labelled', 'n_pairs', 'align_on', 'components', 'train_steps')
@@ -109,8 +110,7 @@ def scaled(x: PyTree, spread: Array, hyper: Hyper) -> PyTree:
   if isinstance(x, Frames):
     return x
   width = x.shape[1]
-  asked = jnp.asarray(hyper.components).astype(jnp.int32)
-  kept = jnp.where(asked > 0, jnp.minimum(asked, width), width)
+  kept = augment.kept(width, hyper.components)
   factor = jnp.sqrt(width / kept) / jnp.maximum(spread[kept - 1], 1e-12)
   return jnp.where(jnp.arange(width) < kept, x * factor, 0)
 

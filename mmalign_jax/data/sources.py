@@ -113,7 +113,7 @@ def _few(generator: Generator) -> Source:
       words={**full.words, **{name: pair_source.WORDS[name] for name in named}})
 
 
-def _draw_rows(tables: ArrayTables, hyper: Hyper, key: Key, n: int) -> Draws:
+def draw_rows(tables: ArrayTables, hyper: Hyper, key: Key, n: int) -> Draws:
   """The first n of the training rows in an order of the seed's own; the source of all sides, y."""
   total = tables.y.shape[0]
   row = rng.permute(key, jnp.arange(n) % total, total)
@@ -169,7 +169,7 @@ class _Sources(MutableMapping):
 
 SOURCES = _Sources({
     'paired': Source(
-        ('n_train',), None, _draw_rows,
+        ('n_train',), None, draw_rows,
         lambda tables, hyper, rows: tuple(x[row] for x, row in zip(tables.x, rows)),
         _array_test, _array_pairs, _unknown, lambda tables: tables.n_outputs,
         sides=lambda tables: len(tables.x), joint=_array_joint),

@@ -176,7 +176,7 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
       found = dict(X)
     elif isinstance(X, (list, tuple)) and X and all(
         view is None or np.ndim(view) == 2 for view in X):
-      found = {f'x{i + 1}': view for i, view in enumerate(X)}
+      found = dict(zip(self._names_of(X, reset), X))
     else:
       return self._cut(X, reset)
     found = {name: view for name, view in found.items() if view is not None}
@@ -198,6 +198,16 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
         own = self.fitted_.views[model.number_of(self.fitted_, name)]
         model.check_columns(own, columns[name], 'X')
     return {name: inputs.checked_rows(view, name) for name, view in views.items()}
+
+  def _names_of(self, X: Sequence[Any], reset: bool) -> tuple[str, ...]:
+    """What the views of a list are called: by their place, as those that were fitted on."""
+    named = tuple(f'x{i + 1}' for i in range(len(X)))
+    if reset:
+      return named
+    if len(X) > len(self.fitted_.names):
+      raise ValueError(f'X: {len(X)} views, but {", ".join(self.fitted_.names)} were fitted on; '
+                       f'{named[len(self.fitted_.names)]} is none of them')
+    return self.fitted_.names
 
   def _cut(self, X: Any, reset: bool) -> dict[str, np.ndarray]:
     """Views of one array [N, F]."""

@@ -7,7 +7,6 @@ fold's encoders see neither the labels nor the features of its rows, and nor do 
 from collections.abc import Mapping
 import contextlib
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -188,7 +187,7 @@ def _unseen(fold: np.ndarray | None, n: int) -> np.ndarray:
       [none[0], *(fold == k for k in range(fold.max() + 1))])
 
 
-@functools.lru_cache(maxsize=8)
+@compiling.kept(8)
 def _compiled(spec: Spec, axes: tuple[int | None, ...], thorough: bool):
   """jit of several trainings that differ in which labels and rows they see: (hyper, tables,
   labelled [K, N], unseen [K, N], x and spread of every view, [K, ...] where its axis is 0) ->

@@ -5,7 +5,6 @@ Pure: files are in `store`, training in `fitting`; several views at once in `tog
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
-import functools
 from typing import Any
 
 import jax
@@ -17,6 +16,7 @@ from mmalign_jax.data.components import Reduction
 from mmalign_jax.encoders import sides
 from mmalign_jax.fitted.calibrate import Calibration, probabilities
 from mmalign_jax.settings import shown
+from mmalign_jax.training import compiling
 from mmalign_jax.types import Hyper, PyTree, Spec
 
 _ROWS = 256  # go at once; always so many, so that a row comes out the same whatever is beside it
@@ -133,7 +133,7 @@ def outputs(fitted: Fitted, view: str, x: np.ndarray) -> tuple[np.ndarray, np.nd
   return z, prediction
 
 
-@functools.lru_cache(maxsize=32)
+@compiling.kept(32)
 def _compiled(spec: Spec, n_outputs: int):
   side = sides.Side(spec, n_outputs)
 

@@ -1,7 +1,6 @@
 """What the encoders of several views say of the same rows together."""
 
 from collections.abc import Mapping, Sequence
-import functools
 
 import jax
 import numpy as np
@@ -17,6 +16,7 @@ from mmalign_jax.fitted.model import (
   predict,
   said,
 )
+from mmalign_jax.training import compiling
 from mmalign_jax.types import Spec
 
 
@@ -73,7 +73,7 @@ def fused(fitted: Fitted, z: Sequence[np.ndarray]) -> np.ndarray:
   return made
 
 
-@functools.lru_cache(maxsize=32)
+@compiling.kept(32)
 def _head(spec: Spec, n_outputs: int):
   return jax.jit(lambda params, z: (objective.fused(
       {objective.FUSION: params}, z, spec=spec, n_outputs=n_outputs),))

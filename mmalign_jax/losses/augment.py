@@ -7,7 +7,7 @@ from mmalign_jax.losses.batch import own_columns
 from mmalign_jax.types import Array, Key, Numeric, PyTree
 
 
-def copy(x: PyTree, key: Key, *, noise: Numeric, masked: Numeric,
+def copy(x: PyTree, key: Key, *, noise: Numeric, masked: Numeric, components: Numeric = 0,
          axis_name: str | None = None) -> PyTree:
   """x with Gaussian noise, and some of its numbers set to 0, the mean of what is standardised.
 
@@ -18,6 +18,8 @@ def copy(x: PyTree, key: Key, *, noise: Numeric, masked: Numeric,
     x: array [B, ...] of numbers that are not whole, or `Frames`, whose mask stays.
     key: of the copy.
     noise: [] standard deviation, in units of x. masked: [] probability, in 0..1.
+    components: [] columns of vectors [B, C] that are kept, 0 for all. The others are 0 and stay so;
+      what is kept is scaled as in `unit`, and its noise with it.
     axis_name: of the mapped axis over which the batch is spread.
 
   Returns:
@@ -39,6 +41,19 @@ def copy(x: PyTree, key: Key, *, noise: Numeric, masked: Numeric,
         own_columns(len(leaf), axis_name))
     shape = leaf.shape[1:]
     drawn = jax.vmap(lambda k: jax.random.normal(k, shape, leaf.dtype))(keys[:, 0])
-    kept = jax.vmap(lambda k: jax.random.bernoulli(k, 1 - masked, shape))(keys[:, 1])
-    return jnp.where(kept, leaf + noise * drawn, 0)
+    stays = jax.vmap(lambda k: jax.random.bernoulli(k, 1 - masked, shape))(keys[:, 1])
+    own = noise * unit(shape[0], components)[None] if len(shape) == 1 else noise
+    return jnp.where(stays, leaf + own * drawn, 0)
   return jax.tree.map(one, x)
+
+
+def unit(columns: int, components: Numeric) -> Array:
+  """Root mean square [C] of every column where all C together have 1, but only some are kept."""
+  n = kept(columns, components)
+  return jnp.where(jnp.arange(columns) < n, jnp.sqrt(columns / n), 0)
+
+
+def kept(columns: int, components: Numeric) -> Array:
+  """How many columns [] i32 of C are kept where so many are asked for; 0 for all."""
+  asked = jnp.asarray(components).astype(jnp.int32)
+  return jnp.where(asked > 0, jnp.minimum(asked, columns), columns)

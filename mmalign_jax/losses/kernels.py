@@ -31,7 +31,8 @@ def cka(a: Array, b: Array, *, axis_name: str | None = None, valid: Array | None
   a, b, real, n = every(a, b, axis_name, valid)
   grams = []
   for z in (a, b):
-    z = real * (z - jnp.sum(real * z, axis=0, keepdims=True) / n)
+    centred = real * (z - jnp.sum(real * z, axis=0, keepdims=True) / n)
+    z = near_one(centred, jnp.max(jnp.abs(z)))  # of which what follows is the eighth power
     grams.append(dot(z, z.T))
   k, m = grams
   across, one, two = (unbiased_hsic(k_, m_, real, n) for k_, m_ in ((k, m), (k, k), (m, m)))
@@ -64,6 +65,14 @@ def hsic(a: Array, b: Array, *, bandwidth: float = 1.0, axis_name: str | None = 
     distance = squares[:, None] + squares[None] - 2 * dot(z, z.T)
     grams.append(jnp.exp(-jnp.maximum(distance, 0) / (2 * bandwidth**2)))
   return -unbiased_hsic(grams[0], grams[1], real, n)
+
+
+def near_one(centred: Array, largest: Array) -> Array:
+  """centred / 2^e, below 1, by which nothing changes that does not depend on its size, to the last
+  digit; 0 where it is no more than rounding of what had a number as large as `largest` []."""
+  size, largest = jax.lax.stop_gradient((jnp.max(jnp.abs(centred)), largest))
+  scale = jnp.ldexp(jnp.ones((), centred.dtype), -jnp.frexp(size)[1])
+  return jnp.where(size > 16 * jnp.finfo(centred.dtype).eps * largest, scale, 0) * centred
 
 
 def unbiased_hsic(one: Array, two: Array, real: Array, n: Array) -> Array:

@@ -230,7 +230,7 @@ def unit_axes(own: tuple[str, ...] = OWN) -> Hyper:
   return Hyper(**axes)
 
 
-@functools.lru_cache(maxsize=64)
+@compiling.kept(64)
 def compiled(protocol: Protocol, grouped: bool = False, thorough: bool = True,
              models: int | None = None):
   """jit of a unit: (hyper, `OWN` fields [R], tables, epochs []) -> Trained of [R].
@@ -249,7 +249,7 @@ def compiled(protocol: Protocol, grouped: bool = False, thorough: bool = True,
       compiler_options=compiling.options(protocol.spec, thorough=thorough, models=models))
 
 
-@functools.lru_cache(maxsize=64)
+@compiling.kept(64)
 def compiled_layers(protocol: Protocol):
   """jit of `layers` for a unit: (params [R, ...], hyper, tables) -> [R, L, N, width].
 

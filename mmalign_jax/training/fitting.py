@@ -1,7 +1,6 @@
 """Whether rows of the registries fit each other and the data: shapes only, nothing is run."""
 
 from collections.abc import Callable, Sequence
-import functools
 
 import flax.errors
 import jax
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 from mmalign_jax import objective
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.encoders import sides
-from mmalign_jax.training import probes
+from mmalign_jax.training import compiling, probes
 from mmalign_jax.types import Batch, Frames, Hyper, Joint, PyTree, Spec, lookup, shape_of
 
 
@@ -64,7 +63,7 @@ def _some(source: Source, tables: PyTree):
   return source.inputs(tables, Hyper(), draws.rows), draws.y
 
 
-@functools.lru_cache(maxsize=64)
+@compiling.kept(64)
 def fits(spec: Spec, shapes: tuple, label: str, n_outputs: int,
          frames: tuple[int, ...] = ()) -> None:
   """Whether encoders, projection and losses take samples of these shapes (see `traceable`), those

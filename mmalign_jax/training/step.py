@@ -11,7 +11,17 @@ import optax
 from mmalign_jax import objective, rng
 from mmalign_jax.objective import Metrics
 from mmalign_jax.training import apart
-from mmalign_jax.types import Batch, Hyper, Key, Numeric, PyTree, Shape, Spec, TrainState
+from mmalign_jax.types import (
+  Array,
+  Batch,
+  Hyper,
+  Key,
+  Numeric,
+  PyTree,
+  Shape,
+  Spec,
+  TrainState,
+)
 
 
 def optimizer(spec: Spec) -> optax.GradientTransformation:
@@ -78,7 +88,8 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
   """
   for given in (batch,) if pairs is None else (batch, pairs):
     chex.assert_equal_shape_prefix(jax.tree.leaves(given), 1)
-  progress = state.step.astype(jnp.float32) / spec.steps
+  # over spec.steps in the end, a constant: where all of them are taken no digit is another
+  progress = state.step.astype(jnp.float32) * (spec.steps / end(hyper, spec)) / spec.steps
   together = hyper.guard is None and hyper.lam_mode is None
   options = {'spec': spec, 'n_outputs': n_outputs, 'axis_name': axis_name, 'pairs': pairs,
              'key': jax.random.fold_in(rng.stream(hyper.seed, 'copies'), state.step)}
@@ -94,6 +105,12 @@ def train_step(state: TrainState, hyper: Hyper, batch: Batch, *, spec: Spec, n_o
   metrics = dataclasses.replace(
       metrics, grad_norm=optax.tree.norm(grads), param_norm=optax.tree.norm(state.params))
   return descend(state, grads, hyper, spec=spec), metrics
+
+
+def end(hyper: Hyper, spec: Spec) -> Array:
+  """Steps [] i32 until training stops: `train_steps`, at most those of the Spec; 0 for all."""
+  asked = jnp.asarray(hyper.train_steps).astype(jnp.int32)
+  return jnp.where(asked > 0, jnp.minimum(asked, spec.steps), spec.steps)
 
 
 def descend(state: TrainState, grads: PyTree, hyper: Hyper, *, spec: Spec) -> TrainState:

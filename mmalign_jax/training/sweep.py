@@ -7,6 +7,7 @@ is bounded, and several worker threads keep the cores of a CPU busy.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+import dataclasses
 import functools
 import itertools
 
@@ -15,14 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from mmalign_jax import named, rng
-from mmalign_jax.checks import check
+from mmalign_jax.checks import check, check_tables
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.settings import check_cells, check_field
 from mmalign_jax.training import compiling
 from mmalign_jax.training.batches import batches_of
 from mmalign_jax.training.evaluate import Cell, evaluate
 from mmalign_jax.training.memory import chunk_size
-from mmalign_jax.training.step import init_state, train_step
+from mmalign_jax.training.step import end, init_state, train_step
 from mmalign_jax.types import Hyper, PyTree, Spec, lookup, shape_of
 
 Placement = Callable[[PyTree], PyTree]
@@ -71,6 +72,8 @@ def train_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> PyTree:
   strength are paired.
   """
   source = lookup(SOURCES, spec.generator, 'generator')
+  unread = {name: 0 for name in ('components', 'train_steps') if name not in source.settings}
+  hyper = dataclasses.replace(hyper, **unread)  # a step reads them, too
   n_outputs = source.n_outputs(tables)
   draws = source.draw(tables, hyper, rng.stream(hyper.seed, 'data'), spec.max_train)
   probe = jax.eval_shape(lambda: source.inputs(tables, hyper, [r[:1] for r in draws.rows]))
@@ -88,15 +91,13 @@ def train_cell(hyper: Hyper, tables: PyTree, *, spec: Spec) -> PyTree:
                       n_batches=n_batches)[0]
 
   if 'train_steps' in source.settings:  # a chunk whose cells all stop early is done early
-    asked = jnp.asarray(hyper.train_steps).astype(jnp.int32)
-    end = jnp.where(asked > 0, jnp.minimum(asked, spec.steps), spec.steps)
-    state = jax.lax.fori_loop(0, end, step, state)
+    state = jax.lax.fori_loop(0, end(hyper, spec), step, state)
   else:
     state, _ = jax.lax.scan(lambda s, t: (step(t, s), None), state, jnp.arange(spec.steps))
   return state.params
 
 
-@functools.lru_cache(maxsize=32)
+@compiling.kept(32)
 def compiled(spec: Spec, thorough: bool = True):
   """jit(vmap(run_cell)) of a Spec: (hypers [R], tables) -> Cell [R].
 
@@ -123,7 +124,8 @@ def run_sweep(spec: Spec, hypers: Hyper, *, tables: PyTree = None, chunk: int | 
     Cell of arrays [R]; a cell that diverged is flagged and NaN, and harms no other.
 
   Raises:
-    ValueError: for an unknown registry name, or settings out of range (see `check`).
+    ValueError: for an unknown registry name, settings out of range (see `check`), or more samples
+      than the tables have.
 
   Examples:
     >>> spec = Spec(steps=2, batch_size=8, max_train=8, n_align=16, depth=1)
@@ -134,6 +136,7 @@ def run_sweep(spec: Spec, hypers: Hyper, *, tables: PyTree = None, chunk: int | 
   lengths = [np.shape(v)[0] for v in jax.tree.leaves(hypers) if np.ndim(v)]
   hypers = stack(hypers, max(lengths, default=1))
   tables = make_tables(spec) if tables is None else tables
+  check_tables(spec, hypers, tables)
   chunks = list(run_chunks(
       spec, hypers, tables, np.arange(max(lengths, default=1)), chunk=chunk, workers=workers,
       place=place))
@@ -155,13 +158,14 @@ def run_chunks(spec: Spec, hypers: Hyper, tables: PyTree, wanted: np.ndarray, *,
                ) -> Iterator[tuple[np.ndarray, Cell]]:
   """Runs the cells `wanted` [W] of hypers [R], yielding (cell numbers, Cell) chunk by chunk.
 
-  A worker calls `done` (which may write to disk) with a chunk before it starts its next one. Chunks
-  come in the order they finish. The last chunk is filled up with repeats, so that all share one
-  compilation.
+  A worker calls `done` (which may write to disk) with a chunk before it starts its next one, in the
+  order they finish; they are yielded in their own. The last chunk is filled up with repeats, so
+  that all share one compilation.
   """
   check(spec, hypers)
   size = chunk or chunk_size(spec, tables, len(wanted), workers)
-  run = compiled(spec, thorough=compiling.pays(spec, len(wanted) * spec.steps))
+  total = len(jax.tree.leaves(hypers)[0])  # what is left of it, or a shard, is run by the same
+  run = compiled(spec, thorough=compiling.pays(spec, total * spec.steps))
   place = place or (lambda tree: tree)
   pieces = [wanted[i:i + size] for i in range(0, len(wanted), size)]
 
