@@ -115,3 +115,26 @@ def test_writes_summary_and_the_four_figures(tmp_path):
   drawn = {line.get_label(): line.get_ydata() for line in axis.get_lines()}
   np.testing.assert_allclose(drawn['published'], paper.MAX_ALIGNMENT[1])
   assert len(drawn['best over depths']) == 9
+
+
+def test_the_headline_is_of_one_transform_depth(summary):
+  """The least and the most unique, at the same depth, which is said."""
+  found = report.headline(summary)
+  assert found['best alignment, 0 unique, transform depth 1'] == number_of(summary, 0)
+  assert found['best alignment, 8 unique, transform depth 1'] == number_of(summary, 8)
+  assert len(found) == 4
+
+
+def number_of(summary, unique):
+  return next(f'{row["value"]:.3f}' for row in summary['max_alignment']
+              if (row['unique'], row['transform_depth']) == (unique, 1))
+
+
+def test_all_is_said_of_the_first_untransformed_depth():
+  data = study(seeds=1)
+  deep = data.copy()
+  for name in (NAME, f'{NAME}_calibrated', f'{NAME}_p_value', f'{NAME}_null'):
+    deep[name] = xr.concat([data[name], 0 * data[name] + 1], 'untransformed_depth')
+  one, both = (report.summarise(d, resamples=50) for d in (data, deep))
+  assert both['above_chance'] == one['above_chance'] and one['above_chance'][0]['share'] == 1
+  assert both['max_alignment'] == one['max_alignment']

@@ -17,6 +17,7 @@ import pytest
 import xarray as xr
 
 from mmalign_jax import cli
+from mmalign_jax.encoders import sides
 from mmalign_jax.runs import devices as parallel, folder
 from mmalign_jax.studies import registry
 from mmalign_jax.studies.emergence import plan as emergence, programs, run as emergence_run
@@ -104,6 +105,24 @@ def test_many_units_in_one_call_as_on_an_accelerator(whole, tmp_path, monkeypatc
   grouped = run(tmp_path)
   xr.testing.assert_allclose(grouped['accuracy_2'], whole[1]['accuracy_2'], atol=2e-3)
   xr.testing.assert_allclose(grouped['validation_2'], whole[1]['validation_2'], atol=0.04)
+
+
+def test_an_encoder_defined_anew_is_another_program(monkeypatch):
+  """As in a notebook, under its old name."""
+  plan, asked = build(), []
+  class Programs(dict):
+    def setdefault(self, key, default=None):
+      asked.append(key)
+      raise InterruptedError  # what it would compile
+  monkeypatch.setattr(programs, '_PROGRAMS', Programs())
+  unit, _ = emergence_run.candidates(plan, 1, 1)
+  def ask():
+    with pytest.raises(InterruptedError):
+      programs.train_group(plan, [unit], 1, parallel.plan())
+    return asked[-1]
+  assert ask() == ask()
+  monkeypatch.setitem(sides.ENCODERS, plan.protocol(unit).spec.encoder, object())
+  assert ask() != asked[0]
 
 
 def test_another_measure_needs_no_training(whole, tmp_path):

@@ -9,7 +9,9 @@ from scipy import stats
 from mmalign_jax import cli
 from mmalign_jax.similarity import MEASURES
 from mmalign_jax.studies.zoo import plan as plans, run as runs
-from mmalign_jax.zoo import best, best_on_circle, circled, circles, engine_of, stack
+from mmalign_jax.studies.zoo.compared import Comparison
+from mmalign_jax.zoo import Circles, best, best_on_circle, circled, circles, engine_of, stack
+from mmalign_jax.zoo.lists import Lists
 
 
 def layers(n, seed, widths=(5, 8, 3)):
@@ -119,3 +121,18 @@ def test_the_option(place, capsys):
                    '--permute=shifts', '--null=9', '--bootstrap=0', '--nomap', '--nofigures',
                    '--json', '--measure=mutual_knn', f'--workdir={place}/option']) == 0
   assert json.loads(capsys.readouterr().out)['pairs'][0]['pairs'] == 4
+
+
+def test_lists_stay_lists_where_a_circle_is_more_than_memory_holds(place, tmp_path, monkeypatch):
+  """A model of mutual kNN on a circle takes 4 N^2 bytes a layer, of lists 16 k N."""
+  plan = planned(place, permute='shifts', memory=0.05, permutations=9)
+  compare, circle = Comparison(plan), circles.draw(plan.n, 9, seed=0)
+  engines = lambda: [type(compare._engine(name, circle)) for name in plan.measures]
+  assert engines() == [Circles, Circles]
+  whole = runs.run(plan, tmp_path / 'whole', progress=False)
+  monkeypatch.setattr(Circles, 'bytes_of', lambda self, n: 1 if self._unit is None else 2**40)
+  assert engines() == [Lists, Circles]
+  assert list(map(len, compare.groups(plan.right, circle))) == [2]
+  again = runs.run(plan, tmp_path / 'again', progress=False)
+  for name in ('value', 'null_mean', 'p_value', 'layer_left'):
+    np.testing.assert_allclose(whole[name], again[name], atol=2e-6)

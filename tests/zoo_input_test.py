@@ -5,7 +5,16 @@ import pytest
 
 from mmalign_jax import cli
 from mmalign_jax.studies import registry
-from mmalign_jax.studies.zoo import nested, plan as plans, report, run as runs, summary as summaries
+from mmalign_jax.studies.zoo import (
+  models,
+  nested,
+  plan as plans,
+  report,
+  run as runs,
+  summary as summaries,
+  tables,
+  trends,
+)
 
 N = 40
 
@@ -221,3 +230,159 @@ def test_an_older_folder_is_of_any_permutations(place, tmp_path, monkeypatch):
   runs.run(planned(place, map=False, permute='random'), tmp_path / 'old', progress=False)
   registry.merge([tmp_path / 'old'], tmp_path / 'whole', figures=False)
   assert json.loads((tmp_path / 'whole' / 'config.json').read_text())['permute'] == 'random'
+
+
+# -- what belongs to the rows ----------------------------------------------------------------------
+
+
+def table(path, **more):
+  """A csv of three features of noise, and more columns."""
+  g = np.random.default_rng(len(str(path)) + ord(path.name[0]))
+  columns = {f'f{i}': g.normal(size=N) for i in range(3)} | more
+  path.write_text('\n'.join([','.join(columns), *(
+      ','.join(map(str, row)) for row in zip(*columns.values()))]) + '\n')
+
+
+def of_tables(folder, left='a.csv', right='b.csv', **more):
+  return planned(folder, left=left, right=right, map=False, measures=('debiased_linear_cka',),
+                 k=10, **more)
+
+
+SUBJECT = np.repeat(np.arange(8), 5)
+
+
+def test_the_group_the_item_and_the_label_are_no_features(tmp_path):
+  """They would make models alike that are not, and show the label to the probe."""
+  for name in ('a', 'b'):
+    table(tmp_path / f'{name}.csv', subject=SUBJECT, label=np.arange(N) % 2, more=np.ones(N))
+  own = {'group': 'subject', 'data_dir': str(tmp_path)}
+  paths = {'left': f'{tmp_path}/a.csv', 'right': f'{tmp_path}/b.csv'}
+  given = dict(study='zoo', permutations=9, resamples=0, map=False,
+               measures=('debiased_linear_cka',))
+  of = lambda **more: plans.from_settings(given | paths | more)
+  plan = of(y='label', **own)
+  assert [m.width for m in (*plan.left, *plan.right)] == [4, 4]
+  assert plan.groups.tolist() == SUBJECT.tolist() and len(plan.y.classes) == 2
+  assert models.layers_of(plan.left[0], 'left', plan.reading, plan.kept)[0].shape == (N, 4)
+  assert [m.width for m in of(item='subject', y='label').left] == [4]
+  there = of(group=f'{tmp_path}/b.csv:subject', y=f'{tmp_path}/../{tmp_path.name}/b.csv:label')
+  assert [m.width for m in (*there.left, *there.right)] == [6, 4]
+  assert there.groups.tolist() == SUBJECT.tolist()
+  table(tmp_path / 'c.csv', subject=np.roll(SUBJECT, 1), label=np.arange(N) % 2)
+  with pytest.raises(ValueError, match=r'a.csv and .*c.csv differ in 8 rows, first at row 0'):
+    of(right=f'{tmp_path}/c.csv', group='subject')
+  with pytest.raises(OSError, match="group='nobody': no such file, nor a column or key"):
+    of(group='nobody')
+
+
+def test_a_table_of_groups_in_a_folder_is_no_model(tmp_path):
+  (tmp_path / 'm').mkdir()
+  for name in ('a', 'b'):
+    table(tmp_path / 'm' / f'{name}.csv', subject=SUBJECT)
+  (tmp_path / 'm' / 'who.csv').write_text('\n'.join(['subject', *map('s{}'.format, SUBJECT)]))
+  plan = of_tables(tmp_path, 'm', '', group='m/who.csv:subject')
+  assert [m.name for m in plan.left] == ['a', 'b'] and len(set(plan.groups.tolist())) == 8
+  assert "left: 'who' is no model: it has no column beside 'subject'" in plan.notes
+
+
+def test_the_same_rows_in_another_order_are_refused(tmp_path):
+  ids = [f'clip{i}' for i in range(N)]
+  table(tmp_path / 'a.csv', id=ids)
+  table(tmp_path / 'b.csv', id=ids)
+  table(tmp_path / 'moved.csv', id=ids[::-1], label=np.arange(N) % 2)
+  plan = of_tables(tmp_path)
+  assert any(n.startswith("left: 'a': a.csv: column 'id' left out as an index")
+             for n in plan.notes)
+  with pytest.raises(ValueError, match=r'a.csv and .*moved.csv name the same rows in another'):
+    of_tables(tmp_path, right='moved.csv')
+  with pytest.raises(ValueError, match=r'a.csv and .*moved.csv name the same rows'):
+    of_tables(tmp_path, y='moved.csv:label')
+  assert [m.width for m in of_tables(tmp_path, right='moved.csv', index='id,label').right] == [3]
+  g = np.random.default_rng(0)
+  for name, order in (('x', ids), ('y', ids[::-1])):
+    np.savez(tmp_path / f'{name}.npz', z=g.normal(size=(N, 3)), id=np.array(order))
+  with pytest.raises(ValueError, match=r'x.npz and .*y.npz name the same rows in another order'):
+    of_tables(tmp_path, 'x.npz', 'y.npz')
+
+
+def test_what_has_lengths_is_sequences_and_no_layers(tmp_path):
+  g = np.random.default_rng(0)
+  steps = lambda: g.normal(size=(N, 6, 3))
+  length = 1 + np.arange(N) % 6
+  np.savez(tmp_path / 'llm.npz', bert=steps(), gpt=steps(), bert_length=length, gpt_length=length)
+  np.savez(tmp_path / 'other.npz', a=g.normal(size=(2, N, 3)), b=g.normal(size=(4, N, 3)))
+  np.savez(tmp_path / 'ragged.npz', a=g.normal(size=(length.sum(), 3)), a_length=length,
+           b=g.normal(size=(N, 3)))
+  with pytest.raises(ValueError, match=r'\(40, 6, 3\) with bert_length; say how to pool'):
+    of_tables(tmp_path, 'llm.npz', '')
+  assert of_tables(tmp_path, 'llm.npz', '', pool='mean').n == N
+  assert of_tables(tmp_path, 'ragged.npz', '', pool='mean').n == N
+  layered = of_tables(tmp_path, 'other.npz', '')
+  assert [m.layers for m in layered.left] == [('a:0', 'a:1'), ('b:0', 'b:1', 'b:2', 'b:3')]
+  assert any(n.startswith("left: 'a' and 1 more: an array of three axes, read as [layers, ")
+             for n in layered.notes)
+
+
+def test_a_file_of_both_sides_has_levels_on_one(place, tmp_path):
+  """Each side keeps its own reading of the same key."""
+  plan = planned(place, left='levels.npz:cap*', right='levels.npz:cap*', levels='level', map=False,
+                 permutations=0, measures=('debiased_linear_cka',), k=10)
+  dataset = runs.run(plan, tmp_path, progress=False)
+  value = dataset['value'].isel(measure=0)
+  assert dataset['layers_left'].values.tolist() == [2, 2] != dataset['layers_right'].values.tolist()
+  np.testing.assert_allclose([value.sel(left=n, right=n) for n in ('cap_a', 'cap_b')], 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize('missing', ['mean', 'drop'])
+def test_a_model_that_is_constant_beside_its_gaps_is_left_out(place, tmp_path, missing):
+  flat, gone = np.ones((N, 60), np.float32), np.full((N, 2), np.nan, np.float32)
+  flat[3], flat[5] = np.nan, 0
+  np.savez(tmp_path / 'right.npz', flat=flat, gone=gone, c=1 + np.eye(N, 3))
+  plan = planned(place, left='left.npz:a', right=f'../{tmp_path.name}/right.npz', k=10,
+                 missing=missing, measures=('alignment',))
+  assert {m.name: m.refused for m in plan.right} == {
+      'c': '', 'flat': 'constant features', 'gone': 'no row is without missing numbers'
+      if missing == 'drop' else 'constant features'}
+  assert plan.n == N
+
+
+# -- scores, and how they are said -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize('lines, said', [
+    ('model,params_M,top1\na,25.6,76.1\n', "a line is a name and a number, with one comma"),
+    ('a,0,76\nb,0,81\n', "['a', '0', '76']; a line is a name and a number"),
+    ('a,n/a\nb,2\n', "the score of 'a' is no number: 'n/a'"),
+    ('', 'empty; a line is a name')])
+def test_a_line_of_scores_is_a_name_and_a_number(place, tmp_path, lines, said):
+  (tmp_path / 'scores.csv').write_text(lines)
+  with pytest.raises(ValueError) as error:
+    planned(place, score_left=str(tmp_path / 'scores.csv'))
+  assert said in str(error.value)
+
+
+def test_scores_of_a_file_with_a_head(place, tmp_path):
+  (tmp_path / 'scores.csv').write_text('model,top1\na,1.5\nb,2\n')
+  assert planned(place, score_left=str(tmp_path / 'scores.csv')).scores['left'] == {
+      'a': 1.5, 'b': 2.0}
+
+
+def test_what_is_not_known_is_not_printed():
+  row = lambda m, p: dict(measure='cka', side='left', level=0.0, kind='value', m=m, p=p,
+                          spearman=1.0, spearman_interval=None)
+  said = report.answer(dict(pairs=[], levels=[], sizes=[], trends=[
+      row(9, 1e-4), row(5, 2 / 120), row(9, 0.0002), row(2, np.nan)]))
+  assert [line.rpartition('p ')[2] for line in said] == [
+      '<= 0.0001, over 9 models.', '0.017, over 5 models.', '0.0002, over 9 models.',
+      '-, over 2 models.']
+  size = dict(measure='cka', samples=200, value=0.1234, value_deviation=np.nan, calibrated=0.1,
+              calibrated_deviation=0.02)
+  assert tables.size_table([size]).rows == [['cka', '200', '0.123', '0.100 ± 0.020']]
+
+
+def test_no_slope_where_width_says_all_of_quality():
+  width = np.array([8, 64, 16, 128, 32, 4])
+  values = np.random.default_rng(0).normal(size=(6, 3))
+  assert np.isnan(trends.trend(0.1 * np.log2(width), width, values).slope_of_width)
+  assert np.isnan(trends.slope(np.full(7, 0.1), np.arange(7.0)))
+  assert np.isfinite(trends.trend(np.arange(6.0), width, values).slope_of_width)

@@ -100,8 +100,8 @@ def _parser() -> Parser:
   add('--score-left', metavar='CSV', help='what the models of LEFT are worth: lines of a name and '
       'a number, or NAME=NUMBER,...')
   add('--score-right', metavar='CSV', help='of RIGHT')
-  add('--y', metavar='FILE', help='a label, NaN or empty where it is not known: models without '
-      'scores are scored by a linear probe of it')
+  add('--y', metavar='FILE', help='a label, NaN or empty where it is not known: a side without '
+      'any score is scored by a linear probe of it')
   add('--levels', metavar='KEY', help='the arrays of RIGHT are [levels, samples, features], and '
       'KEY of its file holds a number a level, as how unlike the captions are')
   add('--sizes', metavar='N,N', help='also on nested subsamples of so many samples')

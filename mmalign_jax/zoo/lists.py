@@ -78,6 +78,6 @@ def _rows(side: Right, order: np.ndarray | None) -> sparse.csr_array:
     np.minimum.at(least, moved, np.arange(n, dtype=np.int32))
     names = least[moved][place][side.lists[:, :, order]]
   columns = (names + n * np.arange(n, dtype=np.int32)).reshape(layers, -1)
-  starts = k * n * np.arange(layers + 1, dtype=np.int32)
+  starts = k * n * np.arange(layers + 1)  # i64: beyond 2^31 in a large block
   ones = np.ones(columns.size, np.float32)
   return sparse.csr_array((ones, columns.ravel(), starts), shape=(layers, n * n))

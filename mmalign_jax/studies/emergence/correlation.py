@@ -37,10 +37,10 @@ def closeness(dataset: xr.Dataset, measure: str, calibrated: bool = False) -> xr
   entry = similarity.MEASURES[measure]
   value = dataset[measure + '_calibrated' * calibrated]
   turned = entry.higher or (calibrated and entry.best is not None)
-  return _first(value if turned else -value)
+  return first(value if turned else -value)
 
 
-def _first(values: xr.DataArray) -> xr.DataArray:
+def first(values: xr.DataArray) -> xr.DataArray:
   """At the first depth of the untransformed encoder, where there are several."""
   return values.isel(untransformed_depth=0) if 'untransformed_depth' in values.dims else values
 
@@ -73,8 +73,8 @@ def largest(dataset: xr.Dataset, measure: str, neighbors: int) -> Largest:
   entry = similarity.MEASURES[measure]
   best = (lambda v: v.max(axis=3)) if entry.higher else (lambda v: v.min(axis=3))
   order = ('unique', 'transform_depth', 'seed', 'depth')
-  scores = best(_first(dataset[measure]).transpose(*order).values)
-  null = best(_first(dataset[f'{measure}_null']).transpose(*order, 'permutation').values)
+  scores = best(first(dataset[measure]).transpose(*order).values)
+  null = best(first(dataset[f'{measure}_null']).transpose(*order, 'permutation').values)
   found = agreement.calibrated(measure, neighbors, scores, null)
   return Largest(scores, *map(np.asarray, (
       found.calibrated, found.p_value, found.null_mean,

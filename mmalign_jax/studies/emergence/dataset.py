@@ -22,7 +22,9 @@ from mmalign_jax.runs.versions import versions
 from mmalign_jax.studies.emergence import agreement
 from mmalign_jax.studies.emergence.plan import DIMENSIONS, Emergence
 from mmalign_jax.studies.emergence.unit import Unit
+from mmalign_jax.training import compiling
 from mmalign_jax.training.alone import Trained, own_fields, unit_axes
+from mmalign_jax.types import Spec
 
 if TYPE_CHECKING:
   import xarray as xr
@@ -142,15 +144,15 @@ def _encoders(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf, side: int
 
 def bounds(plan: Emergence, unit: Unit) -> dict[str, np.ndarray]:
   """Bayes accuracy and I(X;Y) of the unit's side, [R] by `unique`."""
-  known = _bounds(plan.spec.generator)(
+  known = _bounds(plan.spec)(
       plan.tables, jax.tree.map(jnp.asarray, plan.hyper(unit)))[unit.side - 1]
   return {'ceiling': np.asarray(known.accuracy), 'mi': np.asarray(known.mi)}
 
 
-@functools.lru_cache(maxsize=None)
-def _bounds(generator: str):
+@compiling.kept(4)
+def _bounds(spec: Spec):
   return jax.jit(jax.vmap(
-      SOURCES[generator].bounds, in_axes=(None, unit_axes(own_fields(generator)))))
+      SOURCES[spec.generator].bounds, in_axes=(None, unit_axes(own_fields(spec.generator)))))
 
 
 def _similarities(plan: Emergence, workdir: pathlib.Path, unit_of: UnitOf,

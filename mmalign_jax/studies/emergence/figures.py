@@ -75,8 +75,7 @@ def _legend(figure: Figure, axis) -> None:
 
 
 def _alignment(dataset: xr.Dataset, summary: dict) -> xr.DataArray:
-  values = dataset[summary['measure']]
-  return values.isel(untransformed_depth=0) if 'untransformed_depth' in values.dims else values
+  return correlation.first(dataset[summary['measure']])
 
 
 def _largest(summary: dict, **where) -> list[dict]:

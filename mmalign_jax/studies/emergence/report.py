@@ -120,7 +120,7 @@ def _correlations(dataset: xr.Dataset, name: str, resamples: int) -> list[dict]:
 
 def _above_chance(dataset: xr.Dataset, name: str) -> list[dict]:
   """By unique: share of pairs of encoders whose p-value is at most 0.05."""
-  p = dataset[f'{name}_p_value']
+  p = correlation.first(dataset[f'{name}_p_value'])
   share = (p <= 0.05).mean([d for d in p.dims if d != 'unique'])
   return [{'unique': int(u), 'share': float(s)}
           for u, s in zip(dataset['unique'].values, share.values)]
@@ -223,10 +223,11 @@ def as_document(dataset: xr.Dataset, summary: dict, pictures: Sequence[pathlib.P
 
 
 def headline(summary: dict) -> dict[str, str]:
-  """The numbers in which several studies are compared, of the first measure."""
-  rows = summary['max_alignment']
-  first, last = rows[0], rows[-1]
+  """The numbers in which several studies are compared: of the first measure, at the first transform
+  depth."""
+  depth = summary['max_alignment'][0]['transform_depth']
+  rows = [row for row in summary['max_alignment'] if row['transform_depth'] == depth]
   return {'measure': summary['measure'],
-          f'best alignment, {first["unique"]} unique': number(first['value'], '.3f'),
-          f'best alignment, {last["unique"]} unique': number(last['value'], '.3f'),
+          **{f'best alignment, {row["unique"]} unique, transform depth {depth}':
+             number(row['value'], '.3f') for row in (rows[0], rows[-1])},
           'diverged': str(summary['diverged'])}

@@ -32,6 +32,7 @@ from mmalign_jax.zoo import (
   engine_of,
   stack,
 )
+from mmalign_jax.zoo.lists import Lists
 from mmalign_jax.zoo.states import States
 
 _OF_LEFT = 0.8  # of the memory
@@ -81,9 +82,18 @@ class Comparison:
     self._held.clear()
 
   def _engine(self, name: str, orders: np.ndarray | Circle | None) -> Engine | Circles:
-    """What these permutations of a measure need."""
-    plain = self._engines[name]
-    return (circled(plain, orders) if isinstance(orders, Circle) else None) or plain
+    """What these permutations of a measure need. The lists of mutual kNN are a few numbers where a
+    matrix on a circle is N^2 / 2: they stay lists where models on it are more than memory holds."""
+    plain, n = self._engines[name], self.plan.n
+    made = circled(plain, orders) if isinstance(orders, Circle) else None
+    small = made and made.bytes_of(n) < 2 * plain.bytes_of(n)
+    return made if made and (small or self._fits(made.bytes_of(n))) else plain
+
+  def _fits(self, each: int) -> bool:
+    """Whether the largest model of either side fits its share, with so many bytes a layer."""
+    most = self.plan.run['memory'] * 2**30
+    return all(max(len(m.layers) for m in side if not m.refused) * self._wide(each) <= share * most
+               for side, share in ((self.plan.left, _OF_LEFT), (self.plan.right, 1 - _OF_LEFT)))
 
   def _best(self, name: str, engine: Engine | Circles, left: Stack, part: Sequence[Model], rows,
             level, orders) -> Best:
@@ -99,8 +109,9 @@ class Comparison:
   def groups(self, right: Sequence[Model],
              orders: np.ndarray | Circle | None = None) -> Iterator[list[Model]]:
     """The right side in parts that memory holds, whatever the measure, and that take minutes."""
+    quick = (Circles, Lists) if isinstance(orders, Circle) else Circles
     slow = [engine for name in self._engines
-            if not isinstance(engine := self._engine(name, orders), Circles)]
+            if not isinstance(engine := self._engine(name, orders), quick)]
     if not slow:  # to prepare the left side again costs more than all shifts
       yield from [list(right)] if right else []
       return
@@ -109,10 +120,13 @@ class Comparison:
         len(m.layers) for m in self.plan.left if not m.refused)
     yield from self._blocks(largest, right, self.plan.n, 1 - _OF_LEFT, _AT_ONCE / each)
 
+  def _wide(self, each: int) -> int:
+    return each * (2 if self.plan.wide else 1)
+
   def _blocks(self, engine: Preparer, side: Sequence[Model], n: int, share: float,
               layers: float = math.inf) -> Iterator[list[Model]]:
     most = share * self.plan.run['memory'] * 2**30
-    each = engine.bytes_of(n) * (2 if self.plan.wide else 1)
+    each = self._wide(engine.bytes_of(n))
     block: list[Model] = []
     for model in side:
       if block and sum(len(m.layers) for m in (*block, model)) > min(most / each, layers):
@@ -153,7 +167,7 @@ class Comparison:
 
   def _read(self, model: Model, level: int) -> list[np.ndarray]:
     """Features of a model; those used last are kept, as far as a tenth of the memory holds them."""
-    key = (model.source.spec, level if model.source.levels else 0)
+    key = (model.source, level if model.source.levels else 0)
     with self._lock:
       made = self._features.pop(key, None)
     made = made or features_of(self.plan, model, key[1])

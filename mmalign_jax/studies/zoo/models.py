@@ -5,7 +5,7 @@ model a file, or a model a key of the files that have several. FILE:PATTERN is t
 FOLDER:PATTERN the layers of the model in every file.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import dataclasses
 import fnmatch
 import pathlib
@@ -13,21 +13,25 @@ import zlib
 
 import numpy as np
 
-from mmalign_jax.data.files import columns, features, gaps, rows, steps, stores
+from mmalign_jax.data.files import columns, features, gaps, pooling, rows, steps, stores
 from mmalign_jax.data.files.formats import guard
 from mmalign_jax.data.files.opened import FORMATS, Opened
 from mmalign_jax.data.files.reading import Reading
 
 Layers = tuple[np.ndarray, ...]
 DIGITS = 'digits'
+_AS_LAYERS = ('an array of three axes, read as [layers, samples, features]; if it is [samples, '
+              'steps, features], pool=mean, last or max says how to pool the steps')
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """Where a model is: its name, FILE[:KEY], and on which axis levels lie, if it has any."""
+  """Where a model is: its name, FILE[:KEY], how many levels its first axis has, 0 for none; and
+  columns of its table that are no features: those of the group, the item and the label."""
   name: str
   spec: str
   levels: int = 0
+  left_out: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,7 +39,7 @@ class Model:
   """What is known of a model after one look. n samples; layers by name; width of the widest; wide:
   whether a number needs float64; gaps [N]: rows with missing numbers, and those of zeros where such
   are to be left out; zeros: how many are; print: of its values; refused: why it cannot be compared,
-  '' if it can."""
+  '' if it can; notes: what was assumed of its file."""
   source: Source
   n: int
   layers: tuple[str, ...]
@@ -45,6 +49,7 @@ class Model:
   print: int
   zeros: int = 0
   refused: str = ''
+  notes: tuple[str, ...] = ()
 
   @property
   def name(self) -> str:
@@ -67,7 +72,7 @@ def sources(where: str, argument: str, reading: Reading,
   """
   with features.named(argument, where):
     place, pattern = folder(where)
-    if where.partition(':')[0] == DIGITS and not guard.place(DIGITS).exists():
+    if of_digits(where):
       found = _of_keys(stores.digits(), DIGITS, where.partition(':')[2] or '*', others)
     elif place is None:
       path, key = features.parts(where)
@@ -82,6 +87,11 @@ def sources(where: str, argument: str, reading: Reading,
     if not found:
       raise ValueError('no models')
     return found
+
+
+def of_digits(where: str) -> bool:
+  """Whether the digits that scikit-learn carries are meant, and no file of that name."""
+  return where.partition(':')[0] == DIGITS and not guard.place(DIGITS).exists()
 
 
 def folder(where: str) -> tuple[pathlib.Path | None, str]:
@@ -129,12 +139,14 @@ def _of_keys(source: stores.Store, where: str, pattern: str,
   return [(key, f'{where}:{key}') for key in sorted(fit, key=features.natural)]
 
 
-def find(spec: str, argument: str, opened: Opened) -> steps.Found:
-  """What a model names, as it is in the file; digits:KEY is of those that scikit-learn carries."""
-  name, _, key = spec.partition(':')
-  if name != DIGITS or guard.place(name).exists():
-    return features.find(spec, argument, opened)
-  store = stores.digits()
+def find(spec: str, argument: str, opened: Opened,
+         left_out: Collection[str] = ()) -> steps.Found:
+  """What a model names, as it is in the file, without columns that a table leaves out; digits:KEY
+  is of those that scikit-learn carries."""
+  if not of_digits(spec):
+    return features.find(spec, argument, opened, [
+        (features.parts(spec)[0], name) for name in left_out])
+  store, key = stores.digits(), spec.partition(':')[2]
   if key not in store.keys:
     raise ValueError(f'{argument}={spec!r}: no key {key!r}; it has {stores.listing(store.keys)}')
   return steps.Found(spec, {key: store.read(key)})
@@ -143,14 +155,14 @@ def find(spec: str, argument: str, opened: Opened) -> steps.Found:
 # -- what they hold --------------------------------------------------------------------------------
 
 
-def read(source: Source, argument: str, reading: Reading, level: int = 0) -> features.Features:
+def read(source: Source, argument: str, opened: Opened, level: int = 0) -> features.Features:
   """Layers [N, D] of a model, NaN where numbers are missing.
 
   Raises:
     OSError, ValueError: one line that names the argument and the model.
   """
-  where = f'{argument}: model {source.name!r}'
-  found = find(source.spec, where, Opened(reading))
+  where, pool = f'{argument}: model {source.name!r}', opened.reading.pool
+  found = find(source.spec, where, opened, source.left_out)
   if source.levels:
     for array in found.arrays.values():
       if array.ndim not in (3, 4) or len(array) != source.levels:
@@ -158,11 +170,16 @@ def read(source: Source, argument: str, reading: Reading, level: int = 0) -> fea
                          'features] is needed')
     found = dataclasses.replace(
         found, arrays={name: array[level] for name, array in found.arrays.items()})
-  deep = any(array.ndim == 3 for array in found.arrays.values())
-  layers = 'first' if deep and not reading.pool and len(found.arrays) == 1 else 'auto'
+  deep = any(array.ndim == 3 or pooling.is_ragged(array, found.steps.get(name))
+             for name, array in found.arrays.items())
+  # what NAME_length or NAME_mask says is a sequence is none of layers
+  as_layers = deep and not pool and len(found.arrays) == 1 and not found.steps
   found = dataclasses.replace(
       found, arrays={name: _finite(array) for name, array in found.arrays.items()})
-  settled = steps.settled({where: found}, layers, reading.pool if deep else '')[where]
+  settled = steps.settled({where: found}, 'first' if as_layers else 'auto',
+                          pool if deep else '')[where]
+  if as_layers:  # in words of a zoo
+    settled = dataclasses.replace(settled, notes=(*found.notes, _AS_LAYERS))
   return features.checked(where, settled, gaps=True)
 
 
@@ -172,31 +189,50 @@ def _finite(array: np.ndarray) -> np.ndarray:
       array.dtype.kind == 'f' and np.isinf(array).any()) else array
 
 
-def look(source: Source, argument: str, reading: Reading) -> Model | str:
+def look(source: Source, argument: str, opened: Opened) -> Model | str:
   """A model after one look at all its levels; or why its key is no features at all."""
-  first = find(source.spec, argument, Opened(reading))
+  if _only_left_out(source, opened):
+    return 'it has no column beside ' + ', '.join(map(repr, source.left_out))
+  first = find(source.spec, argument, opened, source.left_out)
   if reason := _no_features(list(first.arrays.values())):
     return reason
   infinite = sum(int(np.isinf(z).sum()) for z in first.arrays.values() if z.dtype.kind == 'f')
   refused, crc, found = f'{infinite} values infinite' if infinite else '', 0, None
   missing, zero = np.zeros(0, bool), np.zeros(0, bool)
+  how = opened.reading.missing
   for level in range(source.levels or 1):
-    found = read(source, argument, reading, level)
+    found = read(source, argument, opened, level)
     gone, empty = rows.with_gaps(found.layers), gaps.zeros(found.layers)
     missing, zero = (missing | gone, zero | empty) if level else (gone, empty)
     for label, z in zip(found.names, found.layers):
       crc = zlib.crc32(np.ascontiguousarray(z).tobytes(), crc)
-      if (z == z[:1]).all():
+      rest = z if how == 'refuse' else z[~(empty | gone & (how == 'drop'))]
+      if not len(rest):
+        refused = 'no row is without missing numbers'
+      elif not (np.fmax.reduce(rest) > np.fmin.reduce(rest)).any():  # beside what is missing
         refused = f'constant features{f" in layer {label}" if len(found.layers) > 1 else ""}'
   assert found is not None
-  if missing.any() and reading.missing == 'refuse' and not infinite:
+  if missing.any() and how == 'refuse' and not infinite:
     count, row, column = rows.first_gap(found.layers) if rows.with_gaps(
         found.layers).any() else (int(missing.sum()), int(missing.argmax()), 0)
     refused = f'{count} values not finite, first at row {row}, column {column} (from 0)'
-  gone = missing | zero if reading.missing == 'drop' else missing
+  gone = missing | zero if how == 'drop' else missing
+  own = [note.removeprefix(f'{argument}: model {source.name!r}: ') for note in found.notes]
   return Model(source, len(missing), found.names, max(z.shape[1] for z in found.layers),
                any(z.dtype != np.float32 for z in found.layers), gone, crc, int(zero.sum()),
-               refused)
+               refused, tuple(own))
+
+
+def _only_left_out(source: Source, opened: Opened) -> bool:
+  """Whether a table has nothing but the group, the item or the label."""
+  if not source.left_out:
+    return False
+  path, key = features.parts(source.spec)
+  table = opened.at(path)
+  if not isinstance(table, columns.Table):
+    return False
+  fit = {table.names[j] for j in table.features(pattern=key or '')}
+  return bool(fit) and fit <= set(source.left_out)
 
 
 def _no_features(arrays: Sequence[np.ndarray]) -> str:
@@ -211,7 +247,7 @@ def _no_features(arrays: Sequence[np.ndarray]) -> str:
 def layers_of(model: Model, argument: str, reading: Reading, kept: np.ndarray,
               level: int = 0) -> Layers:
   """Layers [M, D] of the rows `kept`, without gaps."""
-  found = read(model.source, argument, reading, level)
+  found = read(model.source, argument, Opened(reading), level)
   whole = gaps.filled(found.layers, reading.missing, f'{argument}: model {model.name!r}')
   return tuple(z[kept] if len(kept) < len(z) else z for z in whole)
 

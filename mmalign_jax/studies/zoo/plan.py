@@ -69,7 +69,7 @@ class Plan:
   @property
   def wide(self) -> bool:
     """Whether a model needs float64: then all are compared in it."""
-    return any(model.wide for model in (*self.left, *self.right))
+    return any(model.wide for model in (*self.left, *self.right) if not model.refused)
 
   def of_measure(self, measure: Measure) -> dict[str, Any]:
     """The settings that are a measure's own."""
@@ -121,7 +121,8 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
       'sep', 'decimal', 'header', 'index', 'missing', 'pool')})
   at = {name: inputs.placed(settings[name], settings['data_dir']) for name in _PATHS}
   levels = inputs.levels(at['right'], settings['levels'], reading)
-  sides, notes = inputs.looked(at, reading, settings['levels'], len(levels))
+  seen = inputs.looked(at, reading, settings['levels'], len(levels))
+  sides, notes = seen.models, seen.notes
   notes += [f'{name}={shown(settings[name])} has no effect on {", ".join(measures)}'
             for name in ('k', 'metric', 'sigma')
             if name in given and name not in preset and settings[name] != defaults()[name]
@@ -131,7 +132,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = ()) -> 
   kept = np.flatnonzero(~gone) if settings['missing'] == 'drop' else np.arange(n)
   if len(kept) < n:
     notes.append(f'missing=drop: {n - len(kept)} of {n} rows left out of every model')
-  columns = {name: inputs.column(name, at, n, reading) for name in ('group', 'item', 'y')}
+  columns = {name: inputs.column(name, at, n, reading, seen) for name in inputs.OF_ROWS}
   groups, items = (None if (z := columns[name]) is None else
                    rows.codes(rows.as_ids(z[kept], f'{name}={settings[name]!r}'))
                    for name in ('group', 'item'))

@@ -20,7 +20,7 @@ def check(plan: 'Plan') -> None:
     ValueError: one line that names the measure, and why it cannot be had.
   """
   half = scores.Plan(plan.settings['permutations'], plan.settings['resamples'])
-  widths = sorted({model.width for model in (*plan.left, *plan.right)})
+  widths = sorted({m.width for m in (*plan.left, *plan.right) if not m.refused})
   for codes in (plan.groups, plan.items):
     if codes is not None:
       grouped.checked(codes, plan.n)

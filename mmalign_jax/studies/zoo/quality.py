@@ -25,7 +25,7 @@ def given(argument: str, text: str, names: Sequence[str]) -> dict[str, float]:
   if '=' in text and not guard.place(text).is_file():
     pairs = [part.rpartition('=')[::2] for part in text.split(',')]
   else:
-    pairs = _of_csv(argument, text)
+    pairs = _of_csv(argument, text, names)
   found: dict[str, float] = {}
   for name, value in pairs:
     name = name.strip()
@@ -43,21 +43,22 @@ def given(argument: str, text: str, names: Sequence[str]) -> dict[str, float]:
   return found
 
 
-def _of_csv(argument: str, text: str) -> list[tuple[str, str]]:
+def _of_csv(argument: str, text: str, names: Sequence[str]) -> list[tuple[str, str]]:
+  """Rows of a name and a number; a first one of neither is the head."""
   path = guard.place(text)
   if not path.is_file():
     raise FileNotFoundError(f'{argument}={text!r}: no such file, nor NAME=NUMBER,...')
   with guard.reading(f'{argument}={text!r}'):
     lines = [row for row in csv.reader(path.read_text(encoding='utf-8-sig').splitlines()) if row]
-  short = [row for row in lines if len(row) < 2]
-  if short or not lines:
-    raise ValueError(f'{argument}={text!r}: {short[0] if short else "empty"}; a line is a name and '
-                     'a number, with a comma')
-  head = lines[0][1]
+  odd = [row for row in lines if len(row) != 2]
+  if odd or not lines:
+    raise ValueError(f'{argument}={text!r}: {odd[0] if odd else "empty"}; a line is a name and a '
+                     'number, with one comma between them and a decimal point')
+  name, head = lines[0]
   try:
     float(head)
   except ValueError:
-    lines = lines[1:]  # names of columns
+    lines = lines if name.strip() in names else lines[1:]
   return [(row[0], row[1]) for row in lines]
 
 

@@ -71,7 +71,7 @@ def answer(summary: Mapping[str, Any]) -> list[str]:
   said += [
       f'{row["measure"]}: alignment with the quality of the {row["side"]} side: Spearman '
       f'{number(row["spearman"])} {bracket(row["spearman_interval"])}, '
-      f'p {number(row["p"], ".3f")}, over {row["m"]} models.' for row in _of_best_kind(summary)]
+      f'p {tables.p_of(row)}, over {row["m"]} models.' for row in _of_best_kind(summary)]
   last = lambda rows: [row for row in rows if row['kind'] == rows[-1]['kind']] if rows else []
   said += [
       f'{row["measure"]}: alignment with the level: Spearman {number(row["spearman"])} '
@@ -81,9 +81,13 @@ def answer(summary: Mapping[str, Any]) -> list[str]:
   for name in dict.fromkeys(row['measure'] for row in summary['sizes']):
     rows = sorted((r for r in summary['sizes'] if r['measure'] == name), key=lambda r: r['samples'])
     said.append(f'{name}: from {rows[0]["samples"]:,} to {rows[-1]["samples"]:,} samples the mean '
-                f'of all pairs goes from {rows[0]["value"]:.3f} to {rows[-1]["value"]:.3f}, '
-                f'calibrated from {rows[0]["calibrated"]:.3f} to {rows[-1]["calibrated"]:.3f}.')
+                f'of all pairs goes from {_ends(rows, "value")}, calibrated from '
+                f'{_ends(rows, "calibrated")}.')
   return said
+
+
+def _ends(rows: Sequence[Mapping[str, Any]], kind: str) -> str:
+  return f'{number(rows[0][kind], ".3f")} to {number(rows[-1][kind], ".3f")}'
 
 
 def headline(summary: Mapping[str, Any]) -> dict[str, str]:

@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from mmalign_jax.reports.document import Table
-from mmalign_jax.reports.text import bracket, number
+from mmalign_jax.reports.text import bracket, number, p_value
+from mmalign_jax.studies.zoo import trends
 from mmalign_jax.studies.zoo.summary import KINDS
 
 
@@ -21,7 +22,7 @@ def matrix_table(dataset: xr.Dataset, name: str) -> Table:
     value = float(one['value'][i, j])
     if not math.isfinite(value):
       return '-'
-    more = f' ({float(one["calibrated"][i, j]):.3f})' if 'calibrated' in one else ''
+    more = f' ({number(float(one["calibrated"][i, j]), ".3f")})' if 'calibrated' in one else ''
     return f'{value:.3f}{more}'
   return Table([name, *map(str, dataset['right'].values)], [
       [str(model), *(cell(i, j) for j in range(dataset.sizes['right']))]
@@ -46,10 +47,15 @@ def trend_table(rows: Sequence[Mapping[str, Any]], leveled: str) -> Table:
   return Table(head, [
       [*([f'{row["level"]:g}'] if leveled else []), row['measure'], row['kind'], row['side'],
        str(row['m']), number(row['spearman']), bracket(row['spearman_interval']),
-       number(row['p'], '.3f'), number(row['slope'], '+.2g'),
+       p_of(row), number(row['slope'], '+.2g'),
        bracket(row['slope_interval'], '+.2g'), number(row['partial']),
        bracket(row['partial_interval'])]
       for row in rows], tuple(range(bool(leveled), 3 + bool(leveled))))
+
+
+def p_of(row: Mapping[str, Any]) -> str:
+  """p of a trend, at most the least that drawn orders of scores can tell."""
+  return p_value(row['p'], trends.least(row['m'])) if math.isfinite(row['p']) else '-'
 
 
 def level_table(summary: Mapping[str, Any], leveled: str) -> Table:
@@ -82,8 +88,13 @@ def size_table(rows: Sequence[Mapping[str, Any]]) -> Table:
           *(f'Spearman {name.rpartition("_")[2]}, {name.partition("_")[0]}' for name in said)]
   return Table(head, [[
       row['measure'], _samples(row),
-      *(f'{row[kind]:.3f} ± {row[f"{kind}_deviation"]:.3f}' for kind in KINDS),
+      *(_with_deviation(row[kind], row[f'{kind}_deviation']) for kind in KINDS),
       *(number(row[name]) for name in said)] for row in rows], (0,))
+
+
+def _with_deviation(value: float, deviation: float) -> str:
+  more = f' ± {deviation:.3f}' if math.isfinite(value) and math.isfinite(deviation) else ''
+  return number(value, '.3f') + more
 
 
 def _samples(row: Mapping[str, Any]) -> str:

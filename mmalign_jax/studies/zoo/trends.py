@@ -16,6 +16,7 @@ from mmalign_jax.reports.statistics import interval, pearson, ranks, spearman, w
 
 LEAST = 4      # models, below which there is no interval
 _EVERY = 5040  # arrangements of scores, up to which each is taken
+_DRAWN = 9999  # of more
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +43,11 @@ def slope(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     >>> round(float(slope(np.array([0.0, 1.0, 2.0]), np.array([1.0, 1.5, 2.0]))), 3)
     0.5
   """
-  x, y = (v - v.mean(axis=-1, keepdims=True) for v in (np.asarray(x, float), np.asarray(y, float)))
-  square = (x * x).sum(axis=-1)
-  return np.where(square > 0, (x * y).sum(axis=-1) / np.where(square > 0, square, 1), np.nan)
+  x, y = np.asarray(x, float), np.asarray(y, float)
+  away, y = (v - v.mean(axis=-1, keepdims=True) for v in (x, y))
+  square = (away * away).sum(axis=-1)
+  some = square > 1e-24 * (x * x).sum(axis=-1)  # what rounding leaves of a constant is none
+  return np.where(some, (away * y).sum(axis=-1) / np.where(some, square, 1), np.nan)
 
 
 def without(x: np.ndarray, z: np.ndarray) -> np.ndarray:
@@ -68,13 +71,32 @@ def partial_spearman(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
   return np.where(some, pearson(*np.nan_to_num(left)), np.nan)
 
 
+def partial_slope(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> float:
+  """Slope of y [n] on x [n] with z taken out of both; NaN where z is constant, or says all of x.
+
+  Examples:
+    >>> x, z = np.array([1.0, 2, 4, 3]), np.array([1.0, 2, 3, 4])
+    >>> round(partial_slope(x, 2 * x + z, z), 3), partial_slope(0.3 * z, x, z)
+    (2.0, nan)
+  """
+  rest, whole = without(x, z), x - x.mean()
+  some = (rest * rest).sum() > 1e-9 * (whole * whole).sum()
+  return float(slope(rest, without(y, z))) if some else math.nan
+
+
 def chance(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
   """p of |Spearman| if x [n] went to y [n] in random order: of all orders, where they are few."""
   if math.factorial(len(x)) <= _EVERY:
     orders = np.array(list(itertools.permutations(range(len(x)))))
     return float((np.abs(spearman(x[orders], y)) >= abs(spearman(x, y)) - 1e-9).mean())
-  orders = np.random.default_rng(seed).permuted(np.tile(np.arange(len(x)), (9999, 1)), axis=1)
-  return float((1 + (np.abs(spearman(x[orders], y)) >= abs(spearman(x, y)) - 1e-9).sum()) / 10_000)
+  orders = np.random.default_rng(seed).permuted(np.tile(np.arange(len(x)), (_DRAWN, 1)), axis=1)
+  alike = np.abs(spearman(x[orders], y)) >= abs(spearman(x, y)) - 1e-9
+  return float((1 + alike.sum()) / (1 + _DRAWN))
+
+
+def least(m: int) -> float:
+  """The least p that drawn orders of m scores can tell; 0 where each order is taken."""
+  return 0.0 if math.factorial(m) <= _EVERY else 1 / (1 + _DRAWN)
 
 
 def draws(shape: tuple[int, int], halves: int, count: int, seed: int
@@ -125,7 +147,7 @@ def trend(quality: np.ndarray, width: np.ndarray, values: np.ndarray,
     every = found(q[first], size[first], np.array(drawn))
     ends = [_ends(v[some & np.isfinite(v)], m) for v in every]
   return Trend(m, whole[0], within_one(ends[0]), chance(q, mean), whole[1], ends[1], whole[2],
-               within_one(ends[2]), float(slope(without(q, size), without(mean, size))))
+               within_one(ends[2]), partial_slope(q, mean, size))
 
 
 def _mean(part: np.ndarray) -> np.ndarray:

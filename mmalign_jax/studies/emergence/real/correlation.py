@@ -9,23 +9,25 @@ from mmalign_jax import similarity
 from mmalign_jax.reports.statistics import KINDS, interval, within_one
 
 FALLING = ('absolute_error',)  # scores of which less is better
-_MIN_ENCODERS = 4
+_LEAST = 4  # encoders, or depths, below which there is no interval
 
 
 @dataclasses.dataclass(frozen=True)
 class Correlation:
-  """value in -1..1, NaN where nothing can be said, and its 95 % bootstrap interval over encoders,
-  None below 4 of them."""
+  """value in -1..1, NaN where nothing can be said, and its 95 % bootstrap interval over encoders
+  or groups of them, None below 4."""
   value: float
   interval: tuple[float, float] | None
 
 
-def correlation(x: np.ndarray, y: np.ndarray, kind: str, *, n_boot: int = 2000,
+def correlation(x: np.ndarray, y: np.ndarray, kind: str, *, together: int = 1, n_boot: int = 2000,
                 seed: int = 0) -> Correlation:
   """Correlation of x [n] and y [n] over encoders, with an interval of encoders drawn again.
 
   Args:
     kind: 'spearman' or 'pearson'.
+    together: encoders that follow each other and are drawn as a whole: those of a depth, where what
+      is left `within_depths` sums to 0 in each, so that S of them are S - 1.
     n_boot, seed: of the expanded percentile interval (Hesterberg 2015).
 
   Examples:
@@ -35,11 +37,13 @@ def correlation(x: np.ndarray, y: np.ndarray, kind: str, *, n_boot: int = 2000,
   """
   x, y = np.asarray(x, float), np.asarray(y, float)
   value = float(KINDS[kind](x, y))
-  if len(x) < _MIN_ENCODERS or not np.isfinite([x, y]).all():
+  n = len(x) // together
+  if n < _LEAST or not np.isfinite([x, y]).all():
     return Correlation(value, None)
-  drawn = np.random.default_rng(seed).integers(len(x), size=(n_boot, len(x)))
-  drawn = drawn[np.ptp(drawn, axis=1) > 0]  # one encoder alone has no trend
-  return Correlation(value, within_one(interval(KINDS[kind](x[drawn], y[drawn]), len(x))))
+  drawn = np.random.default_rng(seed).integers(n, size=(n_boot, n))
+  drawn = drawn[np.ptp(drawn, axis=1) > 0]  # one alone has no trend
+  rows = (drawn[:, :, None] * together + np.arange(together)).reshape(len(drawn), -1)
+  return Correlation(value, within_one(interval(KINDS[kind](x[rows], y[rows]), n)))
 
 
 def alikeness(dataset: xr.Dataset, measure: str, side: int, clip: float,

@@ -81,14 +81,16 @@ def _correlations(dataset: xr.Dataset, resamples: int) -> Iterator[dict]:
     for name, clip in _measured(dataset):
       raw, after = (alikeness(dataset, name, side, clip, calibrated=on) for on in (False, True))
       deep = depths(dataset)
-      of = lambda x, y: {kind: vars(correlation(x, y, kind, n_boot=resamples)) for kind in KINDS}
+      of = lambda x, y, together=1: {kind: vars(correlation(
+          x, y, kind, together=together, n_boot=resamples)) for kind in KINDS}
       for score in json.loads(dataset.attrs['scores']):
         good = performance(dataset, score, side)
         yield {'side': side, 'measure': name, 'clip_quantile': clip, 'score': score,
                'alignment_performance': of(raw, good),
                'alignment_performance_calibrated': of(after, good),
                'alignment_performance_within_depths': of(
-                   within_depths(dataset, raw), within_depths(dataset, good)),
+                   within_depths(dataset, raw), within_depths(dataset, good),
+                   dataset.sizes['seed']),
                'performance_depth': of(good, deep), 'alignment_depth': of(raw, deep),
                'alignment_depth_calibrated': of(after, deep)}
 
@@ -113,7 +115,8 @@ def said(summary: dict) -> list[Section]:
                         for end in ('', '_calibrated'))] for r in rows], left=(0, 1, 2, 3))]),
       Section('With depth', [
           Words('over the same encoders (Spearman), with depth; and alignment / performance within '
-                f'depths, less the means of each depth ({_score(scores[0])})'),
+                f'depths, less the means of each depth ({_score(scores[0])}), whose intervals draw '
+                'whole depths'),
           Table(['encoders of', 'measure', 'clipped at', 'alignment', 'calibrated',
                  *map(_score, scores), 'within depths'], [
                      [names[r['side']], r['measure'], _clip(r),
