@@ -211,6 +211,12 @@ def test_help_lists_every_option(capsys):
     ([], '--x1 and --x2 (and --y), or --table, must say what to decompose'),
     (['--x1=x1.npy', '--x2=x2.npy'], '--y: labels are needed'),
     (['--table=and.npy', '--y=y.npy'], '--table=and.npy: a table needs no --y'),
+    (['--table=and.npy', '--null=20'], '--table=and.npy: a table needs no --null'),
+    (['--table=and.npy', '--no-check'], '--table=and.npy: a table needs no --no-check'),
+    (['--table=and.npy', '--cells=3'], '--table=and.npy: a table needs no --cells'),
+    (['--table=and.npy', '--method=mmi', '--tol=1e-3'],
+     '--tol=0.001 has no effect: --method=mmi does not read it'),
+    ([*SIDES, '--tol=1e-3'], '--tol=0.001 needs --table; samples have a gap of their own'),
     (['--table=gone.npy'], "--table='gone.npy': no such file"),
     (['--table=negative.npy'], "--table='negative.npy': p has 1 entries negative or not finite, "
      'first -0.25 at [0, 0, 0]'),

@@ -63,6 +63,7 @@ def test_numbers_are_those_of_the_functions(folder, scores):
   x, y = map(similarity.normalize, views())
   for name in names:
     made = calibrated(name, x, y, 20, seed=3, **({'k': 5} if name == 'mutual_knn' else {}))
+    assert found[name].pop('null', 'pairs') == similarity.MEASURES[name].null
     assert list(found[name]) == ['value', 'null_mean', 'null_q95', 'calibrated', 'p_value']
     expected = [made.score, made.null_mean, made.null_quantiles[2], made.calibrated, made.p_value]
     np.testing.assert_allclose(list(found[name].values()), expected, rtol=1e-4, atol=1e-6)

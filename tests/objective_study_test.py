@@ -5,18 +5,21 @@ import dataclasses
 import json
 import pathlib
 import runpy
+import shutil
 
 import numpy as np
 import pytest
 from scipy import stats
 import xarray as xr
 
+from mmalign_jax import cli
 from mmalign_jax.data import loading
 from mmalign_jax.reports.statistics import over_seeds_and_folds
-from mmalign_jax.studies.objectives import beside, report, run
+from mmalign_jax.studies.objectives import beside, headline, report, run
 from mmalign_jax.studies.objectives.plan import defaults, from_settings, known
 from mmalign_jax.studies.registry import STUDIES
 from mmalign_jax.studies.strength import (
+  headline as strength_headline,
   linear,
   plan as strength_plan,
   references,
@@ -143,6 +146,68 @@ def test_a_winner_is_judged_on_seeds_that_did_not_choose_it():
   assert best['gain'] == pytest.approx(0.1, abs=1e-3) and best['gain_interval'][0] > 0.09
   flat = np.concatenate([accuracy[0, :1], accuracy[0, 1:], accuracy[1, 1:]])[:, :, None]
   assert best['gain'] == pytest.approx(optimum(np.arange(5.0), flat, n_boot=50).gain)
+
+
+def row(encoder: int, gain: float | None, ends=None, objective: str = 'info_nce', **setting):
+  return {'encoder': encoder, 'objective': objective, 'best_lam': 0.3, 'gain': gain,
+          'gain_interval': ends, 'shape': 'rising' if ends and ends[0] > 0 else 'flat', **setting}
+
+
+ROWS = [row(1, 0.05, [-0.01, 0.1], set='a', n=3), row(1, 0.02, [0.01, 0.03], set='b', n=3),
+        row(1, 0.01, [0.005, 0.02], 'vicreg', set='b', n=10),
+        row(2, -0.01, [-0.02, 0.01], set='a', n=3), row(2, 0.0, [-0.01, 0.01], '-', set='b', n=3),
+        row(3, None, set='a', n=3)]
+
+
+def test_the_first_words_name_the_setting_and_are_certain():
+  assert headline.sentences(ROWS, ['set', 'n']) == [
+      'Encoder 1: a certain gain in 2 of 3 settings, each by itself, most at set b, n 3, by '
+      'info_nce at strength 0.3: +2.0 points, 95 % [+1.0, +3.0], which pays for choosing the two, '
+      'but not for choosing among the settings.',
+      'Encoder 2: no certain gain in any of 2 settings; the largest is +0.0 points, 95 % '
+      '[-1.0, +1.0].', 'Encoder 3: nothing can be said.']
+  assert headline.sentences([ROWS[1], ROWS[3]], []) == [
+      'Encoder 1: info_nce at strength 0.3 gains +2.0 points, 95 % [+1.0, +3.0], which pays for '
+      'choosing both.', 'Encoder 2: no certain gain: -1.0 points, 95 % [-2.0, +1.0].']
+  found = headline.numbers(ROWS, {'': made(np.zeros((2, 3, 4)))}, ['set', 'n'])
+  assert found['encoder 1: largest gain (points)'] == '+5.0 [-1.0, +10.0]'
+  assert found['encoder 1: at setting'].startswith('set a, n 3: the largest of 3, and its')
+  assert found['encoder 1: objective'] == 'info_nce' and 'encoder 3: at strength' not in found
+
+
+def test_so_do_those_of_a_study_of_strength():
+  said = strength_headline.sentences(ROWS[:3], ['set', 'n'])[0]
+  assert said == ('Encoder 1: aligning helps in 2 of 3 settings, most at set b, n 3, strength 0.3 '
+                  '(+2.0 points, 95 % [+1.0, +3.0], which does not pay for choosing among the '
+                  'settings).')
+  study = made(np.zeros((2, 3, 4))).isel(objective=0).expand_dims(set=['a', 'b'], n=[3, 10])
+  found = strength_headline.numbers(ROWS, study)
+  assert found['encoder 1: at setting'].startswith('set a, n 3: the largest of 3')
+  assert 'encoder 1: at setting' not in strength_headline.numbers(ROWS[:1], study)
+
+
+def test_a_folder_says_what_it_is_of(bits, tmp_path, capsys):
+  _, folder = bits
+  for place, out in ((folder, 'new.html'), (tmp_path / 'old', 'old.html')):
+    if out == 'old.html':  # of a version that wrote neither
+      shutil.copytree(folder, place)
+      for name in ('config.json', 'settings.json'):
+        (place / name).unlink()
+      (place / 'summary.json').write_text('[]')
+      (place / 'winners.json').write_text('[]')
+    assert cli.main(['report', str(place), f'--out={tmp_path / out}']) == 0, capsys.readouterr().err
+    assert 'Which objective, how strongly' in (tmp_path / out).read_text()
+  assert json.loads((folder / 'settings.json').read_text())['resamples'] == 50
+  with pytest.raises(ValueError, match='holds another configuration'):
+    run_study(strength_plan.from_settings(BITS), folder, progress=False)
+  assert not (folder / 'chunks').exists()
+
+
+def test_a_folder_of_another_study_is_refused(tmp_path):
+  (tmp_path / 'config.json').write_text('{"generator": "bits"}')
+  with pytest.raises(ValueError, match=r"another configuration \(study: 'strength' there, 'obj"):
+    run.run(from_settings(BITS | {'objectives': TWO}), tmp_path, progress=False)
+  assert [path.name for path in tmp_path.iterdir()] == ['config.json']
 
 
 def test_of_three_sides_cka_is_with_both_others():

@@ -10,9 +10,11 @@ import pytest
 import xarray as xr
 
 from mmalign_jax import cli
-from mmalign_jax.reports import chart, document, look, results, style
+from mmalign_jax.information import ATOMS, estimation
+from mmalign_jax.reports import chart, decomposed, document, look, results, style
 from mmalign_jax.reports.chart import Chart, Series
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
+from mmalign_jax.reports.text import write_json
 from mmalign_jax.runs.dataset import with_encoders, write_dataset
 
 EVIL = '"><img src=x onerror=alert(1)><script>alert(2)</script>'
@@ -122,6 +124,8 @@ def test_a_report_comes_back_from_its_json(made, tmp_path):
   (tmp_path / 'curve.png').write_bytes(made.sections[1].parts[0].path.read_bytes())
   again = document.read(tmp_path / 'report.json')
   assert document.html(again) == document.html(made)
+  write_json(tmp_path / 'report.json', document.content(made))  # where NaN is null
+  assert document.html(document.read(tmp_path / 'report.json')) == document.html(made)
   (tmp_path / 'report.json').write_text('{"title": "x"}')
   with pytest.raises(ValueError, match=r'report\.json: no report of this version'):
     document.read(tmp_path / 'report.json')
@@ -184,27 +188,59 @@ DIAGNOSED = {'regimes': {'1->2': 'align', '2->1': 'both'}, 'p_value': 0.01, 'sha
                                       'separation': 1.5}}}
 DECOMPOSED = {'redundancy': 0.3, 'unique_1': 0.1, 'unique_2': 0.0, 'synergy': 0.05, 'n': 100}
 
-OF_SAMPLES = {'units': 'bits', 'n': 100, **{  # as `decompose --json` has it
-    atom: {'value': value, 'interval': [0.0, 1.0]} for atom, value in DECOMPOSED.items()
-    if atom != 'n'}}
+OF_SAMPLES = {'units': 'bits', 'n': 100, 'permutations': 99, **{  # as `decompose --json` has it
+    atom: {'value': value, 'interval': [value - 0.1, value + 0.1], 'p_value': p, 'verdict': verdict}
+    for atom, value, p, verdict in (
+        ('redundancy', 0.1, 0.01, 'present'), ('unique_1', 0.3, 0.02, 'present'),
+        ('unique_2', 0.4, 0.3, 'undecided at this n'),
+        ('synergy', -0.02, 1.0, 'not distinguishable from chance'))}}
+NOISE = OF_SAMPLES | {atom: OF_SAMPLES['unique_2'] for atom in ('redundancy', 'unique_1')}
+UNJUDGED = {atom: {'value': 0.1, 'verdict': None} for atom in ('redundancy', 'synergy')}
+VIEWS = {'pairs': {'x1,x2': OF_SAMPLES, 'x1,x3': NOISE}, 'rest': {'x3': NOISE}}
+GATE = {'redundancy': 0.3, 'unique_1': 0.0, 'unique_2': 1e-9, 'synergy': 0.3, 'gap': 1e-7}
 ALONE = {'cka': {'value': 0.1, 'calibrated': None, 'p_value': None}}
+ROUNDED = {'cka': {'value': 0.1, 'calibrated': 0.3, 'p_value': 0.05000000074505806}}  # of float32
+APART = {**MEASURED, 'hsic': MEASURED['cka'], 'modality_gap': MEASURED[EVIL]}
+OWN_GAP = {**MEASURED, 'mine': MEASURED[EVIL] | {'null': 'sides', 'layer_x': 3, 'layer_y': 0}}
+UNSURE = DIAGNOSED | {'agreement': {'1->2': 0.4, '2->1': 0.9}, 'permutations': 99}
 
 
 @pytest.mark.parametrize('found, said', [
-    (OF_SAMPLES, 'most is redundancy, 0.3 bits.'), (ALONE, 'Not compared with chance.'),
-    (MEASURED, '1 of 2 measures are above chance'), (DIAGNOSED, '1 -> 2: align.'),
-    (DECOMPOSED, 'most is redundancy, 0.3 nats.'), ({'a': {'b': [1, 2, 3]}}, 'a.b')])
+    (OF_SAMPLES, 'Certainly present: unique 1 0.3 bits [0.2, 0.4], redundancy 0.1 bits [0, 0.2].'),
+    (OF_SAMPLES, 'unique 2 (bits) 0.4 [0.3, 0.5], undecided at this n'), (OF_SAMPLES, '<= 0.01'),
+    (NOISE, 'No atom is certainly present; undecided at this n: redundancy, unique 1, unique 2.'),
+    (UNJUDGED, 'Not compared with chance, so that no atom is called present.'),
+    (VIEWS, 'x1,x2: certainly present: unique 1 0.3 bits'), (VIEWS, 'x3, rest: no atom is cert'),
+    (VIEWS, 'x1,x2 (bits) redundancy 0.1, unique 1 0.3 x1,x3 (bits) none certain'),
+    (GATE, 'Most is redundancy and synergy, 0.3 nats each.'),
+    (dict.fromkeys(GATE, 0.0), 'The sides tell nothing of the label.'),
+    (DECOMPOSED, 'Most is redundancy, 0.3 nats.'), (DECOMPOSED, 'redundancy (nats) 0.3'),
+    (ALONE, 'Not compared with chance.'), (ROUNDED, 'By 1 of 1 measures'),
+    (MEASURED, 'By 1 of 2 measures the sides are more alike than chance'),
+    (APART, 'By 1 of 3 measures the sides are more alike than chance'),
+    (APART, 'By 1 of 1 measures the sides are further apart than chance (p at most 0.05, each by '
+     'itself): modality_gap.'), (APART, 'value - chance for hsic, modality_gap. chance: '),
+    (OWN_GAP, 'itself): mine.'), (OWN_GAP, 'layer of X'),
+    (DIAGNOSED, '1 -> 2: align.'), (UNSURE, '2 -> 1: align or predict (the same in 90 % of'),
+    (UNSURE, '1 -> 2: align (the same in 40 % of random halves: uncertain).'),
+    (UNSURE, 'p <= 0.01'), ({'a': {'b': [1, 2, 3]}}, 'a.b'), ({'a': [True, math.nan]}, 'yes, -')])
 def test_json_of_every_command_is_understood(found, said, tmp_path):
   path = tmp_path / 'found.json'
   path.write_text(json.dumps(found))
-  assert said in ' '.join(check(document.html(results.read(path))).said)
+  assert said in ' '.join(' '.join(check(document.html(results.read(path))).said).split())
+
+
+def test_verdicts_are_those_of_the_package():
+  assert (decomposed.PRESENT, decomposed.UNDECIDED) == (estimation.PRESENT, estimation.UNDECIDED)
+  assert decomposed.ATOMS == ATOMS
 
 
 # -- folders ---------------------------------------------------------------------------------------
 
 
 def study(folder, name: str = 'mine', seeds: int = 5) -> None:
-  """A finished study of strength, as it lies on disk; encoder 1 gains 4 points at lam 1."""
+  """A finished study of strength, as it lies on disk, accuracies exact; encoder 1 gains 4 points at
+  lam 1."""
   g = np.random.default_rng(0)
   lam, seed = np.array([0.0, 0.3, 1.0]), np.arange(seeds)
   values = 0.5 + np.array([0.0, 0.02, 0.04])[:, None] + 0.002 * g.normal(size=(3, seeds))
@@ -213,7 +249,7 @@ def study(folder, name: str = 'mine', seeds: int = 5) -> None:
   cells |= {f'ceiling_{i}': (('lam', 'seed'), np.full((3, seeds), 0.9)) for i in (1, 2)}
   cells |= {'cka': (('lam', 'seed'), values), 'diverged': (('lam', 'seed'), values < 0)}
   made = with_encoders(xr.Dataset(cells, {'lam': lam, 'seed': seed}, {
-      'name': name, 'configuration': json.dumps({'generator': 'pairs'}), 'notes': EVIL}))
+      'name': name, 'configuration': json.dumps({'generator': 'own'}), 'notes': EVIL}))
   folder.mkdir(exist_ok=True)
   write_dataset(made, folder / 'results.zarr')
   (folder / 'config.json').write_text(json.dumps({'generator': 'pairs', 'name': name}))
@@ -277,4 +313,20 @@ def test_the_page_is_shown_where_that_is_asked(folders, monkeypatch, capsys):
   monkeypatch.setattr('webbrowser.open', shown.append)
   assert cli.main(['report', str(folders / 'told'), '--open']) == 0
   assert shown == [(folders / 'told' / 'report.html').resolve().as_uri()]
+  capsys.readouterr()
+
+
+def test_equal_titles_end_in_what_tells_their_paths_apart(tmp_path, capsys):
+  files = [tmp_path / name / 'alike.json' for name in ('a', 'b')]
+  for path in files:
+    path.parent.mkdir()
+    path.write_text(json.dumps(DECOMPOSED))
+  (tmp_path / 'c.json').write_text(json.dumps(DECOMPOSED))
+  out = tmp_path / 'all.html'
+  assert cli.main(['report', *map(str, files), str(tmp_path / 'c.json'), f'--out={out}']) == 0
+  said = [text.strip() for text in check(out.read_text()).said]
+  for title in ('alike (a/alike.json)', 'alike (b/alike.json)', 'c'):
+    assert said.count(f'What is shared: {title}') >= 2  # the table, and the head
+  assert cli.main(['report', str(tmp_path / 'a'), str(tmp_path / 'b'), f'--out={out}']) == 0
+  assert 'What is shared: alike (a)' in out.read_text()
   capsys.readouterr()

@@ -41,9 +41,10 @@ def run(argv: list[str]) -> None:
   out = _out(args.out, places)
   from mmalign_jax.reports import document  # after the arguments are known to be right
   with tempfile.TemporaryDirectory() as drawn:
-    made = []
+    found = []
     for number, at in enumerate(places):
-      made += documents(at, pathlib.Path(drawn) / str(number))
+      found += [(at, one) for one in documents(at, pathlib.Path(drawn) / str(number))]
+    made = told_apart(found)
     if len(made) > MOST:
       raise ValueError(f'{len(made)} reports, and a page holds {MOST}; give fewer folders')
     title = made[0].title if len(made) == 1 else f'{len(made)} reports compared'
@@ -103,6 +104,11 @@ def documents(at: pathlib.Path, drawn: pathlib.Path) -> 'list[Document]':
     from mmalign_jax.studies import registry
     drawn.mkdir(parents=True, exist_ok=True)
     found.append(registry.report(at, drawn))
+  elif (at / 'winners.json').exists():  # of objectives, by a version that wrote no config.json
+    from mmalign_jax.studies import registry
+    from mmalign_jax.studies.objectives import study
+    drawn.mkdir(parents=True, exist_ok=True)
+    found.append(study.report(at, drawn, resamples=registry.RESAMPLES))
   else:
     found += [results.read(path) for path in runs.listed(at, '.json')]
   if kept:
@@ -117,6 +123,24 @@ def documents(at: pathlib.Path, drawn: pathlib.Path) -> 'list[Document]':
     raise FileNotFoundError(f'{at}: no results there: neither config.json, nor encoders/, nor a '
                             '.json of measure, decompose or diagnose')
   return found
+
+
+def told_apart(found: 'Sequence[tuple[pathlib.Path, Document]]') -> 'list[Document]':
+  """The documents; titles that several have end in as much of their paths as tells them apart."""
+  made = []
+  for at, one in found:
+    others = [path for path, other in found if other.title == one.title and path != at]
+    title = f'{one.title} ({_end(at, others)})' if others else one.title
+    made.append(dataclasses.replace(one, title=title))
+  return made
+
+
+def _end(at: pathlib.Path, others: Sequence[pathlib.Path]) -> pathlib.Path:
+  """The shortest end of a path that none of the others has."""
+  parts, known = at.resolve().parts, [path.resolve().parts for path in others]
+  n = next((n for n in range(1, len(parts)) if all(own[-n:] != parts[-n:] for own in known)),
+           len(parts))
+  return pathlib.Path(*parts[-n:])
 
 
 def _command(at: pathlib.Path) -> str:

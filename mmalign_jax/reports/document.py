@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import html as escaping
 import json
+import math
 import pathlib
 from typing import Any
 
@@ -97,7 +98,7 @@ def read(path: pathlib.Path) -> Document:
   found = folder.read_json(path, 'it is no report')
   def part(of: dict[str, Any]) -> Part:
     if 'curve' in of:
-      return Chart(of['words'], of['x'], of['y'], [Series(**one) for one in of['curve']],
+      return Chart(of['words'], of['x'], of['y'], list(map(_series, of['curve'])),
                    of['form'])
     if 'picture' in of:
       name = pathlib.PurePath(of['picture']).name
@@ -111,6 +112,12 @@ def read(path: pathlib.Path) -> Document:
   except (KeyError, TypeError) as error:
     raise ValueError(
         f'{path}: no report of this version: {type(error).__name__} {error}') from error
+
+
+def _series(of: Mapping[str, Any]) -> Series:
+  """A series from its JSON, where NaN is null."""
+  return Series(of['name'], *([math.nan if v is None else v for v in of[name]]
+                              for name in ('x', 'y', 'low', 'high')))
 
 
 def settings(given: Mapping[str, Any], title: str = 'Settings') -> Section:

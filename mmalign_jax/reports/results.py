@@ -1,15 +1,15 @@
 """Reports of what `measure`, `decompose` and `diagnose` print as JSON, and of any other JSON."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 import pathlib
 from typing import Any
 
+from mmalign_jax.reports import decomposed
 from mmalign_jax.reports.document import Document, Section, Table, Words
-from mmalign_jax.reports.text import bracket, plain
+from mmalign_jax.reports.text import repeated
+from mmalign_jax.reports.values import flat, number, p_said, said, small
 from mmalign_jax.runs import folder
 
-MOST = 2000  # rows of a table
 _ADVICE = {'both': 'align or predict', 'align': 'align', 'predict': 'predict',
            'neither': 'neither align nor predict'}
 
@@ -32,29 +32,60 @@ def read(path: pathlib.Path) -> Document:
 # -- measure ---------------------------------------------------------------------------------------
 
 
+_MORE = {'layer_x': 'layer of X', 'layer_y': 'layer of Y', 'interval': '95 %'}  # where there are
+
+
 def _is_measure(found: Mapping[str, Any]) -> bool:
   return all(isinstance(entry, dict) and {'value', 'calibrated'} <= entry.keys()
              for entry in found.values())
 
 
 def _measure(name: str, found: Mapping[str, Any]) -> Document:
-  """Scores beside chance."""
-  above = [key for key, entry in found.items() if _small(entry.get('p_value'))]
-  head = ['measure', 'value', 'chance', 'chance, 95 %', 'beyond chance', 'p', '95 %']
-  rows = [[key, *(_said(entry.get(field)) for field in (
-      'value', 'null_mean', 'null_q95', 'calibrated', 'p_value', 'interval'))]
-      for key, entry in found.items()]
-  tested = [key for key, entry in found.items() if entry.get('p_value') is not None]
-  said = (f'{len(above)} of {len(tested)} measures are above chance (p at most 0.05)'
-          + (f': {", ".join(above[:8])}{", ..." if len(above) > 8 else ""}.' if above else '.')
-          if tested else 'Not compared with chance.')
-  first, entry = next(iter(found.items()))
+  """Scores beside chance; those apart whose p asks whether the sides lie apart, not how alike they
+  are."""
+  from mmalign_jax.similarity import MEASURES  # JAX is slow to import
+  known = {key: MEASURES[key] for key in found if key in MEASURES}
+  sides = [key for key, entry in found.items()  # JSON of before says nothing of its null
+           if entry.get('null', known[key].null if key in known else '') == 'sides']
+  unbounded = [key for key, measure in known.items() if measure.best is None]
+  tested = [key for key, entry in found.items() if number(entry.get('p_value')) is not None]
+  counts = {'more alike than chance': [key for key in tested if key not in sides],
+            'further apart than chance': [key for key in tested if key in sides]}
+  more = [key for key in _MORE if any(key in entry for entry in found.values())]
+  head = ['measure', 'value', 'chance', 'chance, 95 %', 'beyond chance', 'p',
+          *(_MORE[key] for key in more)]
+  rows = [[key, *(said(entry.get(field)) for field in (
+      'value', 'null_mean', 'null_q95', 'calibrated')), p_said(entry, entry),
+      *(said(entry.get(field)) for field in more)] for key, entry in found.items()]
+  first = next((key for key in found if key not in sides), next(iter(found)))
   return Document(f'How alike: {name}', [
-      Section('Measures', [Table(head, rows, left=(0,)), Words(
-          'beyond chance: (value - chance) / (value of equal sides - chance), 0 at chance; chance: '
-          'the mean over the same samples, paired at random.')])], [said],
-      {'above chance': f'{len(above)} of {len(tested)}', first: _said(entry['value']),
-       f'{first}, beyond chance': _said(entry['calibrated'])})
+      Section('Measures', [Table(head, rows, left=(0,)), Words(_reading(
+          [key for key in sides if key in tested], unbounded))])],
+      [_counted(found, keys, words) for words, keys in counts.items() if keys] or [
+          'Not compared with chance.'],
+      {words: _share(found, keys) for words, keys in counts.items() if keys} | {
+          first: said(found[first]['value']),
+          f'{first}, beyond chance': said(found[first]['calibrated'])})
+
+
+def _counted(found: Mapping[str, Any], keys: Sequence[str], words: str) -> str:
+  below = [key for key in keys if small(found[key]['p_value'])]
+  names = f': {", ".join(below[:8])}{", ..." if len(below) > 8 else ""}' if below else ''
+  return (f'By {_share(found, keys)} measures the sides are {words} (p at most 0.05, each by '
+          f'itself){names}.')
+
+
+def _share(found: Mapping[str, Any], keys: Sequence[str]) -> str:
+  return f'{sum(small(found[key]["p_value"]) for key in keys)} of {len(keys)}'
+
+
+def _reading(apart: Collection[str], unbounded: Collection[str]) -> str:
+  """What the columns mean."""
+  of = lambda names, words: f'; {words} for {", ".join(names)}' if names else ''
+  return ('beyond chance: (value - chance) / (value of equal sides - chance), 0 at chance, 1 for '
+          f'equal sides{of(unbounded, "value - chance")}. chance: the mean over the same samples, '
+          f'paired at random{of(apart, "with x_i and y_i exchanged at random")}. p: how often '
+          f'chance is at least as alike{of(apart, "at least as far apart")}.')
 
 
 # -- diagnose --------------------------------------------------------------------------------------
@@ -65,61 +96,31 @@ def _is_diagnosis(found: Mapping[str, Any]) -> bool:
 
 
 def _diagnosis(name: str, found: Mapping[str, Any]) -> Document:
-  """The regime, and what led to it."""
+  """The regime, how often it came again, and what led to it."""
   regimes = found['regimes']
-  said = [f'{way.replace("->", " -> ")}: {_ADVICE.get(regime, regime)}.'
-          for way, regime in regimes.items()]
+  again = lambda *ways: repeated(_least(found.get('agreement'), ways))
+  lines = [f'{way.replace("->", " -> ")}: {_ADVICE.get(regime, regime)}{again(way)}.'
+           for way, regime in regimes.items()]
   if len(set(regimes.values())) == 1:
     regime = next(iter(regimes.values()))
-    said = [f'{_ADVICE.get(regime, str(regime)).capitalize()}.']
+    lines = [f'{_ADVICE.get(regime, str(regime)).capitalize()}{again(*regimes)}.']
   objectives = {key: entry for key, entry in found['objectives'].items() if isinstance(entry, dict)}
   fields = ('works', 'above_chance', 'signal', 'recovered', 'separation')
   head = ['objective', 'works', 'above chance', 'signal', 'recovered', 'separation']
   return Document(f'Align, or predict: {name}', [
       Section('What each objective finds', [Table(head, [
-          [key, *(_said(entry.get(field)) for field in fields)]
+          [key, *(said(entry.get(field)) for field in fields)]
           for key, entry in objectives.items()], left=(0,))]),
-      Section('All numbers', [_flat(found)], said=False)], said,
-      {'regime': ', '.join(dict.fromkeys(map(str, regimes.values()))),
-       'shared directions': _said(found.get('shared')), 'p': _said(found.get('p_value')),
-       'samples': _said(found.get('n'))})
+      Section('All numbers', [flat(found)], said=False)], lines,
+      {'regime': ', '.join(dict.fromkeys(map(str, regimes.values()))) + again(*regimes),
+       'shared directions': said(found.get('shared')), 'p': p_said(found, found),
+       'samples': said(found.get('n'))})
 
 
-# -- decompose -------------------------------------------------------------------------------------
-
-
-_ATOMS = ('redundancy', 'unique_1', 'unique_2', 'synergy')
-
-
-def _is_decomposition(found: Mapping[str, Any]) -> bool:
-  return {'redundancy', 'synergy'} <= found.keys() or isinstance(found.get('pairs'), dict)
-
-
-def _decomposition(name: str, found: Mapping[str, Any]) -> Document:
-  """Atoms of one pair, or of several."""
-  each = found['pairs'] if isinstance(found.get('pairs'), dict) else {name: found}
-  each = {key: entry for key, entry in each.items() if isinstance(entry, dict)}
-  atoms = {key: {atom: _atom(entry.get(atom)) for atom in _ATOMS} for key, entry in each.items()}
-  units = ', '.join(dict.fromkeys(str(entry.get('units', 'nats')) for entry in each.values()))
-  said = []
-  for key, own in atoms.items():
-    known = {atom: value for atom, value in own.items() if value is not None}
-    if known:
-      most = max(known, key=lambda atom: known[atom])
-      of = f'{key}: ' if len(atoms) > 1 else ''
-      said.append(f'{of}most is {most.replace("_", " ")}, {known[most]:.3g} {units}.')
-  return Document(f'What is shared: {name}', [
-      Section(f'Atoms of information, {units}', [Table(['views', *_ATOMS], [
-          [key, *(_said(own[atom]) for atom in _ATOMS)] for key, own in atoms.items()],
-          left=(0,))]),
-      Section('All numbers', [_flat(found)], said=False)], said,
-      {atom.replace('_', ' '): _said(next(iter(atoms.values()))[atom]) for atom in _ATOMS}
-      if atoms else {})
-
-
-def _atom(value: Any) -> float | None:
-  """Of samples an atom stands beside its interval, of a table it is a number."""
-  return _number(value.get('value') if isinstance(value, Mapping) else value)
+def _least(agreement: Any, ways: Sequence[str]) -> float | None:
+  """The smallest share of halves that agree, of some directions; None where none is told."""
+  shares = [number(agreement.get(way)) for way in ways] if isinstance(agreement, Mapping) else []
+  return min((share for share in shares if share is not None), default=None)
 
 
 # -- anything --------------------------------------------------------------------------------------
@@ -127,54 +128,11 @@ def _atom(value: Any) -> float | None:
 
 def _any(name: str, found: Mapping[str, Any]) -> Document:
   """Every value by its path."""
-  plainly = {key: _said(value) for key, value in found.items()
+  plainly = {key: said(value) for key, value in found.items()
              if isinstance(value, (int, float, str)) and not isinstance(value, bool)}
-  return Document(name, [Section('Values', [_flat(found)])], [], dict(list(plainly.items())[:6]))
-
-
-def _flat(found: Mapping[str, Any]) -> Table:
-  rows = []
-  for key, value in _values('', found):
-    if len(rows) == MOST:
-      rows.append(['...', ''])
-      break
-    rows.append([key, _said(value)])
-  return Table(['name', 'value'], rows, left=(0,))
-
-
-def _values(at: str, value: Any) -> Iterator[tuple[str, Any]]:
-  """Every leaf by its path; short lists of numbers are one."""
-  if isinstance(value, dict) and value:
-    for key, inner in value.items():
-      yield from _values(f'{at}.{key}' if at else str(key), inner)
-  elif isinstance(value, list) and any(isinstance(v, (dict, list)) for v in value):
-    for i, inner in enumerate(value):
-      yield from _values(f'{at}.{i}', inner)
-  else:
-    yield at, value
-
-
-def _said(value: Any) -> str:
-  if isinstance(value, bool) or value is None:
-    return {True: 'yes', False: 'no', None: '-'}[value]
-  if isinstance(value, (list, tuple)):
-    numbers = [v for v in value if isinstance(v, (int, float))]
-    if len(value) == 2 and len(numbers) == 2:
-      return bracket(numbers, '.3g')
-    return ', '.join(_said(v) for v in value[:12]) + (', ...' if len(value) > 12 else '')
-  return plain(value)
-
-
-def _number(value: Any) -> float | None:
-  known = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-  return float(value) if known else None
-
-
-def _small(p: Any) -> bool:
-  number = _number(p)
-  return number is not None and number <= 0.05
+  return Document(name, [Section('Values', [flat(found)])], [], dict(list(plainly.items())[:6]))
 
 
 Kind = tuple[Callable[[Mapping[str, Any]], bool], Callable[[str, Mapping[str, Any]], Document]]
 KINDS: Sequence[Kind] = (
-    (_is_diagnosis, _diagnosis), (_is_decomposition, _decomposition), (_is_measure, _measure))
+    (_is_diagnosis, _diagnosis), (decomposed.recognised, decomposed.made), (_is_measure, _measure))

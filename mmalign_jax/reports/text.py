@@ -31,33 +31,58 @@ def bracket(values: Sequence[float] | None, form: str = '+.2f', scale: float = 1
 
 
 def plain(value: Any) -> str:
-  """A setting, a name or a count; '-' for None.
+  """A setting, a name or a count; '-' for None and NaN.
 
   Examples:
     >>> plain(0.1), plain('info_nce'), plain(None)
     ('0.1', 'info_nce', '-')
   """
-  return '-' if value is None else f'{value:.4g}' if isinstance(value, float) else str(value)
+  if value is None or isinstance(value, float) and math.isnan(value):
+    return '-'
+  return f'{value:.4g}' if isinstance(value, float) else str(value)
 
 
 def percent(value: float | None) -> str:
-  """A share of 0..1 in percent; '-' for None.
+  """A share of 0..1 in percent; '-' for None and NaN.
 
   Examples:
     >>> percent(0.443)
     '44.3 %'
   """
-  return '-' if value is None else f'{100 * value:.1f} %'
+  return '-' if value is None or math.isnan(value) else f'{100 * value:.1f} %'
 
 
 def points(value: float | None) -> str:
-  """A difference of shares in percentage points, signed; '-' for None.
+  """A difference of shares in percentage points, signed; '-' for None and NaN.
 
   Examples:
     >>> points(0.021)
     '+2.1'
   """
-  return '-' if value is None else f'{100 * value:+.1f}'
+  return '-' if value is None or math.isnan(value) else f'{100 * value:+.1f}'
+
+
+def p_value(p: float, least: float) -> str:
+  """A p, with a sign where no permutation reached the value: it is then the smallest, `least`, that
+  so many of them can give.
+
+  Examples:
+    >>> p_value(1 / 201, 1 / 201), p_value(0.25, 1 / 201)
+    ('<= 0.005', '0.25')
+  """
+  return ('<= ' if p < 1.5 * least else '') + f'{p:.2g}'
+
+
+def repeated(share: float | None) -> str:
+  """In how many random halves a verdict came again; '' where none were drawn.
+
+  Examples:
+    >>> repeated(0.4)
+    ' (the same in 40 % of random halves: uncertain)'
+  """
+  if share is None:
+    return ''
+  return f' (the same in {100 * share:.0f} % of random halves{": uncertain" * (share < 0.5)})'
 
 
 def write_json(path: pathlib.Path, content: Any) -> None:

@@ -50,12 +50,13 @@ def _of_table(asked: Request, notes: list[str]) -> dict[str, dict]:
   notes += found_notes
   from mmalign_jax.cli.decompose import report
   from mmalign_jax.information.lattice import METHODS
+  method = METHODS[asked.method]
+  if asked.tol is not None and 'tol' not in inspect.signature(method).parameters:
+    raise ValueError(f'--tol={asked.tol:g} has no effect: --method={asked.method} does not read it')
   with features.named('--table', asked.table), request.warnings_as(notes):
     if np.ndim(p) != 3:
       raise ValueError(f'p has shape {np.shape(p)}; a table is [x1, x2, y], three axes')
-    method = METHODS[asked.method]
-    takes = 'tol' in inspect.signature(method).parameters
-    found = method(p, **({'tol': asked.tol} if takes else {}))
+    found = method(p, **({'tol': asked.tol} if asked.tol is not None else {}))
   found = found.to_bits() if asked.units == 'bits' else found
   numbers = {name: float(getattr(found, name)) for name in report.NUMBERS}
   return {asked.table: numbers | {'units': found.units, 'method': found.method}}
@@ -111,19 +112,17 @@ def _read_files(asked: Request, notes: list[str]):
 
 
 def read_data(asked: Request, notes: list[str]):
-  """Views of one folder or file by name, two at a time: their labels and groups must agree."""
-  names, found = list(asked.sides.values()), {}
+  """Views of one folder or file by name; their rows must be the same."""
+  names = list(asked.sides.values())
   if len(set(names)) < len(names):
     raise ValueError(f'--{list(asked.sides)[-1]}={names[-1]}: a view is named twice')
-  for name in names[1:]:
-    raw = views.read_raw(asked.data, x1=names[0], x2=name, y=asked.y, group=asked.group,
-                          id=asked.id, reading=asked.reading)
-    notes += raw.notes
-    arrays_of, _ = checked.whole(raw)
-    for role, view in (('x1', names[0]), ('x2', name), ('y', 'label'), ('group', 'group')):
-      if role in arrays_of:
-        _keep(found, view, arrays_of[role], role in ('x1', 'x2'), raw.where)
-  label, groups = found.pop('label'), found.pop('group', None)
+  roles = {f'x{i + 1}': name for i, name in enumerate(names)}
+  raw = views.read_raw(asked.data, **roles, y=asked.y, group=asked.group, id=asked.id,
+                       reading=asked.reading)
+  notes += raw.notes
+  arrays_of, _ = checked.whole(raw)
+  found = {name: arrays_of[role] for role, name in roles.items()}
+  label, groups = arrays_of['y'], arrays_of.get('group')
   where = {view: f'{asked.data}: {view!r}' for view in found}
   made = samples.Samples(
       {view: features.Features(view, (view,), (x,)) for view, x in found.items()}, label,
@@ -133,15 +132,6 @@ def read_data(asked: Request, notes: list[str]):
   assert made.label is not None  # as read
   return ({view: side.layers[0] for view, side in made.sides.items()},
           _label(made.label, f'{asked.data}: y', asked, notes), made.groups)
-
-
-def _keep(found: dict[str, np.ndarray], name: str, array: np.ndarray, is_view: bool,
-          where: str) -> None:
-  """Adds an array; one that is there already must be the same."""
-  if name in found and not (found[name].shape == array.shape and (
-      np.array_equal(found[name], array, equal_nan=is_view))):
-    raise ValueError(f'{where}: {name!r} is not the same beside every view; name a file by --y')
-  found[name] = array
 
 
 def _label(y: np.ndarray, where: str, asked: Request, notes: list[str]) -> 'Label':

@@ -56,6 +56,6 @@ def _samples(axis, entry: Mapping) -> None:
                 solid_capstyle='butt')
     axis.plot(found['raw'], k, 'o', markerfacecolor='none', markeredgecolor=style.BLUE,
               markersize=6)
-    faint = found['verdict'] not in (None, 'present')
+    faint = found['verdict'] != 'present'
     axis.plot(found['value'], k, 'o', color=style.ORANGE, markersize=5,
               markerfacecolor='white' if faint else style.ORANGE)

@@ -8,7 +8,7 @@ import numpy as np
 
 from mmalign_jax.information.cross_check import NAMES
 from mmalign_jax.information.decomposition import ATOMS
-from mmalign_jax.reports.text import aligned
+from mmalign_jax.reports.text import aligned, p_value
 
 WIDTH = 100
 NUMBERS = (*ATOMS, *NAMES, 'gap')
@@ -56,8 +56,8 @@ def _grouping(entry: Mapping) -> str:
 
 
 def _exact(name: str, entry: Mapping) -> list[str]:
-  rows = [[atom, f'{entry[atom]:.6f}'] for atom in ATOMS]
-  rows += [[f'I({who};Y)', f'{entry[key]:.6f}'] for key, who in zip(NAMES, ('X1', 'X2', 'X1,X2'))]
+  rows = [[atom, _exactly(entry[atom])] for atom in ATOMS]
+  rows += [[f'I({who};Y)', _exactly(entry[key])] for key, who in zip(NAMES, ('X1', 'X2', 'X1,X2'))]
   certain = f', certain to {entry["gap"]:.1g}' if entry['method'] == 'broja' else ''
   return [f'{name}: {entry["method"]}, {entry["units"]}{certain}', *_aligned(rows)]
 
@@ -74,7 +74,7 @@ def _atoms(entry: Mapping) -> list[str]:
                  _number(found['raw'])])
     if chance:
       rows[-1] += [_number(found['null_mean']), _number(found['null_q95']),
-                   _p_value(found['p_value'], least), found['verdict']]
+                   p_value(found['p_value'], least), found['verdict']]
   return _aligned(rows, left=(0, len(rows[0]) - 1) if chance else (0,))
 
 
@@ -100,13 +100,12 @@ def _in_units(flag: str, units: str) -> str:
   return flag if units == 'nats' else f'{flag} (1 nat = {_PER_NAT:.3f} bits)'
 
 
-def _p_value(p: float, least: float) -> str:
-  """With a sign where no permutation reached it: it is the smallest that there can be."""
-  return ('<= ' if p < 1.5 * least else '') + f'{p:.2g}'
-
-
 def _number(value: float) -> str:
   return f'{value + 0.0:.3f}' if abs(value) >= 5e-4 else '0.000'
+
+
+def _exactly(value: float) -> str:
+  return f'{round(value, 6) + 0.0:.6f}'  # no -0
 
 
 def _aligned(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> list[str]:

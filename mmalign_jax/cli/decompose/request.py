@@ -17,6 +17,7 @@ _MOST_CELLS = 200
 _READING = ('group', 'id', 'task', 'classes', 'missing', 'layers', 'pool', *reading.OF_TABLES)
 _METHODS = 'information.lattice.METHODS'
 _SIDES = tuple(f'x{k}' for k in range(1, 10))
+_OF_SAMPLES = ('cells', 'quantise', 'label_cells', 'null', 'bootstrap', 'no_check', 'seed')
 
 DESCRIPTION = """\
 What two sources tell of a label: what both tell (redundancy), what only one tells (unique_1,
@@ -53,7 +54,7 @@ class Request:
   y: str
   method: str
   units: str
-  tol: float
+  tol: float | None
   cells: tuple[int, ...] | None
   quantise: str
   label_cells: int
@@ -74,16 +75,19 @@ def parse(argv: list[str]) -> Request:
   Raises:
     ValueError, OSError: one line that names the argument and its value.
   """
-  args = _arguments(argv)
+  parser = _parser()
+  args = parser.parse_args(argv)
   sides = {name: getattr(args, name) for name in _SIDES if getattr(args, name)}
-  _check_sources(args, sides)
+  _check_sources(args, sides, parser)
   methods = names.of(_METHODS)
   if args.method not in methods:
     raise ValueError(f'--method={args.method} is unknown; known: {", ".join(methods)}')
   if args.method != 'broja' and not args.table:
     raise ValueError(f'--method={args.method} needs --table; samples are decomposed by broja')
-  if not args.tol > 0:
+  if args.tol is not None and not args.tol > 0:
     raise ValueError(f'--tol={args.tol:g} must be above 0')
+  if args.tol is not None and not args.table:
+    raise ValueError(f'--tol={args.tol:g} needs --table; samples have a gap of their own')
   for name, least, most in (('null', 1, _MOST), ('bootstrap', 20, _MOST), ('label_cells', 2, 50)):
     value = getattr(args, name)
     if value and not least <= value <= most or value < 0 or (name == 'label_cells' and not value):
@@ -97,7 +101,7 @@ def parse(argv: list[str]) -> Request:
                  args.id, args.json, figure_path(args.figure))
 
 
-def _arguments(argv: list[str]) -> argparse.Namespace:
+def _parser() -> argparse.ArgumentParser:
   parser = Parser(prog='mmalign decompose', description=DESCRIPTION, epilog=EPILOG,
                   allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
   add = parser.add_argument
@@ -109,7 +113,7 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   add('--y', default='', metavar='FILE', help='labels')
   add('--method', default='broja', help=f'of a table: {", ".join(names.of(_METHODS))} (broja)')
   add('--units', default='nats', choices=('nats', 'bits'), help='(nats)')
-  add('--tol', type=float, default=1e-6, help='largest gap of a table that is accepted (1e-6 nats)')
+  add('--tol', type=float, help='largest gap of a table that is accepted (1e-6 nats)')
   add('--cells', metavar='K', help='cells of every side, or one number a side: 8,6; by default so '
       'many that the table has a sample an entry, 2 to 20')
   add('--quantise', default='auto', choices=QUANTISE, help='auto: categories where at most 20 rows '
@@ -125,13 +129,16 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
   add('--json', action='store_true', help='one JSON object instead of text')
   add('--figure', metavar='FILE', help='.png, .pdf or .svg')
   reading.add_arguments(parser, _READING)
-  return parser.parse_args(argv)
+  return parser
 
 
-def _check_sources(args: argparse.Namespace, sides: dict[str, str]) -> None:
-  unread = [name for name in (*reading.of(args).given(), 'group', 'id') if getattr(args, name)]
+def _check_sources(args: argparse.Namespace, sides: dict[str, str],
+                   parser: argparse.ArgumentParser) -> None:
+  unread = [*(name for name in (*reading.of(args).given(), 'group', 'id') if getattr(args, name)),
+            *(name for name in _OF_SAMPLES if getattr(args, name) != parser.get_default(name))]
   if args.table and unread:
-    raise ValueError(f'--table={args.table}: a table needs no --{unread[0]}')
+    raise ValueError(f'--table={args.table}: a table needs no --'
+                     f'{"no-check" if unread[0] == "no_check" else unread[0]}')
   if args.table and (sides or args.y or args.data):
     extra = next(iter([*sides, *(['y'] if args.y else []), 'data']))
     raise ValueError(f'--table={args.table}: a table needs no --{extra}')

@@ -6,7 +6,7 @@ import textwrap
 from mmalign_jax.diagnosis import Diagnosis
 from mmalign_jax.diagnosis.spectra import Spectrum
 from mmalign_jax.diagnosis.verdict import WAYS, Objective
-from mmalign_jax.reports.text import aligned
+from mmalign_jax.reports.text import aligned, p_value, repeated
 
 WIDTH = 100
 _SHOWN = 5  # canonical correlations
@@ -62,11 +62,8 @@ def _nothing(found: Diagnosis) -> str:
 
 
 def _again(ways: list[str], found: Diagnosis) -> str:
-  if found.agreement is None:
-    return ''
-  least = min(found.agreement[way] for way in ways)
-  uncertain = ': uncertain' if least < 0.5 else ''
-  return f' (the same in {100 * least:.0f} % of random halves{uncertain})'
+  share = None if found.agreement is None else min(found.agreement[way] for way in ways)
+  return repeated(share)
 
 
 def _one(name: str, found: Diagnosis) -> str:
@@ -106,7 +103,7 @@ def _table(found: Diagnosis) -> list[str]:
 
 
 def _p(p: float, found: Diagnosis) -> str:
-  return ('<= ' if p * (1 + found.permutations) < 1.5 else '') + f'{p:.2g}'
+  return p_value(p, 1 / (1 + found.permutations))
 
 
 def _views(found: Diagnosis, names: tuple[str, str]) -> Iterable[str]:

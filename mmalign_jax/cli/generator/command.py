@@ -65,6 +65,10 @@ def _help(field: str, rows: Mapping[str, Described]) -> str:
 
 def _table(name: str, given: dict, known: dict) -> str:
   setting = ', '.join(f'{k} {v:g}' for k, v in given.items())
-  rows = [(k, f'{v:.5f} nats' if k.startswith(('mi', 'pid')) else f'{v:.5f}' if 'accuracy' in k
+  rows = [(k, f'{_five(v)} nats' if k.startswith(('mi', 'pid')) else _five(v) if 'accuracy' in k
            else f'{v} task bits') for k, v in known.items()]
   return '\n'.join([f'{name}: {setting}', *(f'  {k:<18}{v}' for k, v in rows)])
+
+
+def _five(value: float) -> str:
+  return f'{round(value, 5) + 0.0:.5f}'  # no -0

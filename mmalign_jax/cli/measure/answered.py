@@ -101,12 +101,15 @@ def _refuse(reasons: dict[str, str], asked: Request, left: dict, notes: list[str
 _KEYS = ('value', 'null_mean', 'null_q95', 'calibrated', 'p_value')
 
 
-def entry(score: Score, question: Question) -> dict[str, object]:
-  """The numbers of one measure; of groups also their number, the least p they can give and, where
-  chance is of fewer samples, their number and the value of these."""
+def entry(score: Score, measure: Measure, question: Question) -> dict[str, object]:
+  """The numbers of one measure; its null where p does not ask how alike the sides are; of groups
+  also their number, the least p they can give and, where chance is of fewer samples, their number
+  and the value of these."""
   entry = {name: getattr(score, name) for name in _KEYS}
   if score.interval is not None:
     entry['interval'] = list(score.interval)
+  if score.p_value is not None and measure.null != 'pairs':
+    entry['null'] = measure.null
   if question.units is not None:
     entry |= {question.unit: int(question.units.codes.max()) + 1, 'least_p': score.least_p}
     if score.tested is not None and question.units.kept is not None:

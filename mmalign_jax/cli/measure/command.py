@@ -30,8 +30,8 @@ def run(argv: list[str]) -> None:
   for note in dict.fromkeys(notes):  # at the end: an error is one line
     print(f'note: {printable(note)}', file=sys.stderr)
   if asked.as_json:
-    print(json.dumps({name: answered.entry(s, question) for name, s in scores.items()},
-                     allow_nan=False))
+    print(json.dumps({name: answered.entry(s, measures[name], question)
+                      for name, s in scores.items()}, allow_nan=False))
   else:
     print(printable(report.table(scores, measures, question)))
   if asked.figure:

@@ -25,7 +25,8 @@ _TRENDS = (
     'gain, with an atom; `own` is what the encoder\'s side alone tells (unique_1 for encoder 1). '
     'First interval: 95 % by pairs drawn anew. Second: by data sets drawn anew, all pairs of one '
     'together; views of the same samples are not independent, so it is the one to believe, if '
-    'wide. As a share: of the four atoms of the pair, which nats of different labels are not.')
+    'wide. Each is for itself, and there are many. As a share: of the four atoms of the pair, '
+    'which nats of different labels are not.')
 
 
 def sections(pairs: Mapping[str, Mapping[str, Any]], trends: Sequence[Trend],

@@ -12,12 +12,11 @@ import xarray as xr
 from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Words
 from mmalign_jax.reports.statistics import LEVEL
-from mmalign_jax.reports.text import bracket, plain, points
-from mmalign_jax.studies.objectives import atoms, atoms_report, beside, tables
+from mmalign_jax.studies.objectives import atoms, atoms_report, beside, headline, tables
 from mmalign_jax.studies.objectives.run import SET
 from mmalign_jax.studies.objectives.tables import OBJECTIVE
 from mmalign_jax.studies.strength import references, report as strength, scores
-from mmalign_jax.studies.strength.curves import Curve, curves, similarity
+from mmalign_jax.studies.strength.curves import Curve, curves, is_exact, similarity
 from mmalign_jax.studies.strength.optimum import cross_fitted, optimum
 
 _READING = (
@@ -25,8 +24,9 @@ _READING = (
     'part of the test set) is judged at the strength that the others choose. The first interval is '
     'of 95 % for one objective; the second holds for all objectives at once (Bonferroni, by '
     'Student\'s t). best of all: objective and strength together are what the other seeds choose, '
-    'so that its interval pays for choosing among objectives. CKA: debiased, of unseen pairs, at '
-    'the best strength. Settings, where they are tuned, are those that are best at strength 0.')
+    'so that its interval pays for choosing among objectives, not among settings. CKA: debiased, '
+    'of unseen pairs, at the best strength. Settings, where they are tuned, are those that are '
+    'best at strength 0.')
 _BESIDE = (
     'PCA, CCA, PLS: a ridge on principal components, or on canonical directions, or on directions '
     'of largest covariance, of all pairs; same labels, splits and validation rows. Gains of the '
@@ -91,7 +91,8 @@ def winners(found: Mapping[str, xr.Dataset], *, resamples: int) -> list[dict[str
   for label, dataset in found.items():
     for setting, group in _groups(dataset):
       names, accuracy = _candidates(group)
-      best = optimum(np.arange(len(accuracy), dtype=float), accuracy, n_boot=resamples)
+      best = optimum(np.arange(len(accuracy), dtype=float), accuracy, n_boot=resamples,
+                     exact=is_exact(dataset))
       if best.best_lam is None:
         continue
       objective, lam = names[int(best.best_lam)]
@@ -131,9 +132,6 @@ def _over(accuracy: np.ndarray, linear: Mapping[str, np.ndarray]) -> dict[str, d
     if values.shape == mine.shape:
       found[method] = references.more(mine, values)
   return found
-
-
-# -- tables ----------------------------------------------------------------------------------------
 
 
 # -- the whole -------------------------------------------------------------------------------------
@@ -192,37 +190,8 @@ def as_document(found: Mapping[str, xr.Dataset], entries: list[dict[str, Any]],
       *([Section('Pictures', [Picture(
           path, PICTURES.get(path.stem) or atoms_report.words(path)) for path in pictures])]
         if pictures else []),
-      *document.provenance(first.attrs)], answer(best), headline(best, found))
-
-
-def answer(best: Sequence[Mapping[str, Any]]) -> list[str]:
-  """A sentence for every encoder: its largest gain."""
-  return [f'Encoder {number}: {row["objective"]} at strength {plain(row["best_lam"])} gains most, '
-          f'{points(row["gain"])} points (95 % {bracket(row["gain_interval"], "+.1f", 100)}, which '
-          'pays for choosing).' if row['objective'] != '-' else
-          f'Encoder {number}: no objective is better than none.'
-          for number, row in _largest(best).items()]
-
-
-def headline(best: Sequence[Mapping[str, Any]], found: Mapping[str, xr.Dataset]) -> dict[str, str]:
-  """The numbers in which several comparisons are compared."""
-  made = {}
-  for number, row in _largest(best).items():
-    made[f'encoder {number}: largest gain (points)'] = (
-        f'{points(row["gain"])} {bracket(row["gain_interval"], "+.1f", 100)}')
-    made[f'encoder {number}: at strength'] = plain(row['best_lam'])
-    made[f'encoder {number}: objective'] = str(row['objective'])
-  diverged = [dataset['diverged'] for dataset in found.values()]
-  return made | {'trainings': f'{sum(one.size for one in diverged):,}',
-                 'diverged': str(sum(int(one.sum()) for one in diverged))}
-
-
-def _largest(best: Sequence[Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
-  """By encoder, the entry of its largest gain."""
-  rows = [row for row in best if row['gain'] is not None]
-  return {number: max((row for row in rows if row['encoder'] == number),
-                      key=lambda row: row['gain'])
-          for number in sorted({row['encoder'] for row in rows})}
+      *document.provenance(first.attrs)], headline.sentences(best, names),
+      headline.numbers(best, found, names))
 
 
 def atoms_of(found: Mapping[str, xr.Dataset]) -> dict[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 DIR/[SET/]unaligned holds strength 0, which all share; DIR/[SET/]tuning the choice of settings for
 it, where they are tuned: every objective is judged with the settings that are best without it.
+DIR/config.json says what the folder is of.
 """
 
 import json
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mmalign_jax.runs import folder, shards
 from mmalign_jax.runs.dataset import write_dataset
 from mmalign_jax.studies.objectives import atoms
-from mmalign_jax.studies.objectives.plan import Case, Plan
+from mmalign_jax.studies.objectives.plan import KIND, Case, Plan
 from mmalign_jax.studies.strength import references, run as strength, tuning
 
 if TYPE_CHECKING:  # slow to import
@@ -36,6 +37,7 @@ def run(plan: Plan, workdir: str | os.PathLike, *, shard: tuple[int, int] = (1, 
     ValueError: a folder holds another configuration, or is in use. OSError: one line that says what
       is safe.
   """
+  _begin(plan, pathlib.Path(workdir))
   found = {}
   for label, case in plan.cases.items():
     place = pathlib.Path(workdir) / label.replace(' ', '_')
@@ -46,6 +48,26 @@ def run(plan: Plan, workdir: str | os.PathLike, *, shard: tuple[int, int] = (1, 
       found[label] = _whole(case, place, *parts).assign_attrs({SET: label, 'name': plan.name})
       write_dataset(found[label], place / 'results.zarr')
   return found if len(found) == len(plan.cases) else None
+
+
+def _begin(plan: Plan, workdir: pathlib.Path) -> None:
+  """Says in `workdir` what it is of, by which it is reported. Nothing is claimed here: every part
+  claims its own folder, and objectives may be added later.
+
+  Raises:
+    ValueError: it is of another study.
+  """
+  path = workdir / 'config.json'
+  there = folder.read_json(path) if path.exists() else {'study': KIND}
+  study = there.get('study', 'strength') if isinstance(there, dict) else None
+  if study != KIND:
+    raise ValueError(f'{workdir} holds another configuration (study: {study!r} there, {KIND!r} '
+                     'now); choose another workdir')
+  workdir.mkdir(parents=True, exist_ok=True)
+  names = list(next(iter(plan.cases.values())).parts)
+  for place, held in ((path, {'study': KIND, 'name': plan.name, 'objectives': names}),
+                      (workdir / shards.LATEST, {**plan.settings, **plan.run})):
+    folder.write_whole(place, json.dumps(held, indent=1, default=float).encode())
 
 
 def _parts(case: Case, place: pathlib.Path, shard: tuple[int, int],

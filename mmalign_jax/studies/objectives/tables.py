@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmalign_jax.reports.document import Table
-from mmalign_jax.reports.text import bracket, percent, plain, points
+from mmalign_jax.reports.text import bracket, number, percent, plain, points
 from mmalign_jax.studies.objectives import beside
 from mmalign_jax.studies.strength.linear import METHODS
 from mmalign_jax.studies.strength.references import MAPS
@@ -63,7 +63,7 @@ def prediction_table(found: Sequence[beside.Prediction]) -> Table:
   """Linear gains against learnt ones."""
   rows = [[one.objective, one.method.upper(), str(len(one.x)),
            *(cell for kind in ('pearson', 'spearman') for cell in (
-               f'{one.correlation[kind]:+.2f}', bracket(one.interval[kind]))),
+               number(one.correlation[kind]), bracket(one.interval[kind]))),
            f'{100 * one.same_sign:.0f} %'] for one in found]
   return Table(['objective', 'linear', 'points', 'Pearson', '95 %', 'Spearman', '95 %',
                 'same sign'], rows, (0, 1))
