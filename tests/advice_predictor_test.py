@@ -171,6 +171,62 @@ def test_wide_views_many_rows_and_groups(pair):
   assert features(*pair, groups=groups)['information_1'] > 0.3
 
 
+def many_rows(labelled, classes=2):
+  """Views of 20,000 rows, and labels of some of them, which the first view tells."""
+  g = np.random.default_rng(0)
+  z = g.normal(size=(20_000, 3))
+  rows = g.permutation(20_000)[:labelled]
+  y = np.full(20_000, -1)
+  y[rows] = np.digitize(z[rows, 0] + 0.3 * g.normal(size=labelled), (0, 1, 2)[:classes - 1])
+  return [z + 0.5 * g.normal(size=z.shape), z[:, 1:] + 0.5 * g.normal(size=(20_000, 2))], y
+
+
+def test_few_labels_of_many_rows_are_all_looked_at():
+  views, y = many_rows(200, classes=4)
+  found, known = features(views, y), y >= 0
+  alone = features([view[known] for view in views], y[known])
+  assert (found['labelled'], found['pairs']) == (200, 20_000) and found['classes'] == 4
+  for name in ('classes', 'majority', 'entropy', 'log_per_class', 'log_labelled'):
+    assert found[name] == alone[name]
+  for name in (f'{name}_{i}' for name in OF_LABELLED for i in (1, 2)):
+    assert found[name] == pytest.approx(alone[name], abs=1e-9), name
+
+
+def test_counts_are_of_all_rows_where_half_or_more_have_a_label():
+  views, y = many_rows(12_000)
+  found = features(views, y)
+  share = np.bincount(y[y >= 0]) / 12_000
+  assert found['labelled'] == 12_000 and found['majority'] == share.max()
+  assert found['entropy'] == pytest.approx(-np.sum(share * np.log(share)))
+
+
+def test_rare_labels_of_many_rows_are_kept_or_refused():
+  views, y = many_rows(200)
+  rare = np.where(y < 0, -1, 0)
+  rare[np.flatnonzero(y >= 0)[:4]] = 1
+  found = features(views, rare)
+  assert found['majority'] == 0.98 and all(np.isfinite(predict(found, i).gain) for i in (1, 2))
+  none = np.zeros(20_000, int)  # three of four are not looked at
+  none[7] = 1
+  with pytest.raises(ValueError, match='of more than 5000 rows .* all its 5000 labels are 0'):
+    features(views, none)
+
+
+def test_labels_of_one_group_judge_nothing():
+  views, y = many_rows(200)
+  groups = np.where(y >= 0, 0, 1 + np.arange(20_000) % 50)
+  with pytest.raises(ValueError, match='groups: all 200 labelled rows are of one group'):
+    features(views, y, groups=groups)
+  groups[np.flatnonzero(y >= 0)[:100]] = 1
+  assert features(views, y, groups=groups)['information_1'] > 0.2
+
+
+def test_whole_numbers_beyond_float64_keep_their_differences(pair):
+  views, y = pair
+  few, long = (features(views, value, task='value') for value in (y, 2**62 + y))
+  assert long['information_1'] == pytest.approx(few['information_1'], abs=1e-9)
+
+
 @pytest.mark.parametrize('views, y, rest, words', [
     ([np.eye(6)], np.arange(6) % 2, {}, 'views: two are needed, and there are 1'),
     ([np.eye(6)] * 2, np.arange(5) % 2, {}, 'view 1 has 6 rows, and y has 5'),
@@ -208,11 +264,22 @@ def test_an_answer_holds_together_and_says_where_it_has_no_ground(found):
   assert answer.interval[0] <= answer.lam <= answer.interval[1]
   assert answer.gain_interval[0] <= answer.gain <= answer.gain_interval[1] or answer.lam == 0
   assert advice(answer) in ('align', 'do not', 'cannot tell')
+  assert answer.gain_lam == answer.lam or answer.lam == 0 < answer.gain_lam
   far = predict(found | {'log_labelled': 30.0}, 1)
   assert not far.inside
   near = predict(found | {'log_labelled': float(predictor.shipped().high[0])}, 1)
   assert np.ptp(far.gain_interval) == pytest.approx(
       np.ptp(near.gain_interval) * (1 if not near.inside else predictor.WIDER))
+
+
+def test_an_interval_says_of_which_strength_it_is():
+  table = predictor.shipped()
+  falls = -np.arange(float(len(table.lam)))
+  none = predictor.decided(table, falls, 0.1, True)
+  assert (none.lam, none.gain, none.gain_lam) == (0, 0, table.lam[1])
+  assert np.mean(none.gain_interval) == pytest.approx(-1)
+  best = predictor.decided(table, -falls, 0.1, True)
+  assert best.lam == best.gain_lam == table.lam[-1]
 
 
 def test_views_are_exchanged_with_their_encoders(pair, found):

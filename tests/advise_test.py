@@ -395,6 +395,39 @@ def test_a_linear_method_learns_from_all_labels_where_no_rows_belong_together(fi
   assert seen[0].group is None and len(np.unique(seen[1].group)) == 30
 
 
+def test_a_foretold_interval_says_of_which_strength_it_is(file, tmp_path, monkeypatch):
+  from mmalign_jax import advice
+  job = Work(made(file), np.arange(60), np.arange(60), tmp_path, 0, clock.Clock(1), 1, print, '')
+  def said(*told):
+    monkeypatch.setattr(advice, 'predict', lambda *_: advice.Prediction(*told))
+    return evidence.predicted(job)
+  some = said(0.4, (0.0, 1.0), 0.021, (0.01, 0.032), 0.4, True)
+  assert some['said'][0] == 'x1: lam 0.4 [0, 1] of InfoNCE, gain +2.1 points [+1.0, +3.2]'
+  none = said(0.0, (0.0, 0.0), 0.0, (-0.014, -0.006), 0.3, True)
+  assert none['said'][0] == (
+      'x1: lam 0 [0, 0] of InfoNCE, the best strength above 0, 0.3: gain [-1.4, -0.6]')
+  assert none['encoders']['x1']['gain_lam'] == 0.3
+  job.unit = np.where(job.pairs.labelled, 0, np.arange(60))
+  with pytest.raises(ValueError, match='all 48 labelled rows are of one group'):
+    evidence.predicted(job)
+
+
+def test_a_fault_in_evidence_is_said_and_ends_nothing(file, done, tmp_path, capsys, monkeypatch):
+  shutil.copytree(done, tmp_path / 'run')
+  def broken(name):
+    monkeypatch.setattr(steps, 'STEPS', steps.STEPS | {
+        name: dataclasses.replace(steps.STEPS[name], run=lambda work: 1 / 0)})
+  broken('regime')
+  argv = ['advise', str(file), f'--workdir={tmp_path / "run"}', '--effort=0']
+  assert cli.main([*argv, SKIP.replace(',regime', '')]) == 0
+  said = ' '.join(capsys.readouterr().out.split())
+  assert 'a fault of this program: ZeroDivisionError: division by zero (steps.py,' in said
+  assert not (tmp_path / 'run' / 'steps' / 'regime.json').exists()  # the next run tries again
+  broken('encoders')
+  with pytest.raises(ZeroDivisionError):
+    cli.main([*argv, SKIP.replace(',encoders', '')])
+
+
 # -- the search ------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,15 @@ from mmalign_jax.information import solver
 from mmalign_jax.information.convex import broja
 from mmalign_jax.information.decomposition import ATOMS
 from mmalign_jax.information.neural import coupling, nets as batch_nets
-from mmalign_jax.information.neural.estimate import BatchSpec, _atom, _runs, _versions, batch
+from mmalign_jax.information.neural.estimate import (
+  BatchSpec,
+  _atom,
+  _runs,
+  _standardised,
+  _versions,
+  batch,
+)
+from mmalign_jax.information.neural.groups import parted
 from mmalign_jax.information.neural.training import Cuts, discriminate, run
 
 N, NOISE, FLIP = 2000, 0.3, 0.05
@@ -184,6 +192,87 @@ def test_versions_trained_side_by_side_are_those_trained_alone():
       # a score divides by the marginals of rare labels, in float32
       close = 2e-4 if name == 'scores' else 1e-5
       np.testing.assert_allclose(getattr(together, name)[k], getattr(one, name), atol=close)
+
+
+# -- groups ----------------------------------------------------------------------------------------
+
+
+def copies(seed: int = 0):
+  """x1 [2032, 2], x2 [2032, 3], y [2032] and 127 groups of 16 samples that are nearly the same: so
+  many that the parts of whole groups are as long as those of 2,000 samples."""
+  g = np.random.default_rng(seed)
+  who = np.repeat(np.arange(127), 16)
+  near = lambda d: g.normal(size=(127, d))[who] + 0.02 * g.normal(size=(len(who), d))
+  return near(2), near(3), g.integers(0, 2, 127)[who], who
+
+
+def test_near_copies_tell_nothing_where_their_groups_are_told():
+  x1, x2, y, who = copies()
+  told = batch(x1, x2, y, key=KEY, spec=SPEC, null=19, groups=who)
+  assert told.n == N and float(told.mi_joint) < 0.02
+  assert all(float(atom.p_value) > 0.05 and atom.null.shape == (19,)
+             for atom in told.atoms.values())
+  taken = batch(x1[:N], x2[:N], y[:N], key=KEY, spec=SPEC, null=19)
+  assert float(taken.mi_joint) > 0.1
+  assert min(float(atom.p_value) for atom in taken.atoms.values()) == pytest.approx(1 / 20)
+
+
+def test_groups_are_whole_in_the_split_and_in_the_null():
+  _, _, y, who = copies()
+  rows, labels = parted(y, who, 5, SPEC, np.random.default_rng(0))
+  cuts = Cuts.of(len(rows), SPEC)
+  parts = [set(who[rows[part]]) for part in cuts]
+  assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
+  assert len(set(rows)) == len(rows) == N and labels.shape == (6, N)
+  np.testing.assert_array_equal(labels[0], y[rows])
+  assert all(len(np.unique(labels[:, who[rows] == k], axis=1).T) == 1 for k in set(who[rows]))
+  assert 0.3 < (labels[1:] == labels[0]).mean() < 0.7
+
+
+def test_groups_whose_labels_vary_exchange_them_in_their_order():
+  size = np.repeat([8, 16], 60)
+  who = np.repeat(np.arange(120), size)
+  place = np.concatenate([np.arange(k) for k in size])
+  y = 16 * who + place  # which sample of which group
+  spec = dataclasses.replace(SPEC, pairs=16, batch_size=32, check_size=16)
+  rows, labels = parted(y, who, 3, spec, np.random.default_rng(0))
+  at, (own, *others) = np.split(np.arange(len(rows)), [cut.start for cut in Cuts.of(
+      len(rows), spec)][1:]), labels
+  np.testing.assert_array_equal(own, y[rows])
+  for other in others:
+    np.testing.assert_array_equal(other % 16, own % 16)  # a sample gets another's of its place
+    pairs = set(zip(own // 16, other // 16))
+    assert len(pairs) == len(set(own // 16))             # all of a group come from one other
+    for part in at:
+      assert not set(other[part] // 16) & (set(own // 16) - set(own[part] // 16))
+
+
+def test_errors_are_of_whole_groups():
+  rows = jnp.asarray(np.random.default_rng(0).normal(size=(3, 12)), jnp.float32)
+  four = np.repeat(rows, 4, axis=1)
+  assert float(_atom(four, np.repeat(np.arange(12), 4)).error) == pytest.approx(
+      float(_atom(rows).error), rel=1e-6)
+
+
+@pytest.mark.parametrize('groups, message', [
+    (np.arange(2032) % 2, 'groups: 0 of 2 are among samples to train'),
+    (np.arange(2032) % 7, 'groups: 1 of 7 are among samples to'),
+    (np.zeros(2032, int), 'groups has one group only'),
+    (np.arange(9), r'groups has shape \(9,\), and there are n=2032'),
+    (np.maximum(np.arange(2032) - 1000, 0) // 30, 'samples are left in parts of whole groups')])
+def test_groups_that_do_not_fit_are_named(groups, message):
+  x1, x2, y, _ = copies()
+  y = np.arange(2032) % 2
+  with pytest.raises(ValueError, match=message):
+    batch(x1, x2, y, key=KEY, spec=dataclasses.replace(SPEC, batch_size=600), groups=groups)
+
+
+def test_long_integers_keep_their_differences_and_constants_are_none():
+  x = np.stack([2**62 + np.arange(N) % 2, np.full(N, 2**62)], axis=1)
+  made = np.asarray(_standardised(x, Cuts.of(N, SPEC)))
+  np.testing.assert_allclose(np.unique(made[:, 0]), [-1, 1])
+  assert not made[:, 1].any()
+  assert not np.asarray(_standardised(np.full((N, 1), 0.1), Cuts.of(N, SPEC))).any()
 
 
 # -- the coupling ----------------------------------------------------------------------------------

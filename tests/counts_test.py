@@ -268,6 +268,38 @@ def test_shuffled_with_any_entropy(name):
   assert found.p_value == 0.05 and 0.3 < found.corrected < 1.2
 
 
+def of_groups(seed, told=0.0, count=12, size=20):
+  """x, y, groups: both columns have one value a group, equal in a share `told` of the groups."""
+  x, y = noisy_copy(count, 4, told, seed)
+  groups = np.repeat(np.arange(count), size)
+  return x[groups], y[groups], groups
+
+
+def test_groups_exchange_what_they_have_as_a_whole():
+  p = np.array([[counts.shuffled(x, y, seed, 39, groups=of).p_value for of in (None, groups)]
+                for seed in range(60) for x, y, groups in [of_groups(seed)]])
+  assert (p[:, 0] <= 0.05).mean() > 0.9  # single samples are taken for evidence
+  assert (p[:, 1] <= 0.05).mean() <= 0.17
+  x, y, groups = of_groups(0, told=1.0)
+  assert counts.shuffled(x, y, 0, 99, groups=groups).p_value == 0.01
+  one = counts.shuffled(x, y, 0, 99, groups=groups)
+  assert one.mi == counts.shuffled(x, y, 0, 1).mi and one == counts.shuffled(
+      x, y, 0, 99, groups=groups + 5)
+
+
+def test_groups_of_unequal_size_are_cut_and_few_arrangements_taken_once():
+  x, y = np.array([0, 1, 1, 0, 1, 0]), np.array([0, 1, 0, 1, 0, 0])
+  groups = np.array([0, 0, 1, 1, 1, 1])  # two of two samples, in one other arrangement
+  found = counts.shuffled(x, y, 0, 200, groups=groups)
+  assert found.mi == counts.shuffled(x[:4], y[:4], 0, 1).mi
+  assert found.null_mean == counts.shuffled(x[:4], y[[2, 3, 0, 1]], 0, 1).mi
+  assert found.p_value == (1 + (found.null_mean >= found.mi)) / 2
+  varied = counts.shuffled(x, groups, 0, 200, groups=groups)  # y is of the groups: nothing is cut
+  assert varied.mi == counts.shuffled(x, groups, 0, 1).mi
+  with pytest.raises(ValueError, match='groups has one group only'):
+    counts.shuffled(x, y, 0, groups=np.zeros(6, int))
+
+
 # -- errors ----------------------------------------------------------------------------------------
 
 

@@ -197,6 +197,19 @@ def test_groups_of_one_size_are_all_used_and_others_cut():
   assert (found.used, found.groups) == (60, 10)
 
 
+def test_components_that_always_correlate_are_refused_and_halves_left_out():
+  """K1 + K2 > M - 1 columns of mean 0 have a direction in common, whatever the pairing."""
+  same = np.random.default_rng(0).normal(size=(60, 90))
+  with pytest.raises(ValueError, match='components=60: 59 of x1 and 59 of x2 .* take 29 at most'):
+    diagnose(same, same, components=60, halves=0)
+  with pytest.raises(ValueError, match='components=60: 59 of x1 and 4 of x2 .* take 55 at most'):
+    diagnose(same, same[:, :4], components=60, halves=0)
+  assert diagnose(same, same[:, :4], components=55, halves=0).used == 60
+  found = diagnose(same, same, components=20, halves=2)
+  assert found.regimes['1->2'] == 'both' and found.agreement is None  # 40 of 30 samples
+  assert diagnose(same, same, components=14, halves=2).agreement is not None
+
+
 # -- one line for what is wrong --------------------------------------------------------------------
 
 X = np.random.default_rng(0).normal(size=(40, 3))

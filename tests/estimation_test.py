@@ -9,8 +9,16 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from mmalign_jax import Hyper, Spec, rng, synthetic
-from mmalign_jax.information import ATOMS, broja, cross_check as checks, discrete, estimate
+from mmalign_jax.information import (
+  ATOMS,
+  broja,
+  cross_check as checks,
+  discrete,
+  estimate,
+  quantise,
+)
 from mmalign_jax.information.estimation import CHANCE, PRESENT, UNDECIDED, holm, solved
+from mmalign_jax.information.samples import Label, Plan, Question, answer, binned, joined
 
 STATES = 4
 
@@ -196,6 +204,38 @@ def test_cross_checks_of_categories_and_of_numbers():
   assert found['mi_1'].nearest == pytest.approx(0.5 * np.log(2), abs=0.06)  # rho = 1 / sqrt 2
   assert dataclasses.asdict(found['mi_1']).keys() == {
       'cells', 'nearest', 'classifier', 'classifier_error', 'flag', 'left_out'}
+
+
+def test_the_classifier_beside_sees_a_part_of_many_samples(monkeypatch):
+  g = np.random.default_rng(0)
+  bit, seen = np.arange(300) % 2, []
+  real = checks.held_out
+  monkeypatch.setattr(checks, 'MOST_ROWS', 200)
+  monkeypatch.setattr(checks, 'held_out', lambda x, y, seed, groups: (
+      seen.append((len(x), len(y), len(groups))), real(x, y, seed, groups=groups))[1])
+  x1, x2 = bit[:, None] + 0.1 * g.normal(size=(300, 2)), g.normal(size=(300, 2))
+  question = Question('a', 'b', x1, x2, Label(bit, ('0', '1')), np.arange(300) // 3)
+  found = answer(question, Plan(cells={'a': 2, 'b': 2}, null=0, bootstrap=0))
+  assert seen == [(200, 200, 200)] * 3
+  assert found['cross_check']['mi_1']['classifier'] > 0.6
+  assert any('sees 200 of n=300 samples' in note for note in found['notes'])
+
+
+def test_a_column_that_is_constant_but_for_rounding_is_no_feature():
+  x = np.c_[np.arange(30.0), np.full(30, 0.1)]  # whose mean is not 0.1
+  assert x[:, 1].std() > 0
+  for made in (quantise.standardised(x), joined([x])):
+    assert not made[:, 1].any() and made[:, 0].std() > 0.5
+
+
+def test_integers_that_float64_rounds_keep_their_differences():
+  y = np.arange(40) % 2
+  np.testing.assert_array_equal(quantise.scaled((2**62 + y)[:, None])[:, 0] > 0, y)
+  ranks = 2**62 + np.arange(40)
+  np.testing.assert_array_equal(quantise.quantiles(ranks, 4), np.arange(40) // 10)
+  label, note = binned(ranks, 2)
+  assert len(np.unique(label.numbers)) == 40 and '4.612e+18' in note
+  assert '-1.7e+308' in binned(np.repeat([-1.7e308, 1.7e308], [11, 10]), 2)[1]
 
 
 def test_discrete_and_estimate_agree_on_the_exact_generator():

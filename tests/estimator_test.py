@@ -1,5 +1,7 @@
 """AlignedEncoders: scikit-learn's own checks, and what they cannot know of several views."""
 
+import copy
+import dataclasses
 import os
 import pickle
 import warnings
@@ -76,6 +78,19 @@ def test_lists_dicts_and_one_array_say_the_same(found):
   whole = clone(model).fit(np.hstack(x), few)
   np.testing.assert_allclose(whole.transform(np.hstack(x)), z, atol=1e-5)
   assert list(whole.get_feature_names_out()[:2]) == ['alignedencoders0', 'alignedencoders1']
+
+
+def test_views_of_a_list_are_told_by_their_place_whatever_they_were_called(found):
+  model, x, _, _ = found
+  odd = copy.copy(model)
+  odd.fitted_ = dataclasses.replace(model.fitted_, views=tuple(
+      dataclasses.replace(view, name=name)
+      for view, name in zip(model.fitted_.views, ('x2', 'x1'))))
+  np.testing.assert_array_equal(odd.transform(x), model.transform(x))
+  np.testing.assert_array_equal(odd.predict_proba(x), model.predict_proba(x))
+  np.testing.assert_array_equal(odd.transform({'x1': x[1], 'x2': x[0]}), model.transform(x))
+  with pytest.raises(ValueError, match='X: 3 views, but x2, x1 were fitted on'):
+    odd.transform([*x, x[0]])
 
 
 def test_one_view_alone_predicts(found):

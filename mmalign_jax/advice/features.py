@@ -8,6 +8,7 @@ from mmalign_jax import grouped
 from mmalign_jax.advice import linear
 from mmalign_jax.advice.linear import Told
 from mmalign_jax.diagnosis.spectra import checked
+from mmalign_jax.precision import doubles
 
 MOST_ROWS = 5000      # a random part of more rows is looked at
 MOST_COLUMNS = 256    # principal components of a wider view, of which informations are
@@ -27,8 +28,9 @@ def features(views: Sequence[np.ndarray], y: np.ndarray, *, task: str = 'classes
   rows that it was not fitted to. Information and accuracy use the labelled rows alone (of views
   wider than MOST_COLUMNS, components of all rows); spectra, correlations and similarity use all.
   The order of rows does not matter, nor do shift and scale of a view; rank and similarity do not
-  change with a rotation either. Of more than MOST_ROWS rows a random part is looked at, of which
-  as many have a label as in all; counts are of all rows.
+  change with a rotation either. Of more than MOST_ROWS rows a random part is looked at: labelled
+  ones up to half of it, or their share of all rows where that is more. Counts and shares of classes
+  are of all rows.
 
   Args:
     views: two arrays [N, D_i] of finite numbers, row by row of the same sample.
@@ -40,7 +42,8 @@ def features(views: Sequence[np.ndarray], y: np.ndarray, *, task: str = 'classes
 
   Raises:
     ValueError: other than two views, arrays that do not fit or are not finite, a view without any
-      spread, fewer than LEAST labelled rows, or labels that are all alike.
+      spread, fewer than LEAST labelled rows, or labels that are all alike (of the rows that are
+      looked at, too) or all of one group, so that nothing judges what is learnt.
 
   Examples:
     >>> z = np.random.default_rng(0).normal(size=(400, 2))
@@ -50,17 +53,16 @@ def features(views: Sequence[np.ndarray], y: np.ndarray, *, task: str = 'classes
   """
   x, y, codes = _checked(views, y, task, groups)
   known = _labelled(y)
-  counts = len(y), int(known.sum())
+  found = _counts(len(y), y[known], task)
   kept = _kept(x, y, known, seed)
   x, y, known = [view[kept] for view in x], y[kept], known[kept]
-  codes = None if codes is None else np.unique(codes[kept], return_inverse=True)[1]
-  label = y[known].astype(int) if task == 'classes' else (y[known] - y[known].mean())
-  if task == 'classes':
-    label = np.unique(label, return_inverse=True)[1]
-  found = _counts(*counts, label, task) | _spectra(x)
+  codes = None if codes is None else _codes(codes[kept])
+  own = None if codes is None else _codes(codes[known])
+  _check_kept(y[known], own)
+  label = _codes(y[known]) if task == 'classes' else y[known] - y[known].mean()
+  found |= _spectra(x)
   x = [_components(view, MOST_COLUMNS, seed) for view in x]
   of_pairs, shared = _canonical(x, codes, seed)
-  own = None if codes is None else np.unique(codes[known], return_inverse=True)[1]
   found |= of_pairs | _informations(
       [view[known] for view in x], [view[known] for view in shared], label, task, own,
       np.random.default_rng([seed, 3]))
@@ -90,9 +92,10 @@ NAMES = {
     'gain_i': 'accuracy of the directions that go with the other view less accuracy_i'}
 
 
-def _counts(pairs: int, labelled: int, label: np.ndarray, task: str) -> dict[str, float]:
-  share = np.bincount(label) / len(label) if task == 'classes' else np.array([0.5, 0.5])
-  share = share[share > 0]
+def _counts(pairs: int, label: np.ndarray, task: str) -> dict[str, float]:
+  """Of the labels [N] of all rows that have one."""
+  labelled = len(label)
+  share = np.bincount(_codes(label)) / labelled if task == 'classes' else np.array([0.5, 0.5])
   return {'labelled': float(labelled), 'pairs': float(pairs), 'log_labelled': float(
       np.log(labelled)), 'log_pairs': float(np.log(pairs)), 'classes': float(len(share)),
           'log_per_class': float(np.log(labelled / len(share))), 'majority': float(share.max()),
@@ -189,6 +192,11 @@ def _components(x: np.ndarray, most: int, seed: int) -> np.ndarray:
 # -- what is given ----------------------------------------------------------------------------
 
 
+def _codes(values: np.ndarray) -> np.ndarray:
+  """Codes [N] in 0..K-1 of values [N], in their order."""
+  return np.unique(values, return_inverse=True)[1]
+
+
 def _labelled(y: np.ndarray) -> np.ndarray:
   return np.isfinite(y) & (y >= 0) if y.dtype.kind in 'iu' else np.isfinite(y)
 
@@ -228,13 +236,23 @@ def _label(y: np.ndarray, task: str) -> np.ndarray:
   elif np.isinf(y).any():
     raise ValueError(f'y is infinite at row {int(np.isinf(y).argmax())} (from 0); NaN is no label')
   else:
-    y = y.astype(np.float64)
+    y = doubles(y) if y.dtype.kind in 'iu' else y.astype(np.float64)
   known = y[_labelled(y)]
   if len(known) < LEAST:
     raise ValueError(f'y has {len(known)} labels; at least {LEAST} are needed')
   if (known == known[0]).all():
     raise ValueError(f'y: all {len(known)} labels are {known[0]}')
   return y
+
+
+def _check_kept(y: np.ndarray, groups: np.ndarray | None) -> None:
+  """Whether the labels that are looked at, of groups (codes), can be learnt and judged."""
+  if (y == y[0]).all():
+    raise ValueError(f'y: of more than {MOST_ROWS} rows a random part is looked at, and all its '
+                     f'{len(y)} labels are {y[0]}: the others are too rare')
+  if groups is not None and not groups.any():
+    raise ValueError(f'groups: all {len(y)} labelled rows are of one group, and none of another '
+                     'judges what they teach; label rows of two groups at least')
 
 
 def _kept(x: list[np.ndarray], y: np.ndarray, known: np.ndarray, seed: int) -> np.ndarray:
@@ -246,7 +264,7 @@ def _kept(x: list[np.ndarray], y: np.ndarray, known: np.ndarray, seed: int) -> n
   parts = [order[known[order]], order[~known[order]]]
   most = [len(part) for part in parts]
   if len(y) > MOST_ROWS:
-    few = max(LEAST, round(MOST_ROWS * len(parts[0]) / len(y)))
+    few = max(round(MOST_ROWS * most[0] / len(y)), min(most[0], MOST_ROWS // 2))
     most = [few, MOST_ROWS - few]
   return np.concatenate([np.random.default_rng([seed, 1, i]).permutation(part)[:size]
                          for i, (part, size) in enumerate(zip(parts, most))])

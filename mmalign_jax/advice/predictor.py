@@ -26,14 +26,15 @@ class Prediction(NamedTuple):
 
   lam: the best strength, as a weight of InfoNCE (lam_mode='weight'). interval: the lowest and the
   highest strength that may be best, at 95 %. gain: of accuracy (0..1) at lam over lam = 0.
-  gain_interval: 95 % of the gain at lam; where lam is 0, of the best strength above. inside:
-  whether the features lie where the table was fitted; if not, they were moved to its edge, and the
-  intervals, twice as wide, promise nothing.
+  gain_interval: 95 % of the gain at gain_lam, which is lam, and where that is 0 the best strength
+  above. inside: whether the features lie where the table was fitted; if not, they were moved to its
+  edge, and the intervals, twice as wide, promise nothing.
   """
   lam: float
   interval: tuple[float, float]
   gain: float
   gain_interval: tuple[float, float]
+  gain_lam: float
   inside: bool
 
 
@@ -140,10 +141,11 @@ def decided(table: Table, curve: np.ndarray, spread: float, inside: bool) -> Pre
   at = chosen(table, curve, spread)
   may = np.flatnonzero(curve >= curve.max() - wider * table.margin_lam * spread)
   low, high = table.lam[min(at, may[0])], table.lam[max(at, may[-1])]
-  told = curve[told_of(curve, at)]
+  told = told_of(curve, at)
   margin = wider * table.margin_gain * spread
   return Prediction(float(table.lam[at]), (float(low), float(high)), float(curve[at]),
-                    (float(told - margin), float(told + margin)), inside)
+                    (float(curve[told] - margin), float(curve[told] + margin)),
+                    float(table.lam[told]), inside)
 
 
 def chosen(table: Table, curve: np.ndarray, spread: float) -> int:

@@ -81,12 +81,14 @@ def diagnose(x1: np.ndarray, x2: np.ndarray, *, y: np.ndarray | None = None,
     permutations: of the pairing, at least 59.
     halves: random halves of the samples in which the verdict is taken again; 0 for none. Half of
       the samples see less, so that agreement is rather too low.
-    components: K at most; by default 50, and a tenth of the samples.
+    components: K at most; by default 50, and a tenth of the samples. There are no halves where both
+      views together keep about half as many as there are samples, or more.
     seed: of permutations and halves.
 
   Raises:
     ValueError: views that are no matrices of finite numbers, constant, of other numbers of samples
-      or fewer than 20; a label or groups that do not fit; groups with too few arrangements.
+      or fewer than 20; a label or groups that do not fit; groups with too few arrangements; so
+      many components that those of both views always have a direction in common.
 
   Examples:
     >>> rng = np.random.default_rng(0)
@@ -105,6 +107,7 @@ def diagnose(x1: np.ndarray, x2: np.ndarray, *, y: np.ndarray | None = None,
   most = components or max(1, min(spectra.MOST, len(kept) // spectra.PER))
   one, known_1 = spectra.decomposed(a[kept], 'x1', most)
   two, known_2 = spectra.decomposed(b[kept], 'x2', most)
+  _check_room(known_1, known_2, len(kept), most)
   y_kept = None if label is None else label[kept]
   verdict = judged(one, two, y_kept, orders)
   inner = None if codes is None else np.unique(codes[kept], return_inverse=True)[1]
@@ -141,7 +144,8 @@ def _enough_orders(codes: np.ndarray | None, n: int, permutations: int,
 def _agreement(views: tuple[View, View], y: np.ndarray | None, codes: np.ndarray | None,
                halves: int, regimes: dict[str, str],
                rng: np.random.Generator) -> dict[str, float] | None:
-  """In which share of halves each regime comes out again; None where halves are too small."""
+  """In which share of halves each regime comes out again; None where halves are too small, also
+  for so many components."""
   same = dict.fromkeys(regimes, 0)
   for _ in range(halves):
     m = len(views[0].white)
@@ -155,8 +159,10 @@ def _agreement(views: tuple[View, View], y: np.ndarray | None, codes: np.ndarray
     if len(orders) < LEAST_DRAWS or len(kept) < LEAST // 2:
       return None
     rows = rows[kept]
-    again = judged(views[0].of(rows), views[1].of(rows), None if y is None else y[rows],
-                   orders).regimes
+    one, two = (view.of(rows) for view in views)
+    if _crowded(one.white.shape[1], two.white.shape[1], len(rows)):
+      return None
+    again = judged(one, two, None if y is None else y[rows], orders).regimes
     same = {way: count + (again[way] == regimes[way]) for way, count in same.items()}
   return {way: count / halves for way, count in same.items()} if halves else None
 
@@ -176,6 +182,19 @@ def _check(n: int, other: int, permutations: int, halves: int, components: int |
     raise ValueError(f'halves={halves} must be at least 0')
   if components is not None and components < 1:
     raise ValueError(f'components={components} must be at least 1')
+
+
+def _crowded(kept_1: int, kept_2: int, samples: int) -> bool:
+  """Whether so many components of two centred views always have a direction in common, also where
+  the pairing is permuted: what is shared cannot be told from chance then."""
+  return kept_1 + kept_2 > samples - 1
+
+
+def _check_room(one: Spectrum, two: Spectrum, samples: int, most: int) -> None:
+  if _crowded(one.kept, two.kept, samples):
+    known = max((samples - 1) // 2, samples - 1 - min(one.rank, two.rank))
+    raise ValueError(f'components={most}: {one.kept} of x1 and {two.kept} of x2 correlate '
+                     f'perfectly in {samples} samples whatever they hold; take {known} at most')
 
 
 def _label(y: np.ndarray, n: int) -> np.ndarray:

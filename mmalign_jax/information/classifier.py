@@ -76,11 +76,11 @@ def held_out(x: Array, y: Array, seed: int, folds: int = 5, *,
     gain[test] = np.log(predict(x[test])[np.arange(test.sum()), codes[test]])
     chosen.append(name)
   gain -= np.log(np.bincount(codes) / len(codes))[codes]
-  return HeldOut(gain.mean(), _error(gain, groups), tuple(chosen))
+  return HeldOut(gain.mean(), standard_error(gain, groups), tuple(chosen))
 
 
-def _error(gain: np.ndarray, groups: np.ndarray | None) -> float:
-  """Standard error of the mean of gain [N]."""
+def standard_error(gain: np.ndarray, groups: np.ndarray | None) -> float:
+  """Of the mean of gain [N]; groups [N] codes in 0..G-1, None where samples are independent."""
   if groups is not None:  # of the total of each group, its share of samples taken out
     gain = np.bincount(groups, gain - gain.mean()) * (groups.max() + 1) / len(gain)
   return gain.std(ddof=1) / len(gain)**0.5

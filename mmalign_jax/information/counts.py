@@ -6,6 +6,7 @@ where there is none. NumPy counts give NumPy float64; JAX arrays keep their prec
 `nsb` work under jit and vmap, where what cannot be seen is not checked.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import jax.numpy as jnp
 from jax.scipy import special as jax_special
 import numpy as np
 
-from mmalign_jax import struct
+from mmalign_jax import grouped, struct
 from mmalign_jax.information import dirichlet
 from mmalign_jax.information.discrete import Axes
 from mmalign_jax.types import Array, Key, Numeric
@@ -162,18 +163,24 @@ class Shuffled:
 
 
 def shuffled(x: Array, y: Array, seed: int | Key, permutations: int = 200, *,
-             entropy: str = 'plug_in') -> Shuffled:
+             entropy: str = 'plug_in', groups: Array | None = None) -> Shuffled:
   """Mutual information of two columns of codes less that of permuted pairs; on the host.
+
+  Samples count as independent, and p-values are far too small where they are not, unless groups say
+  what belongs together: then whole groups exchange their y.
 
   Args:
     x, y: [N] integers, the code (cluster, class) of each sample.
     seed: an integer, or a key of JAX.
-    permutations: of y; at least 1.
+    permutations: of y; at least 1. Where groups have fewer arrangements, each is taken once.
     entropy: a name in ENTROPIES.
+    groups: [N] of samples that belong together; None where all are independent. Where they are of
+      unequal size and y is not constant within each, all is of the samples that are left when they
+      are cut (`grouped`).
 
   Raises:
     ValueError: codes that are not whole numbers or of different lengths, no samples, permutations
-      below 1, or an unknown name.
+      below 1, groups that do not fit or are one only, or an unknown name.
   """
   estimate = _known(entropy)
   (a, n1), (b, n2) = _codes(x, 'x'), _codes(y, 'y')
@@ -181,14 +188,27 @@ def shuffled(x: Array, y: Array, seed: int | Key, permutations: int = 200, *,
     raise ValueError(f'x has N={len(a)} samples and y has N={len(b)}')
   if permutations < 1:
     raise ValueError(f'permutations={permutations} must be at least 1')
-  generator = _generator(seed)
-  joint = lambda b: np.bincount(a * n2 + b, minlength=n1 * n2)
-  apart = estimate(np.bincount(a)) + estimate(np.bincount(b))  # no permutation changes these
-  mi = apart - estimate(joint(b))
-  null = [apart - estimate(joint(generator.permutation(b))) for _ in range(permutations)]
+  kept, moved = _moved(b, groups, permutations, _generator(seed))
+  a = a[kept]
+  of_x = estimate(np.bincount(a, minlength=n1))
+  of_both = lambda b: estimate(np.bincount(a * n2 + b, minlength=n1 * n2))
+  information = lambda b: of_x + estimate(np.bincount(b, minlength=n2)) - of_both(b)
+  mi, null = information(b[kept]), [information(b) for b in moved]
   reached = np.sum(np.array(null) >= mi - 1e-12)  # equal but for rounding
   mean = np.mean(null)
-  return Shuffled(mi, mean, mi - mean, (1 + reached) / (1 + permutations))
+  return Shuffled(mi, mean, mi - mean, (1 + reached) / (1 + len(null)))
+
+
+def _moved(codes: np.ndarray, groups: Array | None, draws: int, generator: np.random.Generator,
+           ) -> tuple[np.ndarray, Iterable[np.ndarray]]:
+  """Samples that take part [M], and their codes [M] after each permutation."""
+  if groups is None:
+    return np.arange(len(codes)), (generator.permutation(codes) for _ in range(draws))
+  own = grouped.checked(np.asarray(groups), len(codes))
+  whole = grouped.constant(own, codes)
+  blocks = grouped.blocks(own, whole)
+  moved = codes[blocks.kept][blocks.permuted(draws, generator)]
+  return (np.arange(len(codes)), moved[:, own]) if whole else (blocks.kept, moved)
 
 
 def _codes(x: Array, name: str) -> tuple[np.ndarray, int]:

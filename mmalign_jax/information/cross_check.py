@@ -12,12 +12,13 @@ import numpy as np
 
 from mmalign_jax.information.classifier import held_out
 from mmalign_jax.information.nearest import ksg, ross
-from mmalign_jax.information.quantise import COMPONENTS
+from mmalign_jax.information.quantise import COMPONENTS, standardised
 from mmalign_jax.precision import doubles
 
 NAMES = ('mi_1', 'mi_2', 'mi_joint')
 CLEAR = 0.05  # nats: a smaller difference is not worth a flag
 NEIGHBORS = 3
+MOST_ROWS = 10_000  # from which classifiers learn: a hundred fits of all would take hours
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def cross_check(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, cells: Mapping[st
     cells: what the cells gave, in nats, by the names of NAMES.
     continuous: [N] the label itself where it is a number; then neighbours are those of KSG.
     categories: whether features are codes without order.
-    seed: of the classifier's folds.
+    seed: of the classifier's folds, and of the samples that it sees: MOST_ROWS at most.
     groups: [N] codes of what belongs together: whole in the classifier's folds and its error.
   """
   return beside(cells, others(x1, x2, y, continuous=continuous, categories=categories, seed=seed,
@@ -71,18 +72,30 @@ def beside(cells: Mapping[str, float], found: Mapping[str, Other]) -> dict[str, 
 def others(x1: np.ndarray, x2: np.ndarray, y: np.ndarray, *, continuous: np.ndarray | None = None,
            categories: bool = False, seed: int = 0,
            groups: np.ndarray | None = None) -> dict[str, Other]:
-  """What does not depend on the cells; arguments as `cross_check`."""
+  """What does not depend on the cells; arguments as `cross_check`.
+
+  Of more than MOST_ROWS samples the classifier sees a random part.
+  """
+  rows, y = _some(len(y), seed), np.asarray(y)
+  part = None if groups is None else np.asarray(groups)[rows]
   sides = [_one_hot(x) if categories else doubles(x) for x in (x1, x2)]
   found = {}
   for name, x in zip(NAMES, (*sides, np.concatenate(sides, axis=1))):
     lacking: list[str] = []
     bound = _if_possible(lacking, 'a held-out classifier',
-                         lambda x=x: held_out(x, y, seed, groups=groups))
+                         lambda x=x: held_out(x[rows], y[rows], seed, groups=part))
     near = None if categories else _if_possible(
         lacking, 'nearest neighbours', lambda name=name: _nearest(sides, name, y, continuous))
     bound = (None, None) if bound is None else (float(bound.value), float(bound.error))
     found[name] = Other(near, *bound, '; '.join(lacking) or None)
   return found
+
+
+def _some(n: int, seed: int) -> np.ndarray:
+  """Which of n samples the classifier sees, in their order."""
+  if n <= MOST_ROWS:
+    return np.arange(n)
+  return np.sort(np.random.default_rng([seed, 0]).permutation(n)[:MOST_ROWS])
 
 
 def _if_possible(lacking: list[str], name: str, estimator: Callable):
@@ -105,19 +118,14 @@ def _nearest(sides, name: str, y: np.ndarray, continuous: np.ndarray | None) -> 
     warnings.simplefilter('ignore', UserWarning)  # of repeated values and single samples
     if continuous is None:
       return ross(z, y, k=NEIGHBORS)
-    return ksg(z, _scaled(continuous[:, None]), k=NEIGHBORS)
+    return ksg(z, standardised(continuous[:, None]), k=NEIGHBORS)
 
 
 def _components(x: np.ndarray) -> np.ndarray:
   """The first principal components [N, <= 5] of standardised columns, largest of unit variance."""
-  u, s, _ = np.linalg.svd(_scaled(x), full_matrices=False)
+  u, s, _ = np.linalg.svd(standardised(x), full_matrices=False)
   z = (u * s)[:, :COMPONENTS]
   return z / max(float(z.std(axis=0).max()), 1e-300)
-
-
-def _scaled(x: np.ndarray) -> np.ndarray:
-  spread = x.std(axis=0)
-  return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)
 
 
 def _flag(cells: float, near: float | None, bound: float | None,

@@ -14,6 +14,7 @@ SAMPLES_PER_ENTRY = 1   # of the table x1 x x2 x y, on average: what the correct
 SAMPLES_PER_CELL = 5    # of either side or of the label: below this nothing can be said
 MOST_CELLS = 20
 COMPONENTS = 5          # principal components that k-means sees
+CONSTANT = 1e-12        # deviation beside the mean, up to which a column is one but for rounding
 HOW = ('auto', 'kmeans', 'quantiles', 'categories')
 
 
@@ -41,9 +42,16 @@ def categories(x: np.ndarray) -> np.ndarray:
 
 
 def scaled(x: np.ndarray) -> np.ndarray:
-  """Columns of x [N] or [N, D], by a power of two each within -1..1: no square overflows."""
-  x = np.asarray(x, np.float64)
+  """Columns of x [N] or [N, D], by a power of two each within -1..1: no square overflows. Those of
+  which float64 would round numbers are shifted first."""
+  x = doubles(x)
   return np.ldexp(x, -np.frexp(np.abs(x).max(axis=0))[1])
+
+
+def standardised(x: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+  """Columns of x [N, D] with mean 0 and deviation 1 in some rows; 0 of what is constant there."""
+  mean, spread = x[rows].mean(axis=0), x[rows].std(axis=0)
+  return (x - mean) / np.where(spread > CONSTANT * np.abs(mean), spread, np.inf)
 
 
 def quantiles(x: np.ndarray, cells: int) -> np.ndarray:
@@ -58,9 +66,7 @@ def quantiles(x: np.ndarray, cells: int) -> np.ndarray:
 def kmeans(x: np.ndarray, cells: int, seed: int) -> np.ndarray:
   """Codes [N] by k-means on the first principal components of x [N, D], columns standardised."""
   from sklearn import cluster, decomposition  # slow to import
-  x = scaled(x)
-  spread = x.std(axis=0)
-  z = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)
+  z = standardised(scaled(x))
   most = min(COMPONENTS, *z.shape)
   z = decomposition.PCA(most, random_state=seed).fit_transform(z)
   found = cluster.KMeans(

@@ -118,6 +118,9 @@ def _notes(found: Estimate, plan: Plan, checked: dict[str, dict]) -> list[str]:
   notes = [f'--null={plan.null}: below {least} permutations no atom can be called present'] * (
       0 < plan.null < least)
   notes += _notes_of_groups(found, plan, least)
+  if checked and found.n > checks.MOST_ROWS:
+    notes.append(f'the classifier of the cross-check sees {checks.MOST_ROWS} of n={found.n} '
+                 'samples, drawn at random')
   return notes + [f'left out of the cross-check of I({_WHO[name]};Y): {check["left_out"]}'
                   for name, check in checked.items() if check['left_out']]
 
@@ -147,12 +150,10 @@ def binned(y: np.ndarray, cells: int) -> tuple[Label, str]:
   codes = quantise.quantiles(y, cells)
   if not codes.max():
     raise ValueError('the label has one value only')
-  small = quantise.scaled(y)  # no difference of two overflows
-  factor = np.abs(y).max() / np.abs(small).max()
-  edges = ', '.join(f'{edge:.4g}' for edge in factor * np.quantile(small, np.arange(1, cells)
-                                                                   / cells))
+  half = np.quantile(np.asarray(y, np.float64) / 2, np.arange(1, cells) / cells)
+  edges = ', '.join(f'{2 * edge:.4g}' for edge in half)  # no difference of two overflows
   names = tuple(f'quantile {k + 1}' for k in range(int(codes.max()) + 1))
-  return Label(codes, names, small), (
+  return Label(codes, names, quantise.scaled(y)), (
       f'the label is a number: cut at its quantiles {edges} into {len(names)} classes')
 
 
@@ -160,6 +161,5 @@ def joined(sides: list[np.ndarray]) -> np.ndarray:
   """[N, D] of several sides, each brought to the same total variance."""
   parts = []
   for x in map(doubles, sides):
-    spread = x.std(axis=0)
-    parts.append((x - x.mean(axis=0)) / np.where(spread > 0, spread, 1) / np.sqrt(x.shape[1]))
+    parts.append(quantise.standardised(x) / np.sqrt(x.shape[1]))
   return np.concatenate(parts, axis=1)

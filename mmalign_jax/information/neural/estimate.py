@@ -21,10 +21,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from mmalign_jax import struct
-from mmalign_jax.information import discrete
+from mmalign_jax import grouped, struct
+from mmalign_jax.information import classifier, discrete, quantise
 from mmalign_jax.information.decomposition import ATOMS
 from mmalign_jax.information.neural import coupling
+from mmalign_jax.information.neural.groups import parted
 from mmalign_jax.information.neural.training import BatchSpec, Cuts, Run, run
 from mmalign_jax.precision import doubles
 from mmalign_jax.types import Array, Key
@@ -38,7 +39,7 @@ _TIE = 1e-6  # nats: rounding of an atom in float32
 
 @struct.dataclass
 class Atom:
-  """value [] in nats, and its standard error [] over test rows (the nets are taken as given);
+  """value [] in nats, its standard error [] over test rows, or their groups (nets taken as given);
   null [P], the same with permuted labels; null_mean [];
   p_value [] = (1 + number of null >= value) / (1 + P)."""
   value: Array
@@ -64,6 +65,8 @@ class BatchEstimate:
   the coupling is from the best. exact: that optimum. It is of a finite minibatch, which tends to
   lie below that of the population, by about the bias of H(Y) in it, (C - 1) / 2m nats or less; a
   coupling that is optimal for the population has some excess over it.
+
+  n: samples; where groups were given, those that took part.
 
   bounds: on which side of the truth a number errs on average over test sets, None where on neither.
   An atom is a difference of two such numbers. Where a net reads its side badly, mi_1 and mi_2 are
@@ -91,23 +94,30 @@ class BatchEstimate:
 
 
 def batch(x1: Array, x2: Array, y: Array, *, key: Key,
-          spec: BatchSpec = DEFAULT, null: int = 20) -> BatchEstimate:
+          spec: BatchSpec = DEFAULT, null: int = 20, groups: Array | None = None) -> BatchEstimate:
   """Atoms of continuous sources and a class, with a null, by the estimator of Liang et al. (2023).
 
   Labels are permuted within each part of the split, and everything is trained anew, all versions
   side by side. The null is of no information at all: it says nothing about a small atom beside a
   large one, which its error and `excess` may. No p-value is below 1 / (1 + P).
 
+  Rows count as independent unless groups say what belongs together: rows of one group on both sides
+  of the split are learnt by heart, and every atom then looks certain.
+
   Args:
     x1, x2: [N, D1], [N, D2] features, standardised here by the training rows.
     y: [N] integers 0..C-1.
     key: of split, permutations, initial parameters and order.
     spec: static settings.
-    null: P, permutations of the labels, at least 1.
+    null: P, permutations of the labels, at least 1; with few groups, no more than there are.
+    groups: [N] of samples that belong together, which stay in one part and exchange their labels
+      as a whole; about ten of like size at least. Rows that do not fill a minibatch are left out,
+      and where labels vary within groups of unequal size, rows beyond a like size (`grouped`).
 
   Raises:
     ValueError: lengths or axes that do not fit, features that are not finite, labels that are no
-      integers from 0 or of one class, a class that the training rows lack, too few samples.
+      integers from 0 or of one class, a class that the training rows lack, too few samples or
+      groups.
 
   Examples:
     >>> bit = np.arange(320.0)[:, None] % 2
@@ -121,17 +131,24 @@ def batch(x1: Array, x2: Array, y: Array, *, key: Key,
   if null < 1:
     raise ValueError(f'null={null} must be at least 1')
   key_split, key_null, key_train = jax.random.split(key, 3)
-  order = np.asarray(jax.random.permutation(key_split, len(y)))
-  x1, x2, y = x1[order], x2[order], y[order]
-  cuts = Cuts.of(len(y), spec)
   n_classes = int(y.max()) + 1
+  own = None if groups is None else grouped.checked(np.asarray(groups), len(y))
+  if own is None:
+    rows = np.asarray(jax.random.permutation(key_split, len(y)))
+    labels = _versions(key_null, jnp.asarray(y[rows]), null, Cuts.of(len(y), spec))
+  else:
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key_split)).ravel())
+    rows, labels = parted(y, own, null, spec, rng)
+  x1, x2, y = x1[rows], x2[rows], y[rows]
+  cuts = Cuts.of(len(y), spec)
   lacking = np.setdiff1d(np.arange(n_classes), y[cuts.train])
   if lacking.size:
     raise ValueError(f'y: class {lacking[0]} is not among the {cuts.train.stop} training rows of '
                      f'{len(y)}')
   runs = _runs(_standardised(x1, cuts), _standardised(x2, cuts),
-               _versions(key_null, jnp.asarray(y), null, cuts), key_train, n_classes, spec)
-  return _estimate(runs, y, cuts, spec)
+               jnp.asarray(labels), key_train, n_classes, spec)
+  of_test = None if own is None else np.unique(own[rows[cuts.test]], return_inverse=True)[1]
+  return _estimate(runs, y, cuts, spec, of_test)
 
 
 # -- arrays ----------------------------------------------------------------------------------------
@@ -160,10 +177,7 @@ def _checked(x1, x2, y, spec: BatchSpec) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _standardised(x: np.ndarray, cuts: Cuts) -> jax.Array:
-  x = x.astype(np.float64)
-  x = doubles(x)
-  scale = x[cuts.train].std(axis=0)
-  return jnp.asarray((x - x[cuts.train].mean(axis=0)) / np.where(scale > 0, scale, 1), jnp.float32)
+  return jnp.asarray(quantise.standardised(doubles(x), cuts.train), jnp.float32)
 
 
 def _versions(key: Key, y: Array, null: int, cuts: Cuts) -> Array:
@@ -185,7 +199,8 @@ def _runs(x1, x2, labels, key: Key, n_classes: int, spec: BatchSpec) -> Run:
 # -- results ---------------------------------------------------------------------------------------
 
 
-def _estimate(runs: Run, y: np.ndarray, cuts: Cuts, spec: BatchSpec) -> BatchEstimate:
+def _estimate(runs: Run, y: np.ndarray, cuts: Cuts, spec: BatchSpec,
+              groups: np.ndarray | None) -> BatchEstimate:
   mi_1, mi_2, mi_joint, mi_union = jnp.moveaxis(runs.scores, -1, 0)  # [V, n_test] each
   # By row, for their errors; any of them may be below 0, as an average must that is to be right.
   rows = jnp.stack([mi_1 + mi_2 - mi_union, mi_union - mi_2, mi_union - mi_1, mi_joint - mi_union],
@@ -194,7 +209,7 @@ def _estimate(runs: Run, y: np.ndarray, cuts: Cuts, spec: BatchSpec) -> BatchEst
   neural, exact = _solved(runs, spec)
   q_mi_1, q_mi_2, q_mi_joint = runs.of_q[0]
   return BatchEstimate(
-      {name: _atom(rows[..., k]) for k, name in enumerate(ATOMS)},
+      {name: _atom(rows[..., k], groups) for k, name in enumerate(ATOMS)},
       mi_1=mi_1[0].mean(), mi_2=mi_2[0].mean(), mi_joint=mi_joint[0].mean(),
       mi_union=mi_union[0].mean(),
       entropy=-jnp.sum(jnp.asarray(discrete.xlogx(share), jnp.float32)),
@@ -202,12 +217,14 @@ def _estimate(runs: Run, y: np.ndarray, cuts: Cuts, spec: BatchSpec) -> BatchEst
       excess=(neural - exact).mean(), exact=exact.mean(), n=len(y))
 
 
-def _atom(rows: Array) -> Atom:
+def _atom(rows: Array, groups: np.ndarray | None = None) -> Atom:
+  """Of rows [1 + P, n_test], and the groups [n_test] of these."""
   values = rows.mean(axis=1)
   value, null = values[0], values[1:]
   # not null < value, rather than null >= value: what is not a number is never significant
   extreme = ~(null < value - _TIE)
-  error = rows[0].std(ddof=1) / len(rows[0])**0.5
+  error = (rows[0].std(ddof=1) / len(rows[0])**0.5 if groups is None else jnp.float32(
+      classifier.standard_error(np.asarray(rows[0], np.float64), groups)))
   return Atom(value, error, null, null.mean(), (1 + extreme.sum()) / (1 + len(null)))
 
 

@@ -8,7 +8,7 @@ from mmalign_jax.studies.advise.search import Plan
 
 # From the least to the most; the largest that fits is run. What a few trainings choose is luck, and
 # so is a gain that a single seed judges: the last rung is of many, and so are the seeds.
-VERSION = 3  # of LADDER, and of what a round does with its plan; others are not gone on with
+VERSION = 4  # of LADDER, and of what a round does with its plan; others are not gone on with
 LADDER = (
     Plan(3, 3, ('info_nce',), 1, (1, 2), 4, (50, 200)),
     Plan(3, 3, ('info_nce', 'vicreg'), 1, (1, 3, 9), 6, (50, 200)),

@@ -163,7 +163,9 @@ def predicted(work: Work) -> dict[str, Any]:
     one = predict(found, i)
     made[name] = one._asdict()
     low, high = one.interval
-    said.append(f'{name}: lam {one.lam:g} [{low:g}, {high:g}] of InfoNCE, gain '
-                f'{points(one.gain)} points {bracket(one.gain_interval, "+.1f", 100)}' + (
+    at = (f'gain {points(one.gain)} points' if one.lam else  # of nothing there is no interval
+          f'the best strength above 0, {one.gain_lam:g}: gain')
+    said.append(f'{name}: lam {one.lam:g} [{low:g}, {high:g}] of InfoNCE, {at} '
+                f'{bracket(one.gain_interval, "+.1f", 100)}' + (
                     '' if one.inside else '; these data are unlike those it was learnt from'))
   return {'said': said, 'features': found, 'encoders': made}

@@ -2,7 +2,9 @@
 
 A step is redone only where what it reads has changed: data, seed, the time allowed for the search,
 or the result of a step that it needs. What cannot be said of the data is kept, too, with the
-reason. Where the search is broken off, its finished rounds stay (DIR/rounds).
+reason. Where the search is broken off, its finished rounds stay (DIR/rounds). Evidence decides
+nothing: where a fault of this program ends such a step, that is said and not kept, and all else is
+done.
 """
 
 from collections.abc import Callable, Collection
@@ -10,14 +12,15 @@ import dataclasses
 import hashlib
 import json
 import time
+import traceback
 from typing import Any
 
 from mmalign_jax.reports.text import write_json
-from mmalign_jax.runs import folder
+from mmalign_jax.runs import damage, folder
 from mmalign_jax.studies.advise import evidence, kept, trial
 from mmalign_jax.studies.advise.work import Work
 
-VERSION = 5  # of what is kept, but for rounds
+VERSION = 6  # of what is kept, but for rounds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,7 @@ STEPS = {
     'decision': Step('The decision', trial.decide, ('trial',)),
     'encoders': Step('The encoders', kept.run, ('decision',)),
 }
+EVIDENCE = ('alike', 'atoms', 'linear', 'regime', 'predicted')
 
 
 def run(work: Work, skip: Collection[str] = ()) -> None:
@@ -64,10 +68,25 @@ def run(work: Work, skip: Collection[str] = ()) -> None:
         result = step.run(work)
       except (ValueError, FloatingPointError) as error:
         result = {'said': [f'cannot be said: {error}'], 'unknown': str(error)}
+      except Exception as error:
+        if name not in EVIDENCE or isinstance(error, OSError) or damage.of_the_machine(error):
+          raise
+        work.results[name] = {'said': [_failed(error)], 'failed': type(error).__name__}
+        work.progress(f'{step.title}: {_failed(error)}')
+        continue
       held = {'inputs': key, 'seconds': time.monotonic() - begun, 'result': result}
       write_json(path, held)
       held = folder.read_json(path)  # as a later run would read it
     work.results[name] = held['result']
+
+
+def _failed(error: Exception) -> str:
+  """One line of what is no answer, with the place to look at."""
+  frames = traceback.extract_tb(error.__traceback__)
+  at = next((one for one in reversed(frames) if 'mmalign_jax' in one.filename), frames[-1])
+  said = ' '.join(str(error).split())[:200]
+  return (f'failed, by a fault of this program: {type(error).__name__}: {said} '
+          f'({at.filename.rpartition("/")[2]}, line {at.lineno})')
 
 
 def inputs(name: str, work: Work, results: dict[str, Any] | None = None) -> str:

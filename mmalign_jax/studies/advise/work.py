@@ -11,6 +11,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from mmalign_jax.data.pairs import NO_CLASS, Pairs
+from mmalign_jax.information.quantise import standardised
 from mmalign_jax.studies.advise.clock import Clock
 
 LEAST_OF_CLASS = 2  # labels below which a class cannot be judged
@@ -66,10 +67,7 @@ class Work:
 
 def filled(view: np.ndarray) -> np.ndarray:
   """Single missing numbers as the mean of their column, columns of deviation 1."""
-  mean = np.nanmean(view, axis=0)
-  z = np.where(np.isnan(view), mean, view) - mean
-  spread = z.std(axis=0)
-  return np.where(spread > 0, z / np.where(spread > 0, spread, 1), 0)
+  return standardised(np.where(np.isnan(view), np.nanmean(view, axis=0), view))
 
 
 def usable(pairs: Pairs) -> tuple[Pairs, list[str]]:
