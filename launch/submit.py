@@ -39,8 +39,8 @@ def main(argv: list[str]) -> None:
   logging.set_verbosity(logging.WARNING)
   options = _checked()
   folder = pathlib.Path(FLAGS.workdir).absolute()
-  # shards beside this process may share its accelerator, of which JAX would take most at once
-  os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+  if FLAGS.executor == 'local':  # its shards share the accelerator, of which JAX would take most
+    os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
   study, plan = launching.planned(FLAGS, 'sweep')
   folder.mkdir(parents=True, exist_ok=True)
   arguments = (str(HOME / 'launch' / 'sweep.py'), *_passed_on(sys.argv[1:]), f'--workdir={folder}')

@@ -73,8 +73,11 @@ def traced_rule(name: str, own: Mapping[str, Range] | None = None) -> Rule:
   return of_range(range_of(name, own or {}), axis=True, single=not seed, strict=seed)
 
 
-def check(spec: Spec, hypers: Hyper) -> None:
+def check(spec: Spec, hypers: Hyper, *, to_train: bool = True) -> None:
   """Checks the settings of a sweep; hypers may be stacked.
+
+  Args:
+    to_train: also what training alone asks for; not of encoders that are there, and only used.
 
   Raises:
     ValueError: for an unknown registry name (lists the known ones) or a value out of range.
@@ -91,13 +94,12 @@ def check(spec: Spec, hypers: Hyper) -> None:
   if spec.loss:
     check_own(spec, hypers.own)
   check_temperatures(spec, hypers)
-  check_lengths(hypers)
+  if to_train:
+    check_lengths(hypers)
+    check_steps(spec, hypers, source)
   if spec.probes:
     check_probes(spec.generator, source)
   check_pairs(spec.n_align, spec.neighbors)
-  most = np.max(hypers.train_steps) if 'train_steps' in source.settings else 0
-  if most > spec.steps:
-    raise ValueError(f'train_steps={most:g} is above steps={spec.steps}: raise steps')
   if source.present is not None:  # batches are filled up
     return
   n_train = np.asarray(hypers.n_train)
@@ -109,13 +111,21 @@ def check(spec: Spec, hypers: Hyper) -> None:
 
 
 def check_lengths(hypers: Hyper) -> None:
-  """Whether strengths of pairs have a part in what every encoder feels."""
+  """Whether strengths of pairs are lengths, as is said of all others (of several, only how they
+  stand to each other would count)."""
   pairs = [name for name in hypers.own if name.startswith('lam_') and name.count('_') == 2]
   mode = int(np.max(hypers.lam_mode)) if hypers.lam_mode is not None else 0
   if pairs and mode:
-    raise ValueError(f'{pairs[0]} has no part in lam_mode={LAM_MODES[mode]!r}, which gives what an '
-                     'encoder feels of all others one length: give lam_1, lam_2, ... or '
+    raise ValueError(f'{pairs[0]} is no length under lam_mode={LAM_MODES[mode]!r}, which gives '
+                     'what an encoder feels of all others a single one: give lam_1, lam_2, ... or '
                      f'lam_mode={LAM_MODES[0]!r}')
+
+
+def check_steps(spec: Spec, hypers: Hyper, source: sources.Source) -> None:
+  """Whether a program is as long as its cells train."""
+  most = np.max(hypers.train_steps) if 'train_steps' in source.settings else 0
+  if most > spec.steps:
+    raise ValueError(f'train_steps={most:g} is above steps={spec.steps}: raise steps')
 
 
 def check_tables(spec: Spec, hypers: Hyper, tables: PyTree) -> None:

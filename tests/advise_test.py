@@ -401,9 +401,9 @@ def test_a_foretold_interval_says_of_which_strength_it_is(file, tmp_path, monkey
   def said(*told):
     monkeypatch.setattr(advice, 'predict', lambda *_: advice.Prediction(*told))
     return evidence.predicted(job)
-  some = said(0.4, (0.0, 1.0), 0.021, (0.01, 0.032), 0.4, True)
+  some = said(0.4, (0.0, 1.0), 0.021, (0.01, 0.032), True, 0.4)
   assert some['said'][0] == 'x1: lam 0.4 [0, 1] of InfoNCE, gain +2.1 points [+1.0, +3.2]'
-  none = said(0.0, (0.0, 0.0), 0.0, (-0.014, -0.006), 0.3, True)
+  none = said(0.0, (0.0, 0.0), 0.0, (-0.014, -0.006), True, 0.3)
   assert none['said'][0] == (
       'x1: lam 0 [0, 0] of InfoNCE, the best strength above 0, 0.3: gain [-1.4, -0.6]')
   assert none['encoders']['x1']['gain_lam'] == 0.3

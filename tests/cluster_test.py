@@ -181,14 +181,14 @@ class Says:
   def submit(self, shards):
     memory = os.environ['XLA_PYTHON_CLIENT_PREALLOCATE']
     raise ValueError(' '.join([*shards[0].arguments, f'preallocate={memory}']))
-executors.EXECUTORS['says'] = Says
+executors.EXECUTORS['local'] = Says
 '''
 
 
 def test_shards_are_told_of_rows_of_ones_own(tmp_path, forked):
   (tmp_path / 'says.py').write_text(SAYS)
   found = forked('import runpy; runpy.run_module("mmalign_jax.cli", run_name="__main__")',
-                 '--register=says.py', 'submit', '--config=strength:tiny', '--executor=says',
+                 '--register=says.py', 'submit', '--config=strength:tiny', '--executor=local',
                  f'--workdir={tmp_path / "run"}', cwd=tmp_path)
   assert found.returncode == 2, found.stderr
   told = found.stderr.split('sweep.py ')[1].split()

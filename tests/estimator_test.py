@@ -86,11 +86,18 @@ def test_views_of_a_list_are_told_by_their_place_whatever_they_were_called(found
   odd.fitted_ = dataclasses.replace(model.fitted_, views=tuple(
       dataclasses.replace(view, name=name)
       for view, name in zip(model.fitted_.views, ('x2', 'x1'))))
+  odd._places_ = odd.fitted_.names
   np.testing.assert_array_equal(odd.transform(x), model.transform(x))
   np.testing.assert_array_equal(odd.predict_proba(x), model.predict_proba(x))
   np.testing.assert_array_equal(odd.transform({'x1': x[1], 'x2': x[0]}), model.transform(x))
   with pytest.raises(ValueError, match='X: 3 views, but x2, x1 were fitted on'):
     odd.transform([*x, x[0]])
+  lacking = copy.copy(model)  # fitted on [x1, None, x3]
+  lacking._places_ = ('x1', 'x2', 'x3')
+  lacking.fitted_ = dataclasses.replace(model.fitted_, views=tuple(
+      dataclasses.replace(view, name=name)
+      for view, name in zip(model.fitted_.views, ('x1', 'x3'))))
+  np.testing.assert_array_equal(lacking.transform([x[0], None, x[1]]), model.transform(x))
 
 
 def test_one_view_alone_predicts(found):

@@ -234,9 +234,10 @@ def test_a_tuned_study_has_one_gain_to_quote(more):
 
 def test_candidates_are_those_that_can_be():
   made = lambda **more: from_settings({**TINY, **more})
-  assert made(tune_components=(10, 30, 0)).tuned['components'] == (0, 10, 30)  # of 32 columns
+  wide = made(tune_components=(10, 30, 0))  # of 32 columns
+  assert wide.tuned['components'] == (0, 10, 30) and 'so few columns' not in ' '.join(wide.notes)
   few = made(tune_components=(10, 30, 50, 0), most_components=20)
-  assert few.tuned['components'] == few.settings['tune_components'] == (0, 10)
+  assert few.tuned['components'] == few.settings['tune_components'] == (0, 10, 30, 50)
   assert any('tune_components=(0, 10, 30, 50): of so few columns (0, 10)' in note
              for note in few.notes)
   with pytest.raises(ValueError, match=r'tune_train_steps=\(4, 9\): no training is longer than '
@@ -244,6 +245,8 @@ def test_candidates_are_those_that_can_be():
     made(tune_train_steps=(4, 9))
   with pytest.raises(ValueError, match=r'^train_steps=\(9,\): no training is longer'):
     made(train_steps=(9,))
+  nobodys = from_settings({**TINY, 'tune_train_steps': (4, 9, 20)}, preset=('tune_train_steps',))
+  assert nobodys.tuned['train_steps'] == nobodys.settings['tune_train_steps'] == (4, 8)
   said = lambda study: [note for note in study.notes if note.startswith('steps=8')]
   assert said(made(tune_train_steps=(2, 4))) and not said(made(tune_train_steps=(4, 8)))
 

@@ -335,7 +335,8 @@ def test_shards_of_own_folders_must_have_chosen_alike(tuned, tmp_path, monkeypat
     error = capsys.readouterr().err
     assert f'{chosen} {why}' in error and error.count('\n') == 1
     assert not (tmp_path / 'merged').exists()
-  chosen.write_text(text)
+  rows = json.loads(text)  # machines may differ by a validation row, and choose alike
+  chosen.write_text(json.dumps([{**row, 'validation': row['validation'] / 2} for row in rows]))
   assert cli.main(argv) == 0
   assert not (tmp_path / 'merged' / 'tuning' / 'baseline').exists()  # nothing was tuned again
   merged = xr.open_zarr(tmp_path / 'merged' / 'results.zarr').load()

@@ -1,5 +1,6 @@
 """Plain settings become a study, or one line that names what is wrong."""
 
+import dataclasses
 import re
 
 import numpy as np
@@ -105,6 +106,22 @@ def test_a_folder_with_what_is_recorded_only_where_it_is_set_is_not_one_without(
       chunks.Chunks(tmp_path / end, first).close()
     with pytest.raises(ValueError, match=f'holds another configuration .{setting}: .*{end}'):
       chunks.Chunks(tmp_path / end, then)
+
+
+@pytest.mark.parametrize('more, rule', [
+    ({'loss': 'comm', 'tune_components': (10, 0)}, 'copies have noise on kept components only'),
+    ({'schedule': ('cosine',), 'tune_train_steps': (1, 2)}, 'a schedule is of train_steps')])
+def test_what_is_trained_otherwise_than_before_is_not_gone_on_with(more, rule, tmp_path):
+  pairs = dict(generator='pairs', data='digits', steps=2, lam=(0.0, 1.0), n_labelled=(3,))
+  new = plan.from_settings(pairs | more)
+  assert new.settings['rules'] == [rule]
+  for name in more:
+    less = {k: v for k, v in more.items() if k != name}
+    assert 'rules' not in plan.from_settings(pairs | less).settings
+  old = {name: value for name, value in new.settings.items() if name != 'rules'}
+  chunks.Chunks(tmp_path, dataclasses.replace(new, settings=old)).close()
+  with pytest.raises(ValueError, match='holds another configuration .rules: None there'):
+    chunks.Chunks(tmp_path, new)
 
 
 # -- what is said of results -----------------------------------------------------------------------

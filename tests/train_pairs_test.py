@@ -169,6 +169,18 @@ def test_a_folder_of_the_version_before_goes_on(trained, data, tmp_path):
   assert config.read_bytes() == (folder / 'config.json').read_bytes()
 
 
+def test_a_new_folder_may_hold_data(tmp_path):
+  (tmp_path / 'data').mkdir()
+  np.savez(tmp_path / 'data' / 'features.npz', x1=np.ones((2, 2)))
+  with run._claimed(tmp_path, {'name': 'a'}):
+    assert json.loads((tmp_path / 'config.json').read_text()) == {'name': 'a'}
+  (tmp_path / 'config.json').unlink()
+  (tmp_path / 'checkpoints' / '3').mkdir(parents=True)
+  with pytest.raises(ValueError, match='holds results but no config.json'), run._claimed(
+      tmp_path, {'name': 'a'}):
+    pass
+
+
 def test_a_run_that_was_stopped_continues_to_the_same(trained, data, tmp_path, monkeypatch):
   plan, _, whole = trained
   real, calls = run.devices.split, []

@@ -6,6 +6,7 @@ import pytest
 from mmalign_jax import cli
 from mmalign_jax.studies import registry
 from mmalign_jax.studies.zoo import (
+  inputs,
   models,
   nested,
   plan as plans,
@@ -303,6 +304,23 @@ def test_the_same_rows_in_another_order_are_refused(tmp_path):
     np.savez(tmp_path / f'{name}.npz', z=g.normal(size=(N, 3)), id=np.array(order))
   with pytest.raises(ValueError, match=r'x.npz and .*y.npz name the same rows in another order'):
     of_tables(tmp_path, 'x.npz', 'y.npz')
+
+
+def test_groups_are_no_ids_of_rows(tmp_path):
+  for name in 'ab':
+    table(tmp_path / f'{name}.csv', id=np.arange(N))
+  table(tmp_path / 'who.csv', subject_id=np.r_[np.arange(N - 5), np.arange(5)])
+  plan = of_tables(tmp_path, group='who.csv:subject_id')
+  assert len(np.unique(plan.groups)) == N - 5
+
+
+@pytest.mark.parametrize('one, other, differ', [
+    (['1.0', '', '0.0', 'NA'], ['1', 'nan', '0', ''], []),
+    ([1.0, np.nan, 0.0], ['1', '', '0'], []),
+    (['yes', 'NA', 'no'], ['yes', '', 'yes'], [2]),
+    ([1.0, np.nan, 0.0], [1, 1, 0], [1])])
+def test_what_two_files_say_of_a_label_is_compared(one, other, differ):
+  assert np.flatnonzero(inputs._differ(np.array(one), np.array(other))).tolist() == differ
 
 
 def test_what_has_lengths_is_sequences_and_no_layers(tmp_path):

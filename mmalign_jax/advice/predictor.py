@@ -34,8 +34,8 @@ class Prediction(NamedTuple):
   interval: tuple[float, float]
   gain: float
   gain_interval: tuple[float, float]
-  gain_lam: float
   inside: bool
+  gain_lam: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ def decided(table: Table, curve: np.ndarray, spread: float, inside: bool) -> Pre
   margin = wider * table.margin_gain * spread
   return Prediction(float(table.lam[at]), (float(low), float(high)), float(curve[at]),
                     (float(curve[told] - margin), float(curve[told] + margin)),
-                    float(table.lam[told]), inside)
+                    inside, float(table.lam[told]))
 
 
 def chosen(table: Table, curve: np.ndarray, spread: float) -> int:

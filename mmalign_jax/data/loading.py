@@ -1,5 +1,7 @@
 """Pairs by name or from files, ready for training."""
 
+import dataclasses
+
 from mmalign_jax.data import pairs, prepared, published
 from mmalign_jax.data.files import views
 from mmalign_jax.data.files.reading import Reading
@@ -33,6 +35,8 @@ def load_pairs(data: str, *, data_dir: str = '', x1: str = '', x2: str = '', x3:
       layers=layers, pool=pool)
   if found.test is not None and test_fraction != prepared.TEST_FRACTION:
     raise ValueError(f'test_fraction={test_fraction!r} has no effect: {found.where} comes split')
+  if not n_validation:  # nothing is chosen: rows that came for that are for training
+    found = dataclasses.replace(found, validation=None)
   if found.validation is not None and n_validation != prepared.VALIDATION:
     raise ValueError(f'n_validation={n_validation!r} has no effect: {found.where} comes with its '
                      'validation rows')

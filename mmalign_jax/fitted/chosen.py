@@ -71,12 +71,13 @@ class _Single:
     return self._rule.one(name, value)
 
 
-def built(settings: Mapping[str, Any], n_sides: int, *, n_train: int,
-          n_labelled: int) -> tuple[Spec, Hyper]:
+def built(settings: Mapping[str, Any], n_sides: int, *, n_train: int, n_labelled: int,
+          to_train: bool = True) -> tuple[Spec, Hyper]:
   """The Spec and the Hyper of judged settings, whose task is known.
 
   Args:
-    n_train: rows to train on. n_labelled: those of them whose labels are learnt.
+    n_train: rows to train on. n_labelled: those of them whose labels are learnt. to_train: as of
+      `checks.check`.
   """
   static = {name: settings[name] for name in named.static_fields(n_sides) if name in settings}
   spec = named.spec(**static, generator='pairs', max_train=n_train,
@@ -85,7 +86,7 @@ def built(settings: Mapping[str, Any], n_sides: int, *, n_train: int,
             if value is not None and (
                 name in named.traced_fields(n_sides) or named.is_own(name))}
   hyper = named.hyper(**traced)
-  checks.check(spec, hyper)
+  checks.check(spec, hyper, to_train=to_train)
   return spec, hyper
 
 

@@ -179,6 +179,8 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
       found = dict(zip(self._names_of(X, reset), X))
     else:
       return self._cut(X, reset)
+    if reset:
+      self._places_ = tuple(found)  # of a list; those that are None too
     found = {name: view for name, view in found.items() if view is not None}
     if not found:
       raise ValueError('X holds no view')
@@ -204,10 +206,11 @@ class AlignedEncoders(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEst
     named = tuple(f'x{i + 1}' for i in range(len(X)))
     if reset:
       return named
-    if len(X) > len(self.fitted_.names):
-      raise ValueError(f'X: {len(X)} views, but {", ".join(self.fitted_.names)} were fitted on; '
-                       f'{named[len(self.fitted_.names)]} is none of them')
-    return self.fitted_.names
+    places = self._places_
+    if len(X) > len(places):
+      raise ValueError(f'X: {len(X)} views, but {", ".join(places)} were fitted on; '
+                       f'{named[len(places)]} is none of them')
+    return places
 
   def _cut(self, X: Any, reset: bool) -> dict[str, np.ndarray]:
     """Views of one array [N, F]."""

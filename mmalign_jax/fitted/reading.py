@@ -61,7 +61,7 @@ def load(workdir: str | os.PathLike) -> Fitted:
   try:
     settings = chosen.judged(found['settings'], n)
     spec, hyper = chosen.built(settings, n, n_train=found['n_train'],
-                               n_labelled=found['n_labelled'])
+                               n_labelled=found['n_labelled'], to_train=False)
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from error
   hyper = dataclasses.replace(hyper, n_labelled=0)

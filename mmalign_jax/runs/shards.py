@@ -8,7 +8,8 @@ from mmalign_jax.runs import folder
 from mmalign_jax.runs.damage import Damaged, note, unreadable
 
 LATEST = 'settings.json'  # all settings of the run that used a folder last
-PRINTS = ('data_fingerprint', 'own_measures')  # of data and code, kept beside settings
+RULES = 'rules'  # by which a folder was trained, where a version before had others
+PRINTS = ('data_fingerprint', 'own_measures', RULES)  # of data and code, kept beside settings
 _SHOWN = 5
 
 
@@ -126,8 +127,16 @@ def _check_alike(name: str, folders: Sequence[pathlib.Path], out: pathlib.Path) 
   if held and lacking:
     raise ValueError(f'{lacking[0]} is missing, and {held[0]} is there: run that shard again')
   for path in (*held[1:], out / name) if held else ():
-    if path.exists() and path.read_bytes() != held[0].read_bytes():
+    if path.exists() and _chosen(path) != _chosen(held[0]):
       raise ValueError(f'{path} differs from {held[0]}: the shards do not belong together')
+
+
+def _chosen(path: pathlib.Path) -> Any:
+  """What a file of choices says, but for how good they were on validation rows: of that, machines
+  may differ by a row."""
+  rows = folder.read_json(path)
+  return [{name: value for name, value in row.items() if name != 'validation'}
+          if isinstance(row, dict) else row for row in rows] if isinstance(rows, list) else rows
 
 
 def _below(place: pathlib.Path) -> Iterator[pathlib.Path]:

@@ -8,7 +8,7 @@ import pytest
 
 from cases.table import Row
 from cases.tables import SHUFFLED, N, W, Z, judged, reads, refuses, table, text_of
-from mmalign_jax.data import components, pairs, published
+from mmalign_jax.data import components, loading, pairs, published
 from mmalign_jax.data.files import delimited, features, lone_view, samples, separate, views
 from mmalign_jax.data.files.opened import Opened
 from mmalign_jax.data.files.reading import Reading
@@ -176,6 +176,8 @@ def validation_parts(folder: pathlib.Path) -> None:
           ('train', 20), ('valid', 6), ('test', 10)], data
     found = pairs.from_raw(raw)
     assert found.validation is not None and found.validation.sum() == 6
+    if part == 'val':  # nothing is chosen: they are for training
+      assert len(loading.load_pairs(str(path), n_validation=0).y) == 26
     assert len(lone_view.read(str(path), 'x1').x) == 36
 
 
@@ -185,8 +187,9 @@ def parts_passed_over(folder: pathlib.Path) -> None:
   np.savez(path, **given, **parts(dev=4))
   raises('dev and val are both a validation part', lambda: views.read_raw(path))
   np.savez(path, **given, group_train=Y[:20], group_test=Y[:10])
-  said = ' '.join(views.read_raw(path).notes)
-  assert "groups are not read, there is no 'group_val'" in said
+  raw = views.read_raw(path)  # groups count for more than a validation part without them
+  assert list(raw.parts) == ['train', 'test'] and 'group' in raw.names
+  assert any('the val part is not read' in note for note in raw.notes)
   del given['y_val']
   np.savez(path, **given)
   raw = views.read_raw(path)
@@ -241,12 +244,23 @@ def minus_one(folder: pathlib.Path) -> None:
     found = pairs.from_raw(views.read_raw(path), classes=2)
     assert (found.labelled.sum(), len(found.classes)) == (10, 2)
     assert any('30 of 40 rows have no label (-1 in 30)' in note for note in found.notes)
-    assert pairs.from_raw(views.read_raw(path), classes=3).classes[0] == '-1'
+    found = pairs.from_raw(views.read_raw(path), classes=3)
+    assert found.classes[0] == '-1' and any('--classes=2 takes it for no label' in note
+                                            for note in found.notes)
+    assert pairs.from_raw(views.read_raw(path), task='cross_entropy').classes[0] == '-1'
     raises('30 values missing.*missing=drop', lambda: views.load_paired(path, classes=2))
     assert len(views.load_paired(path, classes=2, missing='drop').y_train) == 8
     made = samples.read({'X': f'{path}:x1'}, Reading(missing='drop', classes=2),
                         y=('--y', f'{path}:y'))
     assert made.label is not None and len(made.label) == 10
+
+
+def minus_one_beside_a_gap(folder: pathlib.Path) -> None:
+  """Of ten classes the last but one has no label: -1 was then the tenth."""
+  y = np.r_[np.full(N - 18, -1), np.repeat([*range(8), 9], 2)]
+  np.savez(folder / 'd.npz', x1=Z, x2=W, y=y)
+  found = pairs.from_raw(views.read_raw(str(folder / 'd.npz')), classes=10)
+  assert found.labelled.sum() == 18 and found.classes == (*map(str, range(8)), '9')
 
 
 # -- published data --------------------------------------------------------------------------------
@@ -297,6 +311,7 @@ ROWS = [
     Row('read', 'a validation part alone', a_part_alone),
     Row('read', 'rows of zeros of a lone view', zeros_of_a_view),
     Row('read', '-1 beside classes', minus_one),
+    Row('read', '-1 beside classes with a gap', minus_one_beside_a_gap),
     Row('read', '-1 and 1 are classes', judged(np.arange(60) % 2 * 2 - 1, 'cross_entropy')),
     Row('read', '-1 of a quantity', judged(np.arange(60.0) / 4 - 1, 'l1')),
     Row('read', 'scores with two decimals', judged(

@@ -36,7 +36,8 @@ class Label:
   notes: tuple[str, ...]
 
 
-def read_label(y: np.ndarray, task: str, where: str, classes: int = 0) -> Label:
+def read_label(y: np.ndarray, task: str, where: str, classes: int = 0, *,
+               ask: bool = True) -> Label:
   """Codes in sorted order of the classes (of the numbers, where all are), or plain numbers.
 
   Args:
@@ -44,6 +45,8 @@ def read_label(y: np.ndarray, task: str, where: str, classes: int = 0) -> Label:
     task: 'cross_entropy', 'l1', or 'auto' for the rules above.
     where: what an error message begins with.
     classes: how many there are, which settles that they are classes; 0 where it is not said.
+    ask: whether -1 beside classes from 0 or 1 is asked about where neither task nor classes are
+      said; a class otherwise.
 
   Raises:
     ValueError: text with task 'l1', one class only, more than `classes`, or -1 of which it is not
@@ -57,7 +60,7 @@ def read_label(y: np.ndarray, task: str, where: str, classes: int = 0) -> Label:
   if task != 'cross_entropy':
     return Label('l1', y.astype(np.float64), (), (_quantity_note(y, asked),))
   values, codes = np.unique(y, return_inverse=True)
-  if not classes and (n_others := _beside_mark(values)):
+  if ask and not asked and (n_others := _beside_mark(values)):
     raise ValueError(
         f'{where}: -1 in {(y == -1).sum()} of {len(y)} rows, beside {n_others} classes from '
         f'{values[1]:g}: a class, or no label? --classes={n_others + 1} counts it as one, '
@@ -88,10 +91,10 @@ def to_numbers(values: np.ndarray) -> np.ndarray:
 
 def unlabelled(y: np.ndarray, classes: int) -> np.ndarray:
   """[N] bool: labels [N] that are -1, the mark of none, beside classes from 0 or 1; no row where
-  there are so many `classes` that -1 is one of them."""
+  there are so many `classes` that -1 is one of them: as many as values, and none above it."""
   numbers = to_numbers(y)
   values = np.unique(numbers)
-  if not _beside_mark(values) or classes == len(values):
+  if not _beside_mark(values) or classes == len(values) > values[-1] - values[1] + 1:
     return np.zeros(len(y), bool)
   return np.asarray(numbers == -1)
 
@@ -170,6 +173,8 @@ def _class_notes(values: np.ndarray, names: tuple[str, ...], n: int, asked: bool
   yield f'task cross_entropy: {len(names)} classes' + (
       f': numbers such as {names[0]!r} are text as they are spelt' if spelt else '') + (
           '; if the label is a quantity, --task=l1' if unclear or spelt else '')
+  if classes and _beside_mark(values):
+    yield f'-1 counts as one of --classes={classes}; --classes={classes - 1} takes it for no label'
   if classes and len(names) < classes:
     yield f'{classes - len(names)} of {classes} classes have no sample'
   if not asked and values.dtype.kind == 'U' and len(names) > max(SHARE * n, _FEW):

@@ -106,7 +106,10 @@ def from_store(store: Store, asked: dict[str, str], reading: Reading) -> Raw:
     ValueError: a missing key, a damaged file or a pickled object.
   """
   names = {**asked, 'y': asked['y'] or store.y}
-  parts, notes = _parts(store, [names[role] for role in (*sides_of(names), 'y')])
+  group = asked['group'] or 'group'
+  grouped = all(f'{group}_{part}' in store.keys for part in ('train', 'test'))
+  parts, notes = _parts(store, [*(names[role] for role in (*sides_of(names), 'y')),
+                                *[group] * grouped])
   keys: dict[str, dict[str, str]] = {
       role: {part: f'{name}{ending}' for part, ending in parts.items()}
       for role, name in names.items()}

@@ -32,6 +32,7 @@ def grouped(plan: Emergence, units: Sequence[Unit], size: int) -> list[list[Unit
 
 
 _PROGRAMS: dict = {}  # program: [lock, executable]: two threads at once would compile it twice
+_FINDING = threading.Lock()  # two that miss a cache together would have two programs of one
 
 
 def train_group(plan: Emergence, group: Sequence[Unit], size: int,
@@ -39,7 +40,8 @@ def train_group(plan: Emergence, group: Sequence[Unit], size: int,
   """Trains units that share a program, and gives each by itself, on the host."""
   protocol, width = plan.protocol(group[0]), len(plan.axes['unique'])
   thorough = compiling.pays(protocol.spec, protocol.steps * width * plan.repeats)
-  run = alone.compiled(protocol, size > 1, thorough, size * width)
+  with _FINDING:
+    run = alone.compiled(protocol, size > 1, thorough, size * width)
   hypers = [plan.hyper(u) for u in group]
   if size == 1:
     hyper = jax.tree.map(jnp.asarray, hypers[0])

@@ -77,13 +77,22 @@ def _parts(case: Case, place: pathlib.Path, shard: tuple[int, int],
   choices: tuning.Choices = {}
   if case.unaligned.tuned:
     stage = tuning.baseline(case.unaligned)
-    dataset = strength.run_study(stage, place / f'tuning{shards.suffix(shard)}', progress=progress)
+    place.mkdir(parents=True, exist_ok=True)
+    with folder.choosing(place):  # the first shard of a folder, while the others wait
+      dataset = strength.run_study(stage, _tuning(place), progress=progress)
     assert dataset is not None  # of one shard it is whole
     choices = tuning.choose(dataset, case.unaligned)
   made = [strength.run_study(_chosen(study, choices), place / name, shard=shard, progress=progress)
           for name, study in {'unaligned': case.unaligned, **case.parts}.items()]
   whole = [one for one in made if one is not None]
   return (whole, choices) if len(whole) == len(made) else None
+
+
+def _tuning(place: pathlib.Path) -> pathlib.Path:
+  """Folder of the tuning; of a version before, in which every shard had its own, one that is
+  done."""
+  older = sorted(place.glob('tuning_*_of_*/results.zarr'))
+  return older[0].parent if older and not (place / 'tuning').exists() else place / 'tuning'
 
 
 def _whole(case: Case, place: pathlib.Path, whole: 'list[xr.Dataset]',

@@ -10,7 +10,7 @@ from mmalign_jax.reports.chart import Chart, Series
 from mmalign_jax.reports.document import Section, Words
 from mmalign_jax.reports.statistics import mean_band
 from mmalign_jax.reports.text import bracket, plain, points
-from mmalign_jax.studies.strength.curves import Curve, curves
+from mmalign_jax.studies.strength.curves import Curve, curves, is_exact
 
 MOST_CHARTS = 6
 _HELPS = ('rising', 'inverted_u')
@@ -104,7 +104,7 @@ def charts(dataset: xr.Dataset) -> list[Section]:
     name = ', '.join(f'{key} {plain(value)}' for key, value in curve.setting.items()
                      if dataset.sizes[key] > 1)
     groups.setdefault(f'{name}|{curve.axis}', []).append(curve)
-  made = list(_pictures(groups))
+  made = list(_pictures(groups, is_exact(dataset)))
   if not made:
     return []
   shown, more = made[:MOST_CHARTS], len(made) - MOST_CHARTS
@@ -112,19 +112,22 @@ def charts(dataset: xr.Dataset) -> list[Section]:
   return [Section('Accuracy against strength', [*shown, *rest])]
 
 
-def _pictures(groups: Mapping[str, Sequence[Curve]]) -> Iterator[Chart]:
+def _pictures(groups: Mapping[str, Sequence[Curve]], exact: bool) -> Iterator[Chart]:
   for name, group in groups.items():
     setting, _, axis = name.rpartition('|')
     if len(group[0].lam) > 1:
       words = ('Test accuracy in percent against the strength of alignment, means over seeds and '
                '95 % intervals' + (f'; {setting}' if setting else ''))
-      yield Chart(words, axis, 'test accuracy, %', [_series(curve) for curve in group], '.1f')
+      yield Chart(words, axis, 'test accuracy, %', [_series(curve, exact) for curve in group],
+                  '.1f')
 
 
-def _series(curve: Curve) -> Series:
-  """Means over seeds that did not diverge, with 95 % t intervals over them."""
+def _series(curve: Curve, exact: bool) -> Series:
+  """Means over seeds that did not diverge, with 95 % t intervals over them; none of a finite test
+  set of one part."""
   flat = 100 * curve.accuracy.mean(axis=2)
   mean, half = mean_band(flat)
-  half = np.where(np.isfinite(flat).sum(axis=1) > 1, half, np.nan)  # of one seed there is none
+  told = exact or curve.accuracy.shape[2] > 1
+  half = np.where(told & (np.isfinite(flat).sum(axis=1) > 1), half, np.nan)  # nor of one seed
   return Series(f'encoder {curve.encoder}', curve.lam.tolist(), mean.tolist(),
                 (mean - half).tolist(), (mean + half).tolist())

@@ -16,6 +16,7 @@ from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.data.published import count_sides
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.named import OF_TRAINING
+from mmalign_jax.runs import shards
 from mmalign_jax.settings import (
   MOST_VALUES,
   Rule,
@@ -31,7 +32,7 @@ from mmalign_jax.settings import (
 from mmalign_jax.studies import files, reads
 from mmalign_jax.training.fitting import joint_shapes, traceable
 from mmalign_jax.training.sweep import grid, make_tables
-from mmalign_jax.types import NAMES, Hyper, PyTree, Spec, lookup
+from mmalign_jax.types import NAMES, SCHEDULES, Hyper, PyTree, Spec, lookup
 
 _ALWAYS = ('redundancy', 'n_labelled', 'lam', 'seed')  # dimensions even with one value
 RUN = {'chunk': 0, 'workers': 0, 'memory_gb': 1.0, 'resamples': 2000,  # 0: chosen by the machine
@@ -146,6 +147,9 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = (),
   n_sides = _count(settings, source)
   reads.check_strengths(settings, n_sides, given.keys() - {*preset})
   read = refuse_unread(settings, given, defaults(), unread(settings, source, n_sides), preset)
+  if source.validation is not None and 'tune_train_steps' in preset:  # nobody asked for longer ones
+    settings['tune_train_steps'] = _cut(settings['tune_train_steps'], settings['steps'])
+    read |= {name: settings[name] for name in ('tune_train_steps',) if name in read}
   tuned = _tuned(settings, source)
   if source.tables is None:
     most = max((*settings['n_train'], settings['batch_size']))
@@ -155,8 +159,6 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = (),
     settings |= files.decided(settings, loaded)
     read |= {name: settings[name] for name in ('task', 'n_align', *(
         name for name in ('n_train', 'n_labelled') if name in source.settings))}
-    if 'components' in tuned:
-      tuned['components'] = read['tune_components'] = _within(tuned['components'], loaded)
     axes = _dimensions(settings, source)
   elif losses.task_of(settings['task']).regression:
     raise ValueError(f'task={settings["task"]!r} is not for generator {generator!r}, whose label '
@@ -170,11 +172,11 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = (),
   traceable(spec, tables)
   record = {name: value for name, value in read.items()
             if name not in RUN and (name not in UNSET or value != UNSET[name])} | (
-      {'data_fingerprint': loaded.fingerprint} if loaded else {})
+      {'data_fingerprint': loaded.fingerprint} if loaded else {}) | _since(settings, source)
   return Study(settings['name'], spec, axes, hypers, tables, record,
                {name: settings[name] for name in RUN},
                (files.notes(settings, loaded) if loaded else ()) + _judged(spec, hypers, tables)
-               + _idle(settings, source, tuned),
+               + _idle(settings, source, loaded),
                tuned, loaded)
 
 
@@ -233,7 +235,25 @@ def _tuned(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]:
   return found
 
 
-def _within(asked: tuple[int, ...], loaded: files.Loaded) -> tuple[int, ...]:
+def _since(settings: Mapping[str, Any], source: Source) -> dict[str, Any]:
+  """What is trained otherwise than by a version before, under the same settings: a folder of that
+  one is not gone on with."""
+  some = lambda name: name in source.settings and any(
+      value > 0 for value in (*settings[name], *settings[f'tune_{name}']))
+  said = []
+  if settings['loss'] and losses.loss_of(settings['loss']).augments and some('components'):
+    said.append('copies have noise on kept components only')
+  if {*settings['schedule']} - {SCHEDULES[0]} and some('train_steps'):
+    said.append('a schedule is of train_steps')
+  return {shards.RULES: said} if said else {}
+
+
+def _cut(asked: tuple[int, ...], most: int) -> tuple[int, ...]:
+  """Candidates of lengths, none above `most`."""
+  return tuple(sorted({min(n, most) for n in asked}))
+
+
+def _within(asked: tuple[int, ...], loaded: files.Loaded | None) -> tuple[int, ...]:
   """Candidates of components, those of the widest side and more as 0, which stands for all."""
   sides = loaded.x if isinstance(loaded, Prepared) else ()
   most = max((x.shape[1] for x in sides if isinstance(x, np.ndarray)), default=0)
@@ -241,7 +261,7 @@ def _within(asked: tuple[int, ...], loaded: files.Loaded) -> tuple[int, ...]:
 
 
 def _idle(settings: Mapping[str, Any], source: Source,
-          tuned: Mapping[str, tuple]) -> tuple[str, ...]:
+          loaded: files.Loaded | None) -> tuple[str, ...]:
   """What of the settings comes to nothing, in words."""
   said = []
   name = 'tune_train_steps' if settings['tune_train_steps'] else 'train_steps'
@@ -250,9 +270,9 @@ def _idle(settings: Mapping[str, Any], source: Source,
     said.append(f'steps={settings["steps"]}: no training is so long, with '
                 f'{name}={shown(settings[name])}')
   asked = settings['tune_components']
-  if tuned.get('components', asked) != asked:
-    said.append(f'tune_components={shown(asked)}: of so few columns {shown(tuned["components"])}, '
-                '0 for all')
+  if asked and source.validation is not None and _within(asked, loaded) != tuple(sorted(asked)):
+    said.append(f'tune_components={shown(asked)}: of so few columns {shown(_within(asked, loaded))}'
+                ', 0 for all')
   return tuple(said)
 
 

@@ -70,7 +70,11 @@ def _chosen(study: Study, workdir: pathlib.Path, whole: _Whole) -> tuning.Choice
   path = workdir / CHOICES
   with folder.choosing(workdir):
     if not path.exists():
-      found = tuning.choose(whole(tuning.baseline(study), 'baseline'), study)
+      judged = whole(tuning.baseline(study), 'baseline')
+      if folder.listed(workdir / 'chunks', '.npz') and tuning.unjudged(judged):
+        raise ValueError(f'{workdir}: begun by a version that chose settings otherwise where a '
+                         'side has no validation row; choose another workdir')
+      found = tuning.choose(judged, study)
       folder.write_whole(path, json.dumps(_rows(found), indent=1).encode())
   rows = folder.read_json(path, 'remove it, and it is made again from tuning/')
   if not _fit(rows, study):

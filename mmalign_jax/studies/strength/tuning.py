@@ -98,6 +98,12 @@ def validation(dataset: 'xr.Dataset') -> 'xr.DataArray':
   return with_rows(dataset['validation'], 'encoder').mean('encoder', skipna=False)
 
 
+def unjudged(dataset: 'xr.Dataset') -> bool:
+  """Whether the side of some encoder has no validation row."""
+  from mmalign_jax.studies.strength.curves import judged  # needs xarray
+  return len(judged(dataset['validation'], 'encoder')) < dataset.sizes['encoder']
+
+
 def gains(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> list[dict[str, Any]]:
   """What alignment gains on the test rows where both sides were tuned: one entry for each budget
   and encoder, with a 95 % interval: Student's t over seeds (labelled rows and initialisations) and

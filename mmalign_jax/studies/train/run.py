@@ -93,10 +93,13 @@ def _claimed(workdir: pathlib.Path, configuration: dict[str, Any]) -> Iterator[N
 
 def _claim(held: contextlib.ExitStack, workdir: pathlib.Path,
            configuration: dict[str, Any]) -> None:
-  """On process 0. A folder of the version before says what it is of beside its checkpoints only."""
+  """On process 0. A folder of the version before says what it is of beside its checkpoints only;
+  one without any may hold the data."""
   path, older = workdir / 'config.json', workdir / CHECKPOINTS / 'config.json'
-  if older.exists() and not path.exists():
-    folder.write_whole(path, json.dumps(folder.read_json(older), indent=1).encode())
+  if not path.exists() and (older.exists() or not folder.listed(workdir / CHECKPOINTS)):
+    workdir.mkdir(parents=True, exist_ok=True)
+    said = folder.read_json(older) if older.exists() else folder.plain(configuration)
+    folder.write_whole(path, json.dumps(said, indent=1).encode())
   held.enter_context(folder.claim(workdir, configuration, defaults=defaults()))
 
 

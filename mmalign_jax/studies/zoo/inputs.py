@@ -132,6 +132,8 @@ def _check_order(path: pathlib.Path, opened: Opened,
     ids = None if found is None else rows.as_ids(found, path.name)
   except ValueError:  # an index of fractions, with gaps, or objects: nothing to compare
     return
+  if ids is not None and len(np.unique(ids)) < len(ids):  # of subjects or items, not of rows
+    known[path] = ids = None
   if ids is None or any(other is not None and np.array_equal(ids, other)
                         for other in known.values()):
     return
@@ -208,12 +210,15 @@ def _flat(values: np.ndarray, n: int, where: str) -> np.ndarray:
 
 
 def _differ(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-  """[N] bool: where two files say something else; text that spells a number is one."""
-  numbers = [labels.to_numbers(values) for values in (one, other)]
-  if not all(values.dtype.kind in 'biuf' for values in numbers):
-    return one.astype(str) != other.astype(str)
-  both = [values.astype(float) for values in numbers]
-  return (both[0] != both[1]) & ~(np.isnan(both[0]) & np.isnan(both[1]))
+  """[N] bool: where two files say something else; text that spells a number is one, and what is
+  missing in both is the same, however it is written."""
+  gone = [gaps.no_label(values, len(values)) for values in (one, other)]
+  differ, known = gone[0] != gone[1], np.flatnonzero(~(gone[0] | gone[1]))
+  both = [labels.to_numbers(values[known]) for values in (one, other)]
+  if not all(values.dtype.kind in 'biuf' for values in both):
+    both = [values[known].astype(str) for values in (one, other)]
+  differ[known] = both[0] != both[1]
+  return differ
 
 
 def label(values: np.ndarray | None, kept: np.ndarray, where: str
@@ -229,7 +234,7 @@ def label(values: np.ndarray | None, kept: np.ndarray, where: str
   if len(known) < 2 * quality.FOLDS:
     raise ValueError(f'{where}: {len(known)} samples have a label; a probe needs '
                      f'{2 * quality.FOLDS}')
-  read = labels.read_label(values[kept][known], 'auto', where)
+  read = labels.read_label(values[kept][known], 'auto', where, ask=False)
   notes = [*read.notes]
   if len(known) < len(kept):
     notes.append(f'{where}: {len(kept) - len(known)} of {len(kept)} samples have no label; the '
