@@ -27,7 +27,7 @@ CONFIGS = [path for path in ALL if path.stem not in ('avmnist', 'zoo')]  # both 
 # Each objective is a program of its own: one is enough, here. So is one for all stages.
 OWN = {'objectives': dict(objectives=('comm',)),
        'strength_real': dict(objectives=('cosine',), atoms=20),
-       'few_labels': dict(chunk=4)}
+       'few_labels': dict(chunk=4, tune_train_steps=(1, 2))}
 
 
 def load(path):
