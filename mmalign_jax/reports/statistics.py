@@ -10,6 +10,18 @@ LEVEL = 0.95
 _MIN_SERIES = 3  # values, below which a median has no interval
 
 
+def finite(value: float) -> float | None:
+  """The number, or None where there is none: NaN is not JSON."""
+  return float(value) if np.isfinite(value) else None
+
+
+def judged_folds(values: np.ndarray) -> np.ndarray:
+  """[F] bool: folds (or encoders, ...) of values [..., F] that have rows; one without is NaN in
+  every cell. All, where every cell diverged."""
+  has = np.isfinite(values).any(axis=tuple(range(values.ndim - 1)))
+  return has if has.any() else ~has
+
+
 def half_width(spread: np.ndarray, n: np.ndarray | int) -> np.ndarray:
   """Half the 95 % interval of Student's t for a mean of n >= 2 values with standard deviation
   `spread` (n - 1 below), of any shape; n = 1 counts as 2."""

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from mmalign_jax.data.sources import SOURCES, Source
+from mmalign_jax.reports.statistics import judged_folds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +85,7 @@ def with_rows(accuracy: xr.DataArray, dim: str = 'fold') -> xr.DataArray:
 def judged(accuracy: xr.DataArray, dim: str = 'fold') -> np.ndarray:
   """Numbers of the folds (or encoders, ...) that have rows: one without is NaN in every cell. All,
   where every cell diverged."""
-  has = accuracy.notnull().any([d for d in accuracy.dims if d != dim]).values
-  return np.flatnonzero(has if has.any() else ~has)
+  return np.flatnonzero(judged_folds(accuracy.transpose(..., dim).values))
 
 
 def source_of(dataset: xr.Dataset) -> Source | None:

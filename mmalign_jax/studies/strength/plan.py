@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from mmalign_jax import checks, losses, named
-from mmalign_jax.data.prepared import Prepared
 from mmalign_jax.data.published import count_sides
 from mmalign_jax.data.sources import SOURCES, Source
 from mmalign_jax.named import OF_TRAINING
@@ -26,10 +25,11 @@ from mmalign_jax.settings import (
   count,
   number,
   refuse_unread,
-  shown,
   text,
 )
 from mmalign_jax.studies import files, reads
+from mmalign_jax.studies.strength import candidates
+from mmalign_jax.studies.strength.candidates import TUNED
 from mmalign_jax.training.fitting import joint_shapes, traceable
 from mmalign_jax.training.sweep import grid, make_tables
 from mmalign_jax.types import NAMES, SCHEDULES, Hyper, PyTree, Spec, lookup
@@ -39,8 +39,6 @@ RUN = {'chunk': 0, 'workers': 0, 'memory_gb': 1.0, 'resamples': 2000,  # 0: chos
        'data_dir': ''}
 _DERIVED = ('max_train', 'labelled_batch')
 _ABSENT = ('guard', 'lam_mode')  # unless asked for: they take a second gradient
-TUNED = {'tune_learning_rate': (), 'tune_weight_decay': (), 'tune_train_steps': (),
-         'tune_components': (), 'tune_seeds': 5}
 _KIND = 'strength'
 # not in a record where they are as here: a record of before has none of them
 UNSET = {'study': _KIND, 'fusion': 'none', 'probes': False, **dict.fromkeys(_ABSENT, ())}
@@ -147,10 +145,10 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = (),
   n_sides = _count(settings, source)
   reads.check_strengths(settings, n_sides, given.keys() - {*preset})
   read = refuse_unread(settings, given, defaults(), unread(settings, source, n_sides), preset)
-  if source.validation is not None and 'tune_train_steps' in preset:  # nobody asked for longer ones
-    settings['tune_train_steps'] = _cut(settings['tune_train_steps'], settings['steps'])
-    read |= {name: settings[name] for name in ('tune_train_steps',) if name in read}
-  tuned = _tuned(settings, source)
+  if 'tune_train_steps' in read.keys() & {*preset}:  # nobody asked for longer ones
+    settings['tune_train_steps'] = read['tune_train_steps'] = candidates.cut(
+        settings['tune_train_steps'], settings['steps'])
+  tuned = candidates.tuned(settings, source, named.strengths(_most_sides())[1:])
   if source.tables is None:
     most = max((*settings['n_train'], settings['batch_size']))
     checks.check(*_built(  # all but n_train, before anything is read
@@ -176,7 +174,7 @@ def from_settings(given: Mapping[str, Any], *, preset: Collection[str] = (),
   return Study(settings['name'], spec, axes, hypers, tables, record,
                {name: settings[name] for name in RUN},
                (files.notes(settings, loaded) if loaded else ()) + _judged(spec, hypers, tables)
-               + _idle(settings, source, loaded),
+               + candidates.idle(settings, source, loaded),
                tuned, loaded)
 
 
@@ -209,29 +207,9 @@ def unread(settings: Mapping[str, Any], source: Source, n_sides: int) -> dict[st
     found |= dict.fromkeys(TUNED, 'has no effect: generator '
                            f'{settings["generator"]!r} has no validation rows; pairs has')
   else:
-    found |= _unread_of_tuning(settings)
+    found |= candidates.unread(settings)
   if settings['chunk']:
     found['memory_gb'] = f'has no effect: chunk={settings["chunk"]} says how many cells go at once'
-  return found
-
-
-def _tuned(settings: Mapping[str, Any], source: Source) -> dict[str, tuple]:
-  """{setting: candidates} of what is tuned."""
-  if source.validation is None:
-    return {}
-  for name in ('train_steps', 'tune_train_steps'):
-    if max(settings[name], default=0) > settings['steps']:
-      raise ValueError(f'{name}={shown(settings[name])}: no training is longer than '
-                       f'steps={settings["steps"]}; give fewer of them, or more steps')
-  found = {name.removeprefix('tune_'): settings[name] for name in TUNED
-           if name != 'tune_seeds' and settings[name]}
-  if found and not settings['lam'][0] == 0 < settings['lam'][-1]:
-    raise ValueError(f'lam={shown(settings["lam"])} must hold 0, for which settings are tuned, and '
-                     'a strength above it')
-  own = [name for name in named.strengths(_most_sides())[1:] if settings[name]]
-  if found and own:
-    raise ValueError(f'{own[0]}={shown(settings[own[0]])}: settings are tuned for one strength, '
-                     'lam; leave out the others, or all of tune_learning_rate, ...')
   return found
 
 
@@ -246,43 +224,6 @@ def _since(settings: Mapping[str, Any], source: Source) -> dict[str, Any]:
   if {*settings['schedule']} - {SCHEDULES[0]} and some('train_steps'):
     said.append('a schedule is of train_steps')
   return {shards.RULES: said} if said else {}
-
-
-def _cut(asked: tuple[int, ...], most: int) -> tuple[int, ...]:
-  """Candidates of lengths, none above `most`."""
-  return tuple(sorted({min(n, most) for n in asked}))
-
-
-def _within(asked: tuple[int, ...], loaded: files.Loaded | None) -> tuple[int, ...]:
-  """Candidates of components, those of the widest side and more as 0, which stands for all."""
-  sides = loaded.x if isinstance(loaded, Prepared) else ()
-  most = max((x.shape[1] for x in sides if isinstance(x, np.ndarray)), default=0)
-  return tuple(sorted({0 if n >= most else n for n in asked}))
-
-
-def _idle(settings: Mapping[str, Any], source: Source,
-          loaded: files.Loaded | None) -> tuple[str, ...]:
-  """What of the settings comes to nothing, in words."""
-  said = []
-  name = 'tune_train_steps' if settings['tune_train_steps'] else 'train_steps'
-  if 'train_steps' in source.settings and 0 < min(settings[name]) and (
-      max(settings[name]) < settings['steps']):
-    said.append(f'steps={settings["steps"]}: no training is so long, with '
-                f'{name}={shown(settings[name])}')
-  asked = settings['tune_components']
-  if asked and source.validation is not None and _within(asked, loaded) != tuple(sorted(asked)):
-    said.append(f'tune_components={shown(asked)}: of so few columns {shown(_within(asked, loaded))}'
-                ', 0 for all')
-  return tuple(said)
-
-
-def _unread_of_tuning(settings: Mapping[str, Any]) -> dict[str, str]:
-  names = [name for name in TUNED if name != 'tune_seeds']
-  found = {name.removeprefix('tune_'): f'has no effect: {name} says what it is chosen from'
-           for name in names if settings[name]}
-  if not any(settings[name] for name in names):
-    found['tune_seeds'] = f'has no effect without {", ".join(names)}'
-  return found
 
 
 def _built(settings: Mapping[str, Any], axes: Mapping[str, tuple],

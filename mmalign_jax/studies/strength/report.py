@@ -10,7 +10,7 @@ import xarray as xr
 from mmalign_jax.data.sources import Source
 from mmalign_jax.reports import document
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
-from mmalign_jax.reports.statistics import half_width, spearman
+from mmalign_jax.reports.statistics import finite, half_width, spearman
 from mmalign_jax.reports.text import bracket, percent, plain, points
 from mmalign_jax.studies.strength import (
   headline,
@@ -88,13 +88,9 @@ def _entry(curve: Curve, best: Optimum) -> dict:
       **curve.setting, 'encoder': curve.encoder, 'strength': curve.axis,
       'best_lam': best.best_lam, 'best_lam_interval': best.best_lam_interval, 'gain': best.gain,
       'gain_interval': best.gain_interval, 'drop': best.drop, 'drop_interval': best.drop_interval,
-      'shape': best.shape, 'accuracy_at_lowest': _number(mean[0]), 'accuracy_at_best': at_best,
-      'accuracy_at_highest': _number(mean[-1]), 'ceiling': _number(curve.ceiling),
+      'shape': best.shape, 'accuracy_at_lowest': finite(mean[0]), 'accuracy_at_best': at_best,
+      'accuracy_at_highest': finite(mean[-1]), 'ceiling': finite(curve.ceiling),
       'seeds': best.n_seeds, 'folds': best.n_folds, 'diverged': curve.n_diverged}
-
-
-def _number(value: float) -> float | None:
-  return float(value) if np.isfinite(value) else None
 
 
 def table(summary: list[dict], dataset: xr.Dataset) -> Table:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from mmalign_jax.data.sources import SOURCES
 from mmalign_jax.reports.document import Section, Table, Words
-from mmalign_jax.reports.statistics import half_width, mean_band
+from mmalign_jax.reports.statistics import finite, half_width, mean_band
 from mmalign_jax.studies.strength.curves import encoders, setting_dims, strength_axis
 from mmalign_jax.studies.strength.plan import Study
 from mmalign_jax.training import probes
@@ -130,7 +130,7 @@ def entries(dataset: xr.Dataset, encoder: int, setting: Mapping[str, Any]) -> li
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
-  return [float(v) if np.isfinite(v) else None for v in values]
+  return [finite(v) for v in values]
 
 
 def sections(dataset: xr.Dataset, summary: list[dict], settings: list[str]) -> list[Section]:

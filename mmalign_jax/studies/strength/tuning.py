@@ -16,6 +16,7 @@ import numpy as np
 
 from mmalign_jax import checks, named
 from mmalign_jax.data.sources import SOURCES
+from mmalign_jax.reports.statistics import finite
 from mmalign_jax.settings import shown
 from mmalign_jax.studies.strength import references
 from mmalign_jax.studies.strength.optimum import MIN_SEEDS
@@ -76,7 +77,7 @@ def choose(dataset: 'xr.Dataset', study: Study) -> Choices:
     table = mean.sel({BUDGET: budget}).transpose(*names)
     place = np.unravel_index(int(table.fillna(-1).values.argmax()), table.shape)
     found[budget] = {name: table[name].values[i].item() for name, i in zip(names, place)} | {
-        'validation': _number(float(table.values[place]))}
+        'validation': finite(float(table.values[place]))}
   return found
 
 
@@ -110,7 +111,7 @@ def gains(main: 'xr.Dataset', best: 'xr.Dataset', study: Study) -> list[dict[str
   over folds of the test rows, joined in squares."""
   exact = SOURCES[study.spec.generator].tables is not None
   return [{BUDGET: budget, 'encoder': encoder, **_more(there, zero, exact),
-           'accuracy_at_0': _number(float(zero.mean())), 'accuracy': _number(float(there.mean()))}
+           'accuracy_at_0': finite(float(zero.mean())), 'accuracy': finite(float(there.mean()))}
           for budget, encoder, zero, there in _tuned_accuracies(main, best, study)]
 
 
@@ -150,11 +151,7 @@ def _more(values: np.ndarray, base: np.ndarray, exact: bool = False) -> dict[str
   """`references.more`, without an interval of few seeds, or of what diverged."""
   found = references.more(values, base, exact)
   told = np.isfinite(found['gain']) and len(values) >= MIN_SEEDS
-  return {'gain': _number(found['gain']), 'gain_interval': found['gain_interval'] if told else None}
-
-
-def _number(value: float) -> float | None:
-  return value if np.isfinite(value) else None
+  return {'gain': finite(found['gain']), 'gain_interval': found['gain_interval'] if told else None}
 
 
 def part(study: Study, axes: dict[str, tuple], choices: Choices | None = None,

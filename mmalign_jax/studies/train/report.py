@@ -12,7 +12,7 @@ import xarray as xr
 from mmalign_jax.reports import document, style
 from mmalign_jax.reports.chart import Chart, Series
 from mmalign_jax.reports.document import Document, Picture, Section, Table, Words
-from mmalign_jax.reports.statistics import cross_fitted, over_seeds_and_folds
+from mmalign_jax.reports.statistics import cross_fitted, judged_folds, over_seeds_and_folds
 from mmalign_jax.reports.text import bracket, number, write_json
 from mmalign_jax.studies.train.judge import similar
 
@@ -63,8 +63,7 @@ def _sides(of: xr.Dataset | dict) -> list[int]:
 def _cells(dataset: xr.Dataset, side: int) -> np.ndarray:
   """Accuracy [L, S, F] by strength, seed and those folds that hold a row of the side."""
   by_fold = dataset[f'accuracy_by_fold_{side}'].transpose('lam', 'seed', 'fold').values
-  empty = np.isnan(by_fold).all(axis=(0, 1))
-  return by_fold if empty.all() else by_fold[:, :, ~empty]  # all: every run diverged
+  return by_fold[:, :, judged_folds(by_fold)]
 
 
 def _mean(values: np.ndarray) -> tuple[float, tuple[float, float] | None]:
