@@ -18,7 +18,7 @@ def finite(value: float) -> float | None:
 def judged_folds(values: np.ndarray) -> np.ndarray:
   """[F] bool: folds (or encoders, ...) of values [..., F] that have rows; one without is NaN in
   every cell. All, where every cell diverged."""
-  has = np.isfinite(values).any(axis=tuple(range(values.ndim - 1)))
+  has = np.asarray(np.isfinite(values).any(axis=tuple(range(values.ndim - 1))))
   return has if has.any() else ~has
 
 
